@@ -1,0 +1,1 @@
+"""The Oxen.ai hub over HTTP; knows nothing of Airflow."""

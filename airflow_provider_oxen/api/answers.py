@@ -1,0 +1,217 @@
+"""What an answer, or its absence, means: a response or a lost one becomes a result or an error.
+
+Pure, and the only place that knows statuses, both error bodies and the hub's known texts.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import httpx
+import pydantic
+
+from airflow_provider_oxen.api import errors
+from airflow_provider_oxen.api.calls import Call
+
+__all__ = ["from_transport", "read", "retry_after"]
+
+T = TypeVar("T")
+
+_MODEL_NOT_FOUND = re.compile(r"model not found", re.IGNORECASE)
+_MODERATION = re.compile(
+    r"moderat|content[ _-]?policy|safety (system|filter|checker)|nsfw|flagged", re.IGNORECASE
+)
+_CREDITS = re.compile(r"insufficient[_ ]credits|out of credits", re.IGNORECASE)
+
+_BY_STATUS: dict[int, type[errors.OxenError]] = {
+    401: errors.OxenAuthenticationError,
+    402: errors.OxenCreditsError,
+    403: errors.OxenPermissionError,
+    429: errors.OxenRateLimited,
+    503: errors.OxenUnavailable,
+}
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+def read(response: httpx.Response, call: Call[T]) -> T:
+    """Return the call's result.
+
+    :param response: an answer whose body has been read.
+    :raises OxenError: the class that says what the answer means; see :mod:`.errors`.
+    """
+    data, problem = _decode(response)
+    if not response.is_success or (isinstance(data, dict) and data.get("error")):
+        raise _error(response, call, data)
+    if problem is None:
+        try:
+            return call.parse(data)
+        except ValueError as error:
+            problem = _reason(error)
+    raise _unreadable(response, call, problem)
+
+
+def from_transport(error: httpx.RequestError, call: Call[Any], origin: str) -> errors.OxenError:
+    """Return what a failure below HTTP means for the call."""
+    what = f"{type(error).__name__}: {_reason(error)}".rstrip(": ")
+    if isinstance(error, _NEVER_SENT):
+        return errors.OxenConnectionError(
+            f"Could not reach {origin} to {call.name}: {what}. Nothing was sent, nothing was spent."
+        )
+    if call.paid:
+        return errors.OxenOutcomeUnknown(
+            f"The answer to the request to {call.name} was lost ({what}). The hub may have accepted it: "
+            "one image may have been generated and paid for."
+        )
+    return errors.OxenServerError(f"{origin} did not answer the request to {call.name}: {what}.")
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date, or None."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def _decode(response: httpx.Response) -> tuple[Any, str | None]:
+    if not response.content.strip():
+        return None, "the body is empty"
+    try:
+        return json.loads(response.content), None
+    except ValueError:
+        kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        return None, f"the body is not JSON ({kind})"
+
+
+def _error(response: httpx.Response, call: Call[Any], data: Any) -> errors.OxenError:
+    status = response.status_code
+    text = _text(data) or _shorten(_plain(response))
+    kind = _kind(status, text, data, call)
+    said = f"The hub answered {text!r}" if text else "The hub answered without a reason"
+    if response.is_redirect:
+        said = f"The host redirects to {_origin_of(response)}; the key was not sent there"
+    message = f"{said} to the request to {call.name}{_for(call)}. {_MEANING[kind]}"
+    return kind(
+        message,
+        status=status,
+        request_id=response.headers.get("x-request-id"),
+        retry_after=retry_after(response.headers),
+        type=_type(data),
+    )
+
+
+def _kind(status: int, text: str, data: Any, call: Call[Any]) -> type[errors.OxenError]:
+    # A 200 with an error, and a 5xx, count as refused only where the words leave no doubt.
+    refused = 300 <= status < 500 and status != 408
+    if _MODEL_NOT_FOUND.search(text) and status < 500:
+        return errors.OxenModelNotFound
+    if status < 300 or status in (400, 422):
+        if _CREDITS.search(text):
+            return errors.OxenCreditsError
+        if _MODERATION.search(text) and status >= 400:
+            return errors.OxenModerationError
+        if _type(data) == "unauthenticated":
+            return errors.OxenAuthenticationError
+        if text.strip(". ") == "Prompt cannot be empty":
+            return errors.OxenInvalidRequest
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status == 404 or 300 <= status < 400:
+        return errors.OxenRouteNotFound
+    if refused:
+        return errors.OxenInvalidRequest
+    return errors.OxenOutcomeUnknown if call.paid else errors.OxenServerError
+
+
+def _unreadable(response: httpx.Response, call: Call[Any], problem: str) -> errors.OxenError:
+    facts: dict[str, Any] = {
+        "status": response.status_code,
+        "request_id": response.headers.get("x-request-id"),
+    }
+    said = f"The hub answered the request to {call.name}{_for(call)}, but {problem}."
+    if call.paid:
+        return errors.OxenOutcomeUnknown(f"{said} {_MEANING[errors.OxenOutcomeUnknown]}", **facts)
+    return errors.OxenServerError(said, **facts)
+
+
+_NOTHING = "Nothing was spent."
+_MEANING: dict[type[errors.OxenError], str] = {
+    errors.OxenInvalidRequest: f"Change the request. {_NOTHING}",
+    errors.OxenModerationError: f"The content policy refused it; change the prompt. {_NOTHING}",
+    errors.OxenAuthenticationError: f"The API key is missing or wrong: check the password field. {_NOTHING}",
+    errors.OxenPermissionError: f"The key may not do this: check the namespace. {_NOTHING}",
+    errors.OxenCreditsError: f"Out of credits: top up the account that is billed. {_NOTHING}",
+    errors.OxenModelNotFound: f"Check the model's name. {_NOTHING}",
+    errors.OxenRouteNotFound: "The host does not serve this path: check the connection's host, and its "
+    f"api_layout (auto, classic or ai). {_NOTHING}",
+    errors.OxenRateLimited: f"Too many requests. {_NOTHING}",
+    errors.OxenUnavailable: f"The hub does not take requests now. {_NOTHING}",
+    errors.OxenServerError: "The fault is on the hub's side.",
+    errors.OxenOutcomeUnknown: "Whether an image was generated is not known: one may have been paid for.",
+}
+
+
+def _type(data: Any) -> str | None:
+    error = data.get("error") if isinstance(data, dict) else None
+    kind = error.get("type") if isinstance(error, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def _text(data: Any) -> str:
+    """Return the human message: the first of the places the hub is known to put one in."""
+    if not isinstance(data, dict):
+        return ""
+    error = data.get("error")
+    places = (
+        [error.get(key) for key in ("detail", "message", "title")] if isinstance(error, dict) else [error]
+    )
+    places += [data.get("error_message"), data.get("status_message")]
+    return _shorten(next((text for text in places if isinstance(text, str) and text.strip()), ""))
+
+
+def _plain(response: httpx.Response) -> str:
+    text = response.text
+    if "html" in response.headers.get("content-type", "") or text.lstrip()[:1] == "<":
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        return f"an HTML page: {title.group(1).strip()}" if title else "an HTML page"
+    return text
+
+
+def _shorten(text: str, limit: int = 300) -> str:
+    """Fold white space, cut, and take the query off every URL: it may be signed."""
+    text = re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", r"\1?…", " ".join(text.split()))
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        # Not str(error): it quotes the input, and so could quote a signed URL.
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
+    return _shorten(str(error))
+
+
+def _origin_of(response: httpx.Response) -> str:
+    target = response.next_request
+    return f"{target.url.scheme}://{target.url.netloc.decode()}" if target else "nowhere"
+
+
+def _for(call: Call[Any]) -> str:
+    return f" with {call.model!r}" if call.model else ""

@@ -1,0 +1,134 @@
+"""One function for each endpoint, returning a :class:`Call`: everything about a request but the sending.
+
+:class:`~airflow_provider_oxen.api.client.Client` and its async twin send any of them the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
+
+__all__ = ["LAYOUTS", "Call", "Layout", "authorize", "generate", "get_model", "list_models", "list_queue"]
+
+T = TypeVar("T")
+Layout = Literal["classic", "ai"]
+
+LAYOUTS: tuple[Layout, Layout] = ("classic", "ai")
+"""The hub's path layouts, in the order ``auto`` tries them."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request to the hub, as data.
+
+    :ivar name: what is asked, for messages: ``generate an image``.
+    :ivar paths: path by layout; the same twice for routes that both layouts share.
+    :ivar parse: turns the decoded JSON into the result, raising ``ValueError`` where it cannot.
+    :ivar paid: whether an accepted request costs money; a paid call is never sent again blindly.
+    :ivar model: the model asked for, for messages.
+    """
+
+    name: str
+    method: Literal["GET", "POST", "DELETE"]
+    paths: Mapping[Layout, str]
+    parse: Callable[[Any], T] = field(repr=False)
+    params: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    paid: bool = False
+    model: str | None = None
+
+    @property
+    def has_layouts(self) -> bool:
+        """Whether the path depends on the layout."""
+        return self.paths["classic"] != self.paths["ai"]
+
+
+def generate(request: GenerateRequest) -> Call[GenerateAnswer]:
+    """POST a request for an image and wait for it. Costs money when accepted."""
+    return Call(
+        name="generate an image",
+        method="POST",
+        paths={"classic": "/api/images/generate", "ai": "/api/ai/images/generate"},
+        parse=_generated,
+        body=request.body(),
+        paid=True,
+        model=request.model,
+    )
+
+
+def list_models(search: str | None = None) -> Call[list[Model]]:
+    """GET the catalogue, or the part of it that the hub finds for ``search``. Needs no key."""
+    tail = "/search" if search else ""
+    return Call(
+        name="list the models",
+        method="GET",
+        paths={layout: f"{base}{tail}" for layout, base in _MODELS.items()},
+        parse=_models,
+        params={"search": search} if search else None,
+    )
+
+
+def get_model(model: str) -> Call[Model]:
+    """GET one model with its request schema. Needs no key."""
+    return Call(
+        name="look up the model",
+        method="GET",
+        paths={layout: f"{base}/{quote(model, safe='')}" for layout, base in _MODELS.items()},
+        parse=_model,
+        model=model,
+    )
+
+
+def authorize() -> Call[User]:
+    """GET whose key it is. Free."""
+    return Call(
+        name="check the key", method="GET", paths=dict.fromkeys(LAYOUTS, "/api/authorize"), parse=_user
+    )
+
+
+def list_queue() -> Call[list[dict[str, Any]]]:
+    """GET the queued and running jobs of the key's user. Free, and it needs a right key."""
+    return Call(
+        name="list the queue", method="GET", paths=dict.fromkeys(LAYOUTS, "/api/ai/queue"), parse=_rows
+    )
+
+
+_MODELS: dict[Layout, str] = {"classic": "/api/evaluations/models", "ai": "/api/ai/models"}
+
+
+def _generated(data: Any) -> GenerateAnswer:
+    answer = GenerateAnswer.model_validate(data)
+    if not answer.images:
+        raise ValueError("the answer holds no image")
+    if any(not item.url and not item.b64_json for item in answer.images):
+        raise ValueError("an image of the answer holds neither url nor b64_json")
+    return answer
+
+
+def _models(data: Any) -> list[Model]:
+    items = data.get("data", data.get("models")) if isinstance(data, dict) else data
+    if not isinstance(items, list):
+        raise ValueError("the answer holds no list of models")
+    return [Model.model_validate(item) for item in items]
+
+
+def _model(data: Any) -> Model:
+    for wrapper in ("data", "model"):
+        if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
+            data = data[wrapper]
+    return Model.model_validate(data)
+
+
+def _user(data: Any) -> User:
+    return User.model_validate(data.get("user", data) if isinstance(data, dict) else data)
+
+
+def _rows(data: Any) -> list[dict[str, Any]]:
+    rows = data.get("generations") if isinstance(data, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("the answer holds no list of generations")
+    return rows

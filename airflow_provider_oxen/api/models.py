@@ -1,0 +1,119 @@
+"""The hub's requests and answers, as far as they are ours to understand.
+
+Unknown fields of an answer are ignored: the hub may grow. Of a request, only what was set is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["HUB_PARAMETERS", "Deployment", "GenerateAnswer", "GenerateRequest", "ImageItem", "Model", "User"]
+
+HUB_PARAMETERS = frozenset(
+    {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
+)
+"""Request fields that are the hub's own and so never stand in a model's request schema."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class GenerateRequest(BaseModel):
+    """The body of a generate call; parameters that vary by model stand beside the fixed ones."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    model: str
+    prompt: str
+    response_format: Literal["url", "b64_json"] = "url"
+    target_namespace: str | None = None
+    image_size: str | dict[str, int] | None = None
+    num_inference_steps: int | None = None
+    seed: int | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body: every field that was set, and no other."""
+        return self.model_dump(exclude_none=True)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the part of the body that a model's request schema describes."""
+        return {name: value for name, value in self.body().items() if name not in HUB_PARAMETERS}
+
+
+class ImageItem(_Answer):
+    """One image of an answer: a temporary link, or the base64 text of its bytes."""
+
+    url: str | None = Field(default=None, repr=False)
+    b64_json: str | None = Field(default=None, repr=False)
+    revised_prompt: str | None = None
+
+
+class GenerateAnswer(_Answer):
+    """The answer to a generate call.
+
+    :ivar created: unix seconds, by the hub's clock.
+    """
+
+    model: str | None = None
+    created: int | None = None
+    images: list[ImageItem]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_shape(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "images" not in data and isinstance(data.get("image_url"), str):
+            return {**data, "images": [{"url": data["image_url"]}]}
+        return data
+
+
+class Deployment(_Answer):
+    """Where a custom model runs."""
+
+    status: str = "unknown"
+
+
+class Model(_Answer):
+    """A model of the hub's catalogue, in either layout's words."""
+
+    id: str = Field(validation_alias=AliasChoices("id", "name"))
+    display_name: str | None = None
+    model_type: str | None = None
+    capabilities: dict[str, Any] | None = None
+    can_run_inference: bool | None = None
+    deprecated: bool | None = None
+    deployments: list[Deployment] | None = None
+    pricing: dict[str, Any] | None = None
+    request_schema: dict[str, Any] | None = Field(
+        default=None, validation_alias=AliasChoices("request_schema", "json_request_schema")
+    )
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """What the model makes: ``image``, ``text``… (``endpoint`` is not reliable)."""
+        outputs = (self.capabilities or {}).get("output")
+        return frozenset(map(str, outputs)) if isinstance(outputs, list) else frozenset()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the model cannot run now, as a clause, or None.
+
+        A base model runs unless the hub says otherwise; a custom one needs an active deployment
+        wherever the hub tells of deployments (the classic layout does not).
+        """
+        if self.can_run_inference is False:
+            return "the hub says it cannot run inference"
+        if self.model_type == "custom" and self.deployments is not None:
+            states = sorted({deployment.status for deployment in self.deployments})
+            if "active" not in states:
+                return f"no deployment of this custom model is active (now: {', '.join(states) or 'none'})"
+        return None
+
+
+class User(_Answer):
+    """Whose key it is."""
+
+    name: str | None = None
+    email: str | None = None

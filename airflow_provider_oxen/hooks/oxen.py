@@ -1,0 +1,194 @@
+"""A connection becomes a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_oxen.api.client import AsyncClient, Client
+    from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, ImageItem, Model
+    from airflow_provider_oxen.api.settings import Settings
+
+__all__ = ["OxenHook"]
+
+
+class OxenHook(BaseHook):
+    """Talk to the Oxen.ai hub with the key of an Airflow connection.
+
+    Every method raises an :class:`~airflow_provider_oxen.api.errors.OxenError` that says whether
+    money was spent. The clients are contexts::
+
+        with OxenHook().get_conn() as client:
+            client.send(calls.list_models())
+
+    :param oxen_conn_id: the Airflow connection of type ``oxen``.
+    """
+
+    conn_name_attr = "oxen_conn_id"
+    default_conn_name = "oxen_default"
+    conn_type = "oxen"
+    hook_name = "Oxen.ai"
+
+    def __init__(self, oxen_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.oxen_conn_id = oxen_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields, for Airflow before 3.2."""
+        from airflow_provider_oxen.hooks.form import widgets
+
+        return widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's standard fields, for Airflow before 3.2."""
+        from airflow_provider_oxen.hooks.form import field_behaviour
+
+        return field_behaviour()
+
+    def settings(self) -> Settings:
+        """Return the connection, read and checked.
+
+        :raises OxenSettingsError: where a field is unknown, malformed or unsafe.
+        """
+        conn = self.get_connection(self.oxen_conn_id)
+        return _settings(conn, conn.extra_dejson)
+
+    async def asettings(self) -> Settings:
+        """Return the connection, read without blocking the event loop."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        conn = await get_async_connection(self.oxen_conn_id, hook=self)
+        return _settings(conn, await get_async_extra_dejson(conn))
+
+    def get_conn(self) -> Client:
+        """Return a client; close it, or use it as a context."""
+        from airflow_provider_oxen.api.client import Client
+
+        return Client(self.settings())
+
+    async def get_async_conn(self) -> AsyncClient:
+        """Return an async client; close it, or use it as a context. For triggers and ``async`` tasks."""
+        import asyncio
+
+        from airflow_provider_oxen.api.client import AsyncClient, ssl_context
+
+        settings = await self.asettings()
+        # The first context of a process reads the CA bundle: off the loop.
+        await asyncio.to_thread(ssl_context, settings.verify)
+        return AsyncClient(settings)
+
+    def generate_image(
+        self,
+        prompt: str,
+        model: str,
+        *,
+        response_format: Literal["url", "b64_json"] = "url",
+        image_size: str | Mapping[str, int] | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        target_namespace: str | None = None,
+        model_params: Mapping[str, Any] | None = None,
+    ) -> GenerateAnswer:
+        """Ask for an image and wait for it. **Each call that is accepted costs money.**
+
+        The operator does more: it checks the model first, keeps the image and does not pay for it
+        twice. The parameters are those of
+        :class:`~airflow_provider_oxen.operators.images.ImageGenerateOperator`.
+
+        :return: the images as links or base64 text; :meth:`download` fetches either.
+        :raises OxenOutcomeUnknown: where the answer was lost and the image may have been paid for.
+        """
+        from airflow_provider_oxen.api import calls
+
+        with self.get_conn() as client:
+            request = _request(
+                client.settings,
+                prompt,
+                model,
+                response_format=response_format,
+                image_size=image_size,
+                num_inference_steps=num_inference_steps,
+                seed=seed,
+                target_namespace=target_namespace,
+                model_params=model_params,
+            )
+            return client.send(calls.generate(request))
+
+    async def agenerate_image(self, prompt: str, model: str, **arguments: Any) -> GenerateAnswer:
+        """Ask for an image and wait for it, as :meth:`generate_image` with the same arguments does."""
+        from airflow_provider_oxen.api import calls
+
+        async with await self.get_async_conn() as client:
+            return await client.send(calls.generate(_request(client.settings, prompt, model, **arguments)))
+
+    def get_model(self, model: str) -> Model:
+        """Return a model of the catalogue with its request schema. Free.
+
+        :raises OxenModelNotFound: where the hub does not know it.
+        """
+        from airflow_provider_oxen.api import calls
+
+        with self.get_conn() as client:
+            return client.send(calls.get_model(model))
+
+    def list_models(self, output: str | None = "image", search: str | None = None) -> list[Model]:
+        """Return the models of the catalogue that make ``output``. Free.
+
+        :param output: ``image``, ``video``, ``text``…; None for all.
+        :param search: only what the hub finds for these words.
+        """
+        from airflow_provider_oxen.api import calls
+
+        with self.get_conn() as client:
+            models = client.send(calls.list_models(search))
+        return [model for model in models if output is None or output in model.outputs]
+
+    def download(
+        self, image: ImageItem | Mapping[str, Any], path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> dict[str, Any]:
+        """Fetch an image, prove that it is whole, and write it to a local path or an object store.
+
+        :param image: an item of an answer, or the same as a mapping (``{"url": …}``, ``{"b64_json": …}``).
+        :param path: the file to write; its suffix is kept as it is. Locally it appears whole or not at all.
+        :param overwrite: replace a file that is there already.
+        :return: ``path, media_type, width, height, bytes, sha256``.
+        :raises OxenImageError: where it cannot be fetched, proved or written.
+        """
+        from airflow_provider_oxen.images import download
+
+        with self.get_conn() as client:
+            return download.to_path(client, image, path, overwrite=overwrite)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check host, layout and key, free of charge and within seconds.
+
+        :return: whether all is well, and a sentence that never shows the key.
+        """
+        from airflow_provider_oxen.hooks.check import check
+
+        return check(self.settings)
+
+
+def _settings(conn: Connection, extra: Mapping[str, Any]) -> Settings:
+    from airflow_provider_oxen.api.settings import Settings
+
+    return Settings.from_fields(
+        host=conn.host, password=conn.password, schema=conn.schema, port=conn.port, extra=extra
+    )
+
+
+def _request(settings: Settings, prompt: str, model: str, **arguments: Any) -> GenerateRequest:
+    from airflow_provider_oxen.jobs.request import read_arguments
+
+    if not arguments.get("target_namespace"):
+        arguments["target_namespace"] = settings.target_namespace
+    return read_arguments(prompt=prompt, model=model, **arguments)

@@ -1,0 +1,197 @@
+"""Bytes of a result: downloaded from its link, or decoded from base64 text, hashed on the way."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import tenacity
+
+from airflow_provider_oxen.api import answers, retries
+from airflow_provider_oxen.api.client import Client, bearer
+from airflow_provider_oxen.api.errors import OxenBadImage, OxenDownloadError, OxenExpiredURL
+from airflow_provider_oxen.api.quiet import quietly
+from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
+
+__all__ = ["MAX_BYTES", "MAX_REDIRECTS", "Fetched", "from_base64", "from_url", "without_query"]
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Default cap of a result in bytes: far above any known model's, far below a worker's disk."""
+
+MAX_REDIRECTS = 5
+
+_CHUNK = 64 * 1024
+
+
+@dataclass
+class Fetched:
+    """The bytes of one result.
+
+    :ivar file: seekable, at its beginning; an unlinked temporary file, or memory for base64.
+    :ivar size: in bytes.
+    :ivar sha256: hexadecimal.
+    """
+
+    file: BinaryIO
+    size: int
+    sha256: str
+
+    def close(self) -> None:
+        """Let the bytes go."""
+        self.file.close()
+
+
+def from_url(
+    client: Client, url: str, max_bytes: int = MAX_BYTES, sleep: Callable[[float], None] = time.sleep
+) -> Fetched:
+    """Download a result into an unlinked temporary file, asking again where that may help.
+
+    The key goes along only after a 401 or 403, and only to the hub's own origin.
+
+    :raises OxenExpiredURL: where the link no longer works.
+    :raises OxenDownloadError: where the bytes did not come, not whole, or are too many.
+    """
+    file = tempfile.TemporaryFile(prefix="oxen-")  # noqa: SIM115 - it outlives this function
+    try:
+        again = tenacity.Retrying(sleep=sleep, **retries.policy(client.settings.max_retries))
+        size, digest = again(_download, client, url, file, max_bytes)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return Fetched(file, size, digest)
+
+
+def from_base64(text: str, max_bytes: int = MAX_BYTES) -> Fetched:
+    """Decode base64 text strictly.
+
+    :raises OxenBadImage: where it is not base64.
+    :raises OxenDownloadError: where the bytes are too many.
+    """
+    if len(text) > max_bytes // 3 * 4 + 4:
+        raise _too_big(max_bytes)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise OxenBadImage(f"The image's base64 text is broken: {error}.", reason=str(error)) from None
+    return Fetched(io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
+
+
+def without_query(url: str) -> str:
+    """Return the URL without user, query and fragment: fit for a log line, whatever was signed."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _download(client: Client, url: str, file: BinaryIO, max_bytes: int) -> tuple[int, str]:
+    file.seek(0)
+    file.truncate()
+    try:
+        with quietly():
+            response = _follow(client, url)
+            try:
+                return _copy(response, file, max_bytes)
+            finally:
+                response.close()
+    except httpx.RequestError as error:
+        # Its text is left out: it may quote the URL.
+        raise OxenDownloadError(
+            f"The image could not be fetched from {without_query(url)} ({type(error).__name__}).",
+            passing=True,
+        ) from None
+    except httpx.InvalidURL:
+        raise OxenDownloadError("The hub's link to the image is not a URL.") from None
+
+
+def _follow(client: Client, url: str) -> httpx.Response:
+    """Return the open answer with the bytes, having followed redirects by hand."""
+    for _ in range(MAX_REDIRECTS + 1):
+        _may_ask(client.settings, url)
+        response = _ask(client, url)
+        if not response.is_redirect:
+            _judge(response, url)
+            return response
+        response.close()
+        url = urljoin(url, response.headers["location"])
+    raise OxenDownloadError(
+        f"The image could not be fetched: more than {MAX_REDIRECTS} redirects, the last to "
+        f"{without_query(url)}."
+    )
+
+
+def _ask(client: Client, url: str) -> httpx.Response:
+    response = _get(client.http, url, None)
+    key = client.settings.api_key
+    if response.status_code in (401, 403) and key and origin(url) == origin(client.settings.base_url):
+        response.close()
+        response = _get(client.http, url, key)
+    return response
+
+
+def _get(http: httpx.Client, url: str, key: str | None) -> httpx.Response:
+    # identity: Content-Length is held against what came, which an encoding in between would change.
+    headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity", **bearer(key)}
+    return http.send(http.build_request("GET", url, headers=headers), stream=True)
+
+
+def _may_ask(settings: Settings, url: str) -> None:
+    parts = urlsplit(url)
+    plain = parts.scheme == "http" and (settings.allow_http or is_loopback(parts.hostname or ""))
+    if parts.scheme != "https" and not plain:
+        raise OxenDownloadError(
+            f"The link to the image, {without_query(url)}, is not https; it was not asked. Set the "
+            "connection's extra allow_http to true if that is meant."
+        )
+
+
+def _judge(response: httpx.Response, url: str) -> None:
+    status = response.status_code
+    if response.is_success:
+        return
+    facts: dict[str, Any] = {"status": status, "retry_after": answers.retry_after(response.headers)}
+    response.close()
+    if status in (401, 403, 404, 410):
+        raise OxenExpiredURL(
+            f"The link to the image, {without_query(url)}, no longer works or needs another key.", **facts
+        )
+    raise OxenDownloadError(
+        f"The image could not be fetched from {without_query(url)}.",
+        passing=status in (408, 429) or status >= 500,
+        **facts,
+    )
+
+
+def _copy(response: httpx.Response, file: BinaryIO, max_bytes: int) -> tuple[int, str]:
+    announced = response.headers.get("content-length", "")
+    expected = int(announced) if announced.isascii() and announced.isdigit() else None
+    if expected is not None and expected > max_bytes:
+        raise _too_big(max_bytes)
+    digest, size = hashlib.sha256(), 0
+    for chunk in response.iter_bytes(_CHUNK):
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_big(max_bytes)
+        digest.update(chunk)
+        file.write(chunk)
+    came = response.num_bytes_downloaded
+    if expected is not None and came != expected:
+        raise OxenDownloadError(
+            f"The image came incomplete: {came} of {expected} bytes from {without_query(str(response.url))}.",
+            passing=True,
+        )
+    return size, digest.hexdigest()
+
+
+def _too_big(max_bytes: int) -> OxenDownloadError:
+    return OxenDownloadError(
+        f"The image is larger than max_bytes ({max_bytes:,} bytes); raise it to fetch it."
+    )

@@ -1,0 +1,67 @@
+"""Results that go into XCom themselves: links, or proved bytes as base64 text."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.models import ImageItem
+from airflow_provider_oxen.images import fetch, verify
+
+__all__ = ["WARN_BYTES", "records"]
+
+log = logging.getLogger(__name__)
+
+WARN_BYTES = 1024 * 1024
+"""Size of an XCom in bytes from which a warning is logged: XCom lives in Airflow's database."""
+
+
+def records(
+    client: Client,
+    items: Sequence[ImageItem],
+    response_format: Literal["url", "b64_json"],
+    max_bytes: int = fetch.MAX_BYTES,
+) -> list[dict[str, Any]]:
+    """Return the images for XCom, in the format that was asked for.
+
+    A link is passed on as it is: nothing is fetched. Where the hub answered links although text
+    was asked for, they are fetched and encoded; where it answered text, text it stays.
+
+    :raises OxenImageError: where bytes cannot be fetched or proved.
+    """
+    found = [
+        {"url": item.url} if response_format == "url" and item.url else _encoded(client, item, max_bytes)
+        for item in items
+    ]
+    size = sum(len(record.get("b64_json", "")) for record in found)
+    if size > WARN_BYTES:
+        log.warning(
+            "The base64 text of %d image(s) takes %.1f MiB of XCom, in Airflow's database. Set storage_path "
+            "to keep files instead.",
+            len(found),
+            size / 1024 / 1024,
+        )
+    return found
+
+
+def _encoded(client: Client, item: ImageItem, max_bytes: int) -> dict[str, Any]:
+    if item.b64_json:
+        got = fetch.from_base64(item.b64_json, max_bytes)
+    else:
+        got = fetch.from_url(client, str(item.url), max_bytes)
+    try:
+        seen = verify.prove(got.file)
+        text = item.b64_json or base64.b64encode(got.file.read()).decode()
+    finally:
+        got.close()
+    return {
+        "b64_json": text,
+        "media_type": seen.media_type,
+        "width": seen.width,
+        "height": seen.height,
+        "bytes": got.size,
+        "sha256": got.sha256,
+    }

@@ -1,0 +1,81 @@
+"""What a task's files are called. Pure: a path and an identity in, names out."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.images.verify import SUFFIXES
+
+__all__ = ["Output", "default_stem", "is_plain", "numbered", "split"]
+
+_LONGEST = 180
+"""Bytes a name may have, so that with what we add it stays under the 255 that file systems allow."""
+
+
+class Output(NamedTuple):
+    """Where a task's files go.
+
+    :ivar folder: path or URL without a trailing slash.
+    :ivar stem: the first image's file name without suffix; the suffix follows the bytes.
+    """
+
+    folder: str
+    stem: str
+
+
+def split(storage_path: str, stem: str) -> Output:
+    """Tell folder and file apart: a path that ends in ``/`` is a folder, any other the file itself.
+
+    :param storage_path: as rendered; a template's value in it must not lead out of the folder.
+    :param stem: the name to use in a folder.
+    :raises OxenInvalidRequest: where the path is relative, climbs (``..``) or names no file.
+    """
+    bad = OxenInvalidRequest
+    if re.search(r"[\x00-\x1f\x7f]", storage_path):
+        raise bad(f"storage_path {storage_path!r} holds a control character.")
+    parts = urlsplit(storage_path)
+    if not parts.scheme and not storage_path.startswith("/"):
+        raise bad(
+            f"storage_path {storage_path!r} must be an absolute path or a URL such as s3://bucket/folder/: a "
+            "relative path would mean another place on every worker."
+        )
+    if parts.query or parts.fragment:
+        raise bad(f"storage_path {storage_path!r} must not hold '?' or '#'.")
+    steps = re.split(r"[/\\]", parts.path)
+    if ".." in steps or "." in steps:
+        raise bad(f"storage_path {storage_path!r} must not climb: '.' and '..' are not allowed in it.")
+    folder, _, name = storage_path.rpartition("/")
+    if not name:
+        return Output(folder or "/", stem)
+    if parts.scheme and not parts.path.strip("/"):
+        raise bad(
+            f"storage_path {storage_path!r} names a bucket only: end it with '/' to use it as a folder."
+        )
+    base, dot, suffix = name.rpartition(".")
+    if dot and f".{suffix.lower()}" in SUFFIXES:
+        name = base
+    if not is_plain(name):
+        raise bad(
+            f"storage_path {storage_path!r} must end in a file name of 1 to {_LONGEST} bytes that does not "
+            "start with '.', or in '/'."
+        )
+    return Output(folder or "/", name)
+
+
+def default_stem(task_id: str, key: str) -> str:
+    """Return the name for a folder: the task's, for people, and its identity, to be alone there."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", task_id).strip("-")[:80] or "image"
+    return f"{readable}-{key[:16]}"
+
+
+def numbered(stem: str, index: int) -> str:
+    """Return the stem of the ``index``-th image of an answer, counted from 1."""
+    return stem if index == 1 else f"{stem}-{index}"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is one file of the folder, whatever it came from."""
+    return bool(name) and len(name.encode()) <= _LONGEST and not re.search(r"^\.|[/\\\x00-\x1f]", name)

@@ -1,0 +1,130 @@
+"""The ``<name>.json`` beside each image: enough to reproduce it, to recognise it, and to commit it.
+
+It is written after the image. The first image's sidecar is written last of all and stands for the
+whole answer: where it is, everything is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_oxen.api.errors import OxenOutputExists
+from airflow_provider_oxen.images.fetch import without_query
+from airflow_provider_oxen.images.names import is_plain
+from airflow_provider_oxen.images.storage import Folder
+from airflow_provider_oxen.images.verify import SUFFIXES
+
+__all__ = ["FORMAT", "dump", "find", "is_ours", "name_of", "public"]
+
+FORMAT = "airflow-provider-oxen/1"
+
+_AGAIN = "Nothing was spent. Set overwrite=True to have it generated, and paid for, once more."
+
+
+def name_of(stem: str) -> str:
+    """Return the sidecar's name."""
+    return f"{stem}.json"
+
+
+def dump(record: Mapping[str, Any]) -> bytes:
+    """Return the sidecar's content."""
+    return json.dumps({"format": FORMAT, **record}, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def public(value: Any) -> Any:
+    """Return a request without the query of any URL in it: that may be a signature."""
+    if isinstance(value, Mapping):
+        return {name: public(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [public(item) for item in value]
+    if isinstance(value, str) and value.strip().lower().startswith(("https://", "http://")):
+        return without_query(value.strip())
+    return value
+
+
+def is_ours(folder: Folder, stem: str) -> bool:
+    """Whether the place is free or holds our image, and so may be written to."""
+    record = _read(folder, stem)
+    if record is None:
+        return _image_beside(folder, stem) is None
+    return "format" in record
+
+
+def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> list[dict[str, Any]] | None:
+    """Return the finished output that a place holds, a record an image, or None where it is free.
+
+    :param fingerprint: of the request; an output of another one is not ours to take or to replace.
+    :param overwrite: take a finished output of any request as if the place were free.
+    :raises OxenOutputExists: naming the file, where the place holds something else.
+    :raises OSError: where the store cannot tell.
+    """
+    where = folder.asset_uri(name_of(stem))
+    first = _read(folder, stem)
+    if first is None:
+        image = _image_beside(folder, stem)
+        if image is not None:
+            raise OxenOutputExists(
+                f"{folder.asset_uri(image)} is there already, without the sidecar that would say what it is. "
+                "It is not touched and nothing was spent: move it away, or choose another storage_path."
+            )
+        return None
+    if "format" not in first:
+        raise OxenOutputExists(
+            f"{where} is there already and is not a sidecar of this package. It is not touched and nothing "
+            "was spent: move it away, or choose another storage_path."
+        )
+    if overwrite:
+        return None
+    if first.get("fingerprint") != fingerprint:
+        raise OxenOutputExists(
+            f"{where} describes the image of another request (model {first.get('model')!r}, run "
+            f"{first.get('run_id')!r}). Nothing was spent. Choose another storage_path, for example with "
+            "{{ ds }} in it, or set overwrite=True to replace it."
+        )
+    return [_checked(folder, name) for name in _stems(first, stem, where)]
+
+
+def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
+    stems = first.get("stems")
+    if first.get("replacing") or stems is None:
+        return [stem]
+    if not isinstance(stems, list) or not all(isinstance(name, str) and is_plain(name) for name in stems):
+        raise OxenOutputExists(f"{where} is damaged: it does not name its images. {_AGAIN}")
+    if len(stems) != first.get("images"):
+        raise OxenOutputExists(
+            f"{where} names {len(stems)} kept of {first.get('images')} paid images: the others could not be "
+            f"kept. {_AGAIN}"
+        )
+    return stems
+
+
+def _checked(folder: Folder, stem: str) -> dict[str, Any]:
+    """Return an image's record, having made sure that the image is there."""
+    where = folder.asset_uri(name_of(stem))
+    record = _read(folder, stem)
+    if record is None or record.get("replacing") or not is_plain(str(record.get("file", ""))):
+        raise OxenOutputExists(f"{where} is missing or unfinished: an earlier try was stopped. {_AGAIN}")
+    size = folder.size(record["file"])
+    if size != record.get("bytes"):
+        found = "is gone" if size is None else f"has {size} bytes instead of {record.get('bytes')}"
+        raise OxenOutputExists(f"{where} is there, but its image {record['file']} {found}. {_AGAIN}")
+    return record
+
+
+def _read(folder: Folder, stem: str) -> dict[str, Any] | None:
+    """Return the sidecar, {} where the file is something else, None where there is none."""
+    raw = folder.read(name_of(stem))
+    if raw is None:
+        return None
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
+
+
+def _image_beside(folder: Folder, stem: str) -> str | None:
+    names = (f"{stem}{suffix}" for suffix in sorted(SUFFIXES))
+    return next((name for name in names if folder.size(name) is not None), None)

@@ -1,0 +1,229 @@
+"""A folder to keep images in: on this machine, or in an object store through ``ObjectStoragePath``.
+
+Both kinds answer the same few questions; what is written appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+__all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder"]
+
+_BLOCK = 8 * 1024 * 1024
+"""Bytes held in memory of an object that is written in parts: above the 5 MiB that S3 asks of a part."""
+
+_EXTRAS = {
+    "s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs",
+    "abfs": "azure", "abfss": "azure", "az": "azure", "adl": "azure",
+}  # fmt: skip
+
+
+class Folder(ABC):
+    """Where a task's files go. Names are plain file names; none leaves the folder."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Make sure that files can be written, as far as that can be told without writing any.
+
+        :raises OSError: where they cannot.
+        """
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """Return a small file's content, or None where there is none.
+
+        :raises OSError: where that cannot be told; "could not read" is never "there is none".
+        """
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return a file's size in bytes, or None where there is none."""
+
+    @abstractmethod
+    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+        """Write a file from its source's beginning, in one step as others see it.
+
+        :param mark: tells this task's unfinished files from others'.
+        """
+
+    @abstractmethod
+    def uri(self, name: str) -> str:
+        """Return what ``ObjectStoragePath`` opens the file by, the connection id included."""
+
+    @abstractmethod
+    def asset_uri(self, name: str) -> str:
+        """Return the file's URI for lineage and assets: without a connection id."""
+
+    def clean(self, mark: str) -> None:
+        """Remove what an earlier try of the task left unfinished, where a store shows such a thing."""
+        return None
+
+
+class LocalFolder(Folder):
+    """A folder of this machine.
+
+    :param path: absolute.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def check(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError(f"no permission to write in {self.path}")
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+        part = self.path / f".{name}.{mark}.part"
+        source.seek(0)
+        with part.open("wb") as file:
+            shutil.copyfileobj(source, file, 1024 * 1024)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self.path / name)
+        self._sync()
+
+    def _sync(self) -> None:
+        """Make the new name survive a power cut."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def clean(self, mark: str) -> None:
+        identity = mark.partition(".")[0]
+        for leftover in self.path.glob(f".*.{glob.escape(identity)}.*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                leftover.unlink()
+
+    def uri(self, name: str) -> str:
+        return str(self.path / name)
+
+    def asset_uri(self, name: str) -> str:
+        return (self.path / name).as_uri()
+
+
+class ObjectFolder(Folder):
+    """A prefix in an object store: one put a file, never a copy, never a delete.
+
+    :param protocol: the URL's scheme.
+    :param path: bucket and prefix.
+    :param conn_id: the Airflow connection that ``fs`` was made from.
+    """
+
+    def __init__(self, fs: AbstractFileSystem, protocol: str, path: str, conn_id: str | None) -> None:
+        self.fs = fs
+        self.protocol = protocol
+        self.path = path.rstrip("/")
+        self.conn_id = conn_id
+
+    def check(self) -> None:
+        bucket = self.path.partition("/")[0]
+        try:
+            self.fs.info(bucket)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
+        except PermissionError:
+            # Many keys may write below a prefix and not look at the bucket.
+            return
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return bytes(self.fs.cat_file(self._key(name)))
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        # A listing that fsspec remembers would hide what another worker wrote.
+        self.fs.invalidate_cache(self._key(name))
+        try:
+            return int(self.fs.info(self._key(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
+        if size <= _BLOCK:
+            self.fs.pipe_file(self._key(name), source.read())
+        else:
+            self._put_in_parts(name, source)
+        found = self.size(name)
+        if found != size:
+            raise OSError(f"{self.asset_uri(name)} holds {found} bytes after {size} were written")
+
+    def _put_in_parts(self, name: str, source: BinaryIO) -> None:
+        file: Any = self.fs.open(self._key(name), "wb", block_size=_BLOCK)
+        try:
+            shutil.copyfileobj(source, file, _BLOCK)
+        except BaseException:
+            # Leaving a "with" would commit what has come so far as if it were whole.
+            file.closed = True
+            with contextlib.suppress(Exception):
+                file.discard()
+            raise
+        file.close()
+
+    def uri(self, name: str) -> str:
+        user = f"{self.conn_id}@" if self.conn_id else ""
+        return f"{self.protocol}://{user}{self._key(name)}"
+
+    def asset_uri(self, name: str) -> str:
+        return f"{self.protocol}://{self._key(name)}"
+
+    def _key(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+
+def open_folder(path: str, conn_id: str | None) -> Folder:
+    """Return the folder that a local path or a URL names. Nothing is asked of the store yet.
+
+    :param path: absolute, without a trailing file name.
+    :raises OxenInvalidRequest: where no driver for the scheme is installed or the store cannot be opened.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    scheme = urlsplit(path).scheme
+    try:
+        place = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        protocol, fs = str(place.protocol), place.fs
+    except (ImportError, ValueError) as error:
+        raise OxenInvalidRequest(
+            f"storage_path {path!r} cannot be opened: {error}.{_advice(scheme)}"
+        ) from None
+    if protocol in ("", "file", "local"):
+        return LocalFolder(str(place.path))
+    user = conn_id or urlsplit(path).netloc.rpartition("@")[0] or None
+    return ObjectFolder(fs, protocol, str(place.path), user)
+
+
+def _advice(scheme: str) -> str:
+    extra = _EXTRAS.get(scheme)
+    if extra:
+        return f" Install the driver: pip install 'airflow-provider-oxen[{extra}]'."
+    return f" Install a provider that registers the scheme {scheme!r} with Airflow's object storage."

@@ -1,0 +1,74 @@
+"""Arguments that do not go to the hub, given their types after rendering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.api.schema import UNSET, exact_number
+
+__all__ = ["boolean", "choice", "mapping", "optional_text", "positive", "shown", "text"]
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return True or False; a template renders them to text."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+    if found is None:
+        raise OxenInvalidRequest(f"{name} must be True or False, not {shown(value)}.")
+    return found
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return one of the allowed words."""
+    if value not in allowed:
+        raise OxenInvalidRequest(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}.")
+    return str(value)
+
+
+def text(name: str, value: Any) -> str:
+    """Return a text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise OxenInvalidRequest(f"{name} must be a text, not {shown(value)}.")
+    return value.strip()
+
+
+def optional_text(name: str, value: Any) -> str | None:
+    """Return a text, or None for what a template renders to when there is nothing to say."""
+    if value is None or (isinstance(value, str) and value.strip() in UNSET):
+        return None
+    return text(name, value)
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """Return a mapping of names to values; a template renders it to JSON with ``| tojson``."""
+    if isinstance(value, str):
+        if value.strip() in UNSET:
+            return {}
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise OxenInvalidRequest(
+                f"{name} was rendered to {shown(value)}, which is not JSON: render it with '| tojson'."
+            ) from None
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
+        raise OxenInvalidRequest(f"{name} must map names to values, not {shown(value)}.")
+    return dict(value)
+
+
+def shown(value: Any, limit: int = 200) -> str:
+    """Return a value for an error message, shortened."""
+    shortened = repr(value)
+    return shortened if len(shortened) <= limit else f"{shortened[: limit - 1]}…"
+
+
+def positive(name: str, value: Any) -> int:
+    """Return an integer above zero."""
+    number = exact_number(value) if isinstance(value, str) else value
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise OxenInvalidRequest(f"{name} must be an integer of at least 1, not {shown(value)}.")
+    return number

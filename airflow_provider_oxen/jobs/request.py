@@ -1,0 +1,188 @@
+"""What is asked for: arguments as a user gave them become the exact body, in one place.
+
+The steps, all before any money is spent: :func:`read_arguments` checks and coerces what was
+rendered, :func:`fingerprint` names the request, and :func:`settle` fits it to the model's schema
+and settles the seed. Nothing changes the body afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api import schema as schemas
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.api.models import HUB_PARAMETERS, GenerateRequest
+from airflow_provider_oxen.jobs.arguments import choice, mapping, shown
+
+__all__ = ["RESERVED", "Settled", "fingerprint", "read_arguments", "settle"]
+
+RESERVED = HUB_PARAMETERS | {"prompt", "image_size", "num_inference_steps", "seed"}
+"""Names that ``model_params`` may not hold: they have an argument of their own, or are the hub's."""
+
+_FORMATS = ("url", "b64_json")
+
+
+class Settled(NamedTuple):
+    """A request as it will be sent.
+
+    :ivar seed_is_ours: whether the seed was drawn or derived here rather than given by the user.
+    """
+
+    request: GenerateRequest
+    seed_is_ours: bool
+
+
+def read_arguments(
+    *,
+    prompt: Any,
+    model: Any,
+    response_format: Any = "url",
+    image_size: Any = None,
+    num_inference_steps: Any = None,
+    seed: Any = None,
+    target_namespace: Any = None,
+    model_params: Any = None,
+) -> GenerateRequest:
+    """Check what a user asked for, after rendering, and give it its types.
+
+    Templates render to strings: an exact number becomes a number, ``None`` and the empty string
+    become unset.
+
+    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
+    """
+    wanted = choice("response_format", _unset(response_format) or "url", _FORMATS)
+    request = GenerateRequest(
+        model=_text("model", model, "the model's id, such as 'z-image-turbo'").strip(),
+        prompt=_text("prompt", prompt, "a text that says what to draw"),
+        response_format="url" if wanted == "url" else "b64_json",
+        image_size=_size(image_size),
+        num_inference_steps=_whole("num_inference_steps", num_inference_steps, least=1),
+        seed=_whole("seed", seed, least=0),
+        target_namespace=_optional_text("target_namespace", target_namespace),
+        **_parameters(model_params),
+    )
+    _sendable(request)
+    return request
+
+
+def fingerprint(request: GenerateRequest) -> str:
+    """Return the request's name: sha256 over what decides the image.
+
+    ``response_format`` does not, and a seed counts only where the user gave it. Numbers that were
+    rendered to strings count as numbers, so that the name does not hang on the model's schema.
+    """
+    body = request.body()
+    body.pop("response_format")
+    named = {name: body.pop(name) for name in ("model", "prompt", "target_namespace") if name in body}
+    canonical = json.dumps({**named, "parameters": _canonical(body)}, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def settle(
+    request: GenerateRequest, schema: Mapping[str, Any] | None, key: str, *, fresh: bool = False
+) -> Settled:
+    """Fit the request to the model's schema and settle the seed.
+
+    A model that takes a seed and was given none gets one, which makes the image reproducible. It
+    is derived from the identity, so that every try of a task asks for the very same image.
+
+    :param schema: the model's request schema, None where it is not known.
+    :param key: the identity's key.
+    :param fresh: draw the seed at random: the user wants another image than the one that is there.
+    """
+    extra = schemas.coerce(schema, request.model_extra or {})
+    fixed = {name: getattr(request, name) for name in GenerateRequest.model_fields}
+    ours = request.seed is None and schemas.takes(schema, "seed")
+    if ours:
+        low, high = schemas.seed_range(schema)
+        span = high - low + 1
+        number = secrets.randbelow(span) if fresh else int(key, 16) % span
+        fixed["seed"] = low + number
+    return Settled(GenerateRequest(**fixed, **extra), ours)
+
+
+def _unset(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip() in schemas.UNSET else value
+
+
+def _text(name: str, value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        said = "Prompt cannot be empty. " if name == "prompt" and not value else ""
+        raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}. Nothing was sent.")
+    return value
+
+
+def _optional_text(name: str, value: Any) -> str | None:
+    value = _unset(value)
+    return None if value is None else _text(name, value, "a text").strip()
+
+
+def _whole(name: str, value: Any, *, least: int) -> int | None:
+    value = _unset(value)
+    if value is None:
+        return None
+    number: Any = schemas.exact_number(value) if isinstance(value, str) else value
+    if isinstance(number, float) and math.isfinite(number) and number.is_integer():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")
+    return number
+
+
+def _size(value: Any) -> str | dict[str, int] | None:
+    value = _unset(value)
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = mapping("image_size", value)
+    if value is None or isinstance(value, str):
+        return value.strip() if value else None
+    if not isinstance(value, Mapping) or set(value) != {"width", "height"}:
+        raise OxenInvalidRequest(
+            "image_size must be a preset such as 'square_hd' or {'width': 1024, 'height': 1024}, not "
+            f"{shown(value)}."
+        )
+    sides = {side: _whole(f"image_size[{side!r}]", value[side], least=1) for side in ("width", "height")}
+    if None in sides.values():
+        raise OxenInvalidRequest(f"image_size needs both width and height, not {shown(value)}.")
+    return {side: number for side, number in sides.items() if number is not None}
+
+
+def _parameters(value: Any) -> dict[str, Any]:
+    given = mapping("model_params", value)
+    reserved = sorted(set(given) & RESERVED)
+    if reserved:
+        raise OxenInvalidRequest(
+            f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
+            "hub's own fields. Allowed is anything else in the model's request schema."
+        )
+    return {name: item for name, item in given.items() if item is not None}
+
+
+def _sendable(request: GenerateRequest) -> None:
+    try:
+        json.dumps(request.body(), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OxenInvalidRequest(
+            f"The request cannot be written as JSON: {error}. Nothing was sent."
+        ) from None
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items = {name: _canonical(item) for name, item in value.items()}
+        return {name: item for name, item in items.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, str):
+        if value.strip() in schemas.UNSET:
+            return None
+        words: dict[str, Any] = {"true": True, "false": False}
+        number = schemas.exact_number(value)
+        value = words.get(value.strip().lower(), value if number is None else number)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

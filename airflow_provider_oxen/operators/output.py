@@ -1,0 +1,156 @@
+"""Where a task's images go: files with sidecars, or XCom itself. One shape comes out of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_oxen import __version__
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
+from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest
+from airflow_provider_oxen.images import inline, names, sidecar
+from airflow_provider_oxen.images.keep import Keeper
+from airflow_provider_oxen.images.storage import Folder, open_folder
+from airflow_provider_oxen.jobs.identity import Identity
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["Output", "describe", "open_output"]
+
+_IMAGE_FACTS = ("media_type", "width", "height", "bytes", "sha256")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The place of one task's output.
+
+    :ivar folder: None where nothing is stored.
+    :ivar stem: file name of the first image, without suffix.
+    """
+
+    identity: Identity
+    try_number: int
+    fingerprint: str
+    folder: Folder | None
+    stem: str
+    overwrite: bool
+    max_bytes: int
+
+    def __str__(self) -> str:
+        return self.folder.asset_uri(self.stem) if self.folder else "XCom"
+
+    def find(self) -> dict[str, Any] | None:
+        """Return the finished output of this very request, marked as reused, or None.
+
+        :raises OxenRefused: where files cannot be written there, or something else is there.
+        """
+        if self.folder is None:
+            return None
+        records = self._look(self.folder)
+        if records is None:
+            return None
+        first = records[0]
+        facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
+        return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
+
+    def keep(self, client: Client, request: GenerateRequest, answer: GenerateAnswer) -> dict[str, Any]:
+        """Keep what was paid for and return the operator's result.
+
+        :raises OxenImageError: where it cannot be fetched, proved or written.
+        """
+        facts = {"model": answer.model or request.model, "created": answer.created, "seed": request.seed}
+        if self.folder is None:
+            images = inline.records(client, answer.images, request.response_format, self.max_bytes)
+            return _result(facts, images, reused=False)
+        keeper = Keeper(
+            client=client,
+            folder=self.folder,
+            stem=self.stem,
+            facts=self._facts(request, facts),
+            mark=f"{self.identity.key[:16]}.{self.try_number}",
+            max_bytes=self.max_bytes,
+            replacing=self.overwrite and self.folder.read(sidecar.name_of(self.stem)) is not None,
+        )
+        records = keeper.keep(answer.images)
+        self._report_lineage(self.folder, records)
+        return _result(facts, [_stored(self.folder, record) for record in records], reused=False)
+
+    def _look(self, folder: Folder) -> list[dict[str, Any]] | None:
+        try:
+            folder.check()
+            return sidecar.find(folder, self.stem, self.fingerprint, overwrite=self.overwrite)
+        except OxenError:
+            raise
+        except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            raise OxenInvalidRequest(
+                f"storage_path {folder.asset_uri('')!r} cannot be written to: {error}. Nothing was sent: "
+                "give a folder that exists, or can be made, and that this worker may write to."
+            ) from None
+        except Exception as error:
+            raise OxenStoreUnavailable(
+                f"The store of {folder.asset_uri('')} could not be asked what is there: "
+                f"{type(error).__name__}: {error}. Nothing was sent, nothing was spent."
+            ) from error
+
+    def _facts(self, request: GenerateRequest, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **{name: value for name, value in facts.items() if value is not None},
+            "fingerprint": self.fingerprint,
+            "request": sidecar.public(request.body()),
+            **self.identity._asdict(),
+            "identity": self.identity.key,
+            "try_number": self.try_number,
+            "made_by": f"airflow-provider-oxen {__version__}",
+        }
+
+    @staticmethod
+    def _report_lineage(folder: Folder, records: list[dict[str, Any]]) -> None:
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+        for record in records:
+            collector.add_output_asset(context=folder, uri=folder.asset_uri(record["file"]))
+
+
+def open_output(
+    context: Context,
+    storage_path: str | None,
+    storage_conn_id: str | None,
+    *,
+    fingerprint: str,
+    overwrite: bool,
+    max_bytes: int,
+) -> Output:
+    """Return the place that a task's arguments name. Nothing is written yet.
+
+    :raises OxenInvalidRequest: where the path is none, or its driver is missing.
+    """
+    ti = context["ti"]
+    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    stem, folder = names.default_stem(ti.task_id, identity.key), None
+    if storage_path is not None:
+        where = names.split(storage_path, stem)
+        stem, folder = where.stem, open_folder(where.folder, storage_conn_id)
+    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes)
+
+
+def describe(image: Mapping[str, Any]) -> str:
+    """Return one image in words for the log; of a link only the part that is not signed."""
+    from airflow_provider_oxen.images.fetch import without_query
+
+    if "url" in image:
+        return without_query(image["url"])
+    where = f"{image['path']}, " if "path" in image else ""
+    return f"{where}{image['media_type']} {image['width']}x{image['height']}, {image['bytes']:,} bytes"
+
+
+def _stored(folder: Folder, record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"path": folder.uri(record["file"]), **{name: record[name] for name in _IMAGE_FACTS}}
+
+
+def _result(facts: Mapping[str, Any], images: list[dict[str, Any]], *, reused: bool) -> dict[str, Any]:
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {**known, "reused": reused, "images": images}

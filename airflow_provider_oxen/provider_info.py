@@ -1,0 +1,89 @@
+"""All that Airflow learns about the package: connection type, hooks, operators, sensors.
+
+Airflow 3.2 and newer build the connection form from ``conn-fields``; older lines ask the hook's
+methods, which :mod:`airflow_provider_oxen.hooks.form` fills from the same table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["CONNECTION_TYPE", "get_provider_info"]
+
+_INTEGRATION = "Oxen.ai"
+
+CONNECTION_TYPE: dict[str, Any] = {
+    "connection-type": "oxen",
+    "hook-class-name": "airflow_provider_oxen.hooks.oxen.OxenHook",
+    "hook-name": "Oxen.ai",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "login", "port"],
+        "relabeling": {"host": "Hub", "password": "API key"},
+        "placeholders": {
+            "host": "https://hub.oxen.ai",
+            "password": "from your Oxen.ai profile",
+        },
+    },
+    "conn-fields": {
+        "api_layout": {
+            "label": "API layout",
+            "description": "Which of the hub's two path layouts to use. auto tries classic, then ai.",
+            "schema": {"type": ["string", "null"], "enum": ["auto", "classic", "ai"], "default": "auto"},
+        },
+        "target_namespace": {
+            "label": "Namespace",
+            "description": "Who owns the results and is billed, a user or an organisation. Empty: the key's.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "timeout": {
+            "label": "Read timeout (s)",
+            "description": "Seconds to wait for an answer of the hub. Empty: 300.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+        },
+        "max_retries": {
+            "label": "Retries",
+            "description": "How often a request that may safely be sent again is sent again. Empty: 3.",
+            "schema": {"type": ["integer", "null"], "minimum": 0},
+        },
+        "verify": {
+            "label": "CA bundle",
+            "description": "true, or the path of a CA bundle on the workers. Empty: true.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "proxy": {
+            "label": "Proxy",
+            "description": "URL of an HTTP proxy for all requests. Empty: the workers' environment decides.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "allow_http": {
+            "label": "Allow http://",
+            "description": "Send the key without TLS to a host other than this machine. Leave it off.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-oxen",
+        "name": "Oxen.ai",
+        "description": "Image generation on the `Oxen.ai <https://www.oxen.ai>`__ hub: "
+        "verified images in object storage, links and facts in XCom.",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://docs.oxen.ai",
+                "tags": ["ai", "images", "image-generation", "generative-ai"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.hooks.oxen"]}],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.operators.images"]}
+        ],
+        "sensors": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.sensors.models"]}
+        ],
+        "connection-types": [CONNECTION_TYPE],
+    }
