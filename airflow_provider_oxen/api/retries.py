@@ -17,7 +17,7 @@ RETRY_AFTER_CAP = 60.0
 """Longest ``Retry-After`` in seconds that is waited for inside a worker: a longer wait belongs to Airflow's
 own retries, which give the slot back. The hub documents no numbers; its repository routes say 5."""
 
-_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=8.0, jitter=0.5)
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=8.0) + tenacity.wait_random(0, 0.5)
 
 _PROVABLY_REFUSED = (errors.OxenConnectionError, errors.OxenRateLimited, errors.OxenUnavailable)
 _FREE_AND_PASSING = (errors.OxenServerError, errors.OxenDownloadError)

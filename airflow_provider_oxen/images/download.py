@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import fetch, verify
+from airflow_provider_oxen.images import fetch, names, verify
 from airflow_provider_oxen.images.storage import open_folder
 
 __all__ = ["to_path"]
@@ -27,12 +27,12 @@ def to_path(
     if not item.url and not item.b64_json:
         raise OxenInvalidRequest("The image to download has neither url nor b64_json.")
     target = os.fspath(path)
-    if not urlsplit(target).scheme:
+    if "://" not in target:
         target = os.path.abspath(target) + ("/" if target.endswith("/") else "")
-    parent, _, name = target.rpartition("/")
+    parent, name = names.locate(target, "path")
     if not name:
         raise OxenInvalidRequest(f"The path {target!r} names a folder; name the file.")
-    folder = open_folder(parent or "/", None)
+    folder = open_folder(parent, None)
     if not overwrite and folder.size(name) is not None:
         raise OxenStorageError(
             f"{folder.asset_uri(name)} is there already; pass overwrite=True to replace it."
@@ -42,7 +42,7 @@ def to_path(
         seen = verify.prove(got.file)
         try:
             folder.check()
-            folder.put(name, got.file, f"download.{os.getpid()}")
+            folder.put(name, got.file, f"download.{secrets.token_hex(8)}")
         except Exception as error:
             raise OxenStorageError(f"{folder.asset_uri(name)} could not be written: {error}") from error
     finally:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import hashlib
 import io
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -22,10 +23,19 @@ from airflow_provider_oxen.api.errors import OxenBadImage, OxenDownloadError, Ox
 from airflow_provider_oxen.api.quiet import quietly
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
 
-__all__ = ["MAX_BYTES", "MAX_REDIRECTS", "Fetched", "from_base64", "from_url", "without_query"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_REDIRECTS",
+    "Fetched",
+    "from_base64",
+    "from_bytes",
+    "from_url",
+    "without_queries",
+    "without_query",
+]
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Default cap of a result in bytes: far above any known model's, far below a worker's disk."""
+"""Default cap of a download in bytes: far above any known model's, far below a worker's disk."""
 
 MAX_REDIRECTS = 5
 
@@ -60,29 +70,33 @@ def from_url(
     :raises OxenExpiredURL: where the link no longer works.
     :raises OxenDownloadError: where the bytes did not come, not whole, or are too many.
     """
-    file = tempfile.TemporaryFile(prefix="oxen-")  # noqa: SIM115 - it outlives this function
     try:
-        again = tenacity.Retrying(sleep=sleep, **retries.policy(client.settings.max_retries))
-        size, digest = again(_download, client, url, file, max_bytes)
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
+        with contextlib.ExitStack() as on_error:
+            file = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
+            again = tenacity.Retrying(sleep=sleep, **retries.policy(client.settings.max_retries))
+            size, digest = again(_download, client, url, file, max_bytes)
+            file.seek(0)
+            on_error.pop_all()
+    except OSError as error:
+        raise OxenDownloadError(
+            f"The image could not be put into a temporary file: {error.strerror}."
+        ) from error
     return Fetched(file, size, digest)
 
 
-def from_base64(text: str, max_bytes: int = MAX_BYTES) -> Fetched:
-    """Decode base64 text strictly.
+def from_base64(text: str) -> Fetched:
+    """Decode base64 text strictly. It has come already, so its size is no reason to refuse it.
 
     :raises OxenBadImage: where it is not base64.
-    :raises OxenDownloadError: where the bytes are too many.
     """
-    if len(text) > max_bytes // 3 * 4 + 4:
-        raise _too_big(max_bytes)
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return from_bytes(base64.b64decode(text, validate=True))
+    except ValueError as error:
         raise OxenBadImage(f"The image's base64 text is broken: {error}.", reason=str(error)) from None
+
+
+def from_bytes(data: bytes) -> Fetched:
+    """Return bytes that are here already."""
     return Fetched(io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
 
 
@@ -90,6 +104,11 @@ def without_query(url: str) -> str:
     """Return the URL without user, query and fragment: fit for a log line, whatever was signed."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def without_queries(text: str) -> str:
+    """Return a text with every http URL in it as :func:`without_query` has it."""
+    return re.sub(r"(https?://)(?:[^\s/?#@]*@)?([^\s?#]*)(?:[?#]\S*)?", r"\1\2", text, flags=re.IGNORECASE)
 
 
 def _download(client: Client, url: str, file: BinaryIO, max_bytes: int) -> tuple[int, str]:
@@ -108,20 +127,22 @@ def _download(client: Client, url: str, file: BinaryIO, max_bytes: int) -> tuple
             f"The image could not be fetched from {without_query(url)} ({type(error).__name__}).",
             passing=True,
         ) from None
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         raise OxenDownloadError("The hub's link to the image is not a URL.") from None
 
 
 def _follow(client: Client, url: str) -> httpx.Response:
     """Return the open answer with the bytes, having followed redirects by hand."""
+    encrypted = False
     for _ in range(MAX_REDIRECTS + 1):
-        _may_ask(client.settings, url)
+        _may_ask(client.settings, url, encrypted)
+        encrypted = origin(url)[0] == "https"
         response = _ask(client, url)
-        if not response.is_redirect:
+        if response.next_request is None:
             _judge(response, url)
             return response
         response.close()
-        url = urljoin(url, response.headers["location"])
+        url = str(response.next_request.url)
     raise OxenDownloadError(
         f"The image could not be fetched: more than {MAX_REDIRECTS} redirects, the last to "
         f"{without_query(url)}."
@@ -143,10 +164,16 @@ def _get(http: httpx.Client, url: str, key: str | None) -> httpx.Response:
     return http.send(http.build_request("GET", url, headers=headers), stream=True)
 
 
-def _may_ask(settings: Settings, url: str) -> None:
-    parts = urlsplit(url)
-    plain = parts.scheme == "http" and (settings.allow_http or is_loopback(parts.hostname or ""))
-    if parts.scheme != "https" and not plain:
+def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
+    """Refuse to ask in the clear, unless the connection says so and no encrypted step led here."""
+    scheme, host, _ = origin(url)
+    # A hub on this machine links to this machine; a hub elsewhere has nothing to say about it.
+    local = is_loopback(host) and settings.base_url.startswith("http://")
+    if encrypted and scheme != "https":
+        raise OxenDownloadError(
+            f"The link to the image redirects from https to {without_query(url)}; it was not followed."
+        )
+    if scheme != "https" and not (scheme == "http" and (settings.allow_http or local)):
         raise OxenDownloadError(
             f"The link to the image, {without_query(url)}, is not https; it was not asked. Set the "
             "connection's extra allow_http to true if that is meant."
@@ -182,7 +209,7 @@ def _copy(response: httpx.Response, file: BinaryIO, max_bytes: int) -> tuple[int
             raise _too_big(max_bytes)
         digest.update(chunk)
         file.write(chunk)
-    came = response.num_bytes_downloaded
+    came = response.num_bytes_downloaded if "content-encoding" in response.headers else size
     if expected is not None and came != expected:
         raise OxenDownloadError(
             f"The image came incomplete: {came} of {expected} bytes from {without_query(str(response.url))}.",

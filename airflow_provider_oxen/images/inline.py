@@ -49,7 +49,7 @@ def records(
 
 def _encoded(client: Client, item: ImageItem, max_bytes: int) -> dict[str, Any]:
     if item.b64_json:
-        got = fetch.from_base64(item.b64_json, max_bytes)
+        got = fetch.from_base64(item.b64_json)
     else:
         got = fetch.from_url(client, str(item.url), max_bytes)
     try:

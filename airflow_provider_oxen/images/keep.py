@@ -6,13 +6,15 @@ as far as it can be before the first failure is reported.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import tenacity
 
@@ -25,10 +27,12 @@ from airflow_provider_oxen.images.storage import Folder
 
 __all__ = ["Keeper"]
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
-_WRITES = 4
-"""Attempts at a write, some 7 s in all: enough for a store's hiccup, short against what the image cost."""
+_ATTEMPTS = 4
+"""Attempts at a write or a look, some 7 s in all: enough for a hiccup, little against what the image cost."""
 
 
 @dataclass
@@ -48,7 +52,8 @@ class Keeper:
     max_bytes: int = fetch.MAX_BYTES
     replacing: bool = False
     sleep: Callable[[float], None] = time.sleep
-    _failed: list[OxenImageError] = field(default_factory=list)
+    _failed: list[OxenImageError] = field(default_factory=list, init=False)
+    _replaced: Set[str] = field(default=frozenset(), init=False)
 
     def keep(self, items: Sequence[ImageItem]) -> list[dict[str, Any]]:
         """Keep all images and return their records, in the answer's order.
@@ -56,29 +61,67 @@ class Keeper:
         :raises OxenImageError: the first thing that went wrong, after all else was kept.
         """
         if self.replacing:
-            # From here until the new sidecar the place is neither the old output nor the new.
-            unfinished = {**self.facts, "replacing": True, "stems": [self.stem]}
-            self._put(sidecar.name_of(self.stem), sidecar.dump(unfinished))
+            with self._noted("The old output's sidecar"):
+                self._mark_replaced()
         records: list[dict[str, Any]] = []
         for index, item in enumerate(items, start=1):
-            try:
+            with self._noted(f"Image {index} of {len(items)}"):
                 records.append(self._image(self._stem(index), index, item))
-            except OxenImageError as error:
-                log.error("Image %d of %d: %s", index, len(items), error)
-                self._failed.append(error)
-        self._commit(records, len(items))
+        with self._noted("The sidecars"):
+            self._commit(records, len(items))
         if not any(isinstance(error, OxenStorageError) for error in self._failed):
-            self.folder.clean(self.mark)
+            with contextlib.suppress(OSError):
+                self.folder.clean(self.mark)
         if self._failed:
             raise self._failed[0]
         return records
 
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Note an error for the end: what comes after it was paid for too."""
+        try:
+            yield
+            return
+        except OxenImageError as error:
+            failure = error
+        except Exception as error:
+            # Whatever it is, it came after the money and must not look like something that a retry mends.
+            failure = OxenImageError(f"What was paid for could not be kept: {_said(error)}")
+        log.error("%s: %s", what, failure)
+        self._failed.append(failure)
+
+    def _mark_replaced(self) -> None:
+        """Say that from here until the new sidecar the place is neither the old output nor the new."""
+        stems = self._insist(sidecar.stems_of, self.folder, self.stem)
+        unfinished = {**self.facts, "replacing": True, "stems": stems}
+        self._put(sidecar.name_of(self.stem), sidecar.dump(unfinished))
+        self._replaced = {self.stem, *stems}
+
     def _stem(self, index: int) -> str:
+        """Return a name whose place is free, or ours to replace.
+
+        How many images come is known only now, and where a place was free before minutes of waiting
+        another task may have put its image: that was paid for too, and keeps its place.
+        """
         stem = numbered(self.stem, index)
-        if index > 1 and not sidecar.is_ours(self.folder, stem):
-            # How many images come is known only now; a stranger's file keeps its place.
-            stem = f"{stem}-{self.mark.partition('.')[0]}"
-        return stem
+        if stem in self._replaced:
+            return stem
+        own = f"{stem}-{self.mark.partition('.')[0]}"
+        names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
+        # Where the store cannot tell, a look before the money was spent has found the first place to be ours.
+        unknown = stem if index == 1 else f"{stem}-{self.mark}"
+        free = self._free(names, lambda name: sidecar.is_free(self.folder, name), unknown)
+        if free != stem:
+            log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
+        return free
+
+    def _free(self, names: Iterable[str], is_free: Callable[[str], bool], unknown: str) -> str:
+        """Return the first free name, or ``unknown`` where the store cannot tell."""
+        try:
+            return next(name for name in names if self._insist(is_free, name))
+        except Exception as error:
+            log.warning("The store cannot tell what is there: %s", _said(error))
+            return unknown
 
     def _image(self, stem: str, index: int, item: ImageItem) -> dict[str, Any]:
         got = self._fetch(stem, item)
@@ -109,15 +152,20 @@ class Keeper:
     def _fetch(self, stem: str, item: ImageItem) -> fetch.Fetched:
         if item.b64_json:
             try:
-                return fetch.from_base64(item.b64_json, self.max_bytes)
+                return fetch.from_base64(item.b64_json)
             except OxenBadImage as error:
-                raw = item.b64_json.encode()
-                raise self._reject(stem, fetch.Fetched(io.BytesIO(raw), len(raw), ""), error.reason) from None
+                raise self._reject(stem, fetch.from_bytes(item.b64_json.encode()), error.reason) from None
         return fetch.from_url(self.client, str(item.url), self.max_bytes, self.sleep)
 
     def _reject(self, stem: str, got: fetch.Fetched, reason: str) -> OxenBadImage:
         """Keep what cannot be proved to be an image, and return the error that says so."""
-        name = self._free(stem)
+        numbers = itertools.chain(("",), (f".{number}" for number in itertools.count(2)))
+        # Earlier rejected bytes were paid for too: they are not covered.
+        name = self._free(
+            (f"{stem}{number}.rejected" for number in numbers),
+            lambda name: self.folder.size(name) is None,
+            f"{stem}.{self.mark}.rejected",
+        )
         self._put(name, got)
         record = {**self.facts, "file": name, "bytes": got.size, "sha256": got.sha256, "rejected": reason}
         self._put(f"{name}.json", sidecar.dump(record))
@@ -127,14 +175,6 @@ class Keeper:
             reason=reason,
         )
 
-    def _free(self, stem: str) -> str:
-        """Return a name for rejected bytes that covers no earlier ones: those were paid for too."""
-        number, name = 1, f"{stem}.rejected"
-        while self.folder.size(name) is not None:
-            number += 1
-            name = f"{stem}.{number}.rejected"
-        return name
-
     def _commit(self, records: Sequence[dict[str, Any]], answered: int) -> None:
         stems = [record["file"].rpartition(".")[0] for record in records]
         for stem, record in reversed(list(zip(stems, records, strict=True))):
@@ -143,17 +183,31 @@ class Keeper:
 
     def _put(self, name: str, content: fetch.Fetched | bytes) -> None:
         source = io.BytesIO(content) if isinstance(content, bytes) else content.file
-        again = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(_WRITES),
-            wait=tenacity.wait_exponential(multiplier=1),
-            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
-            sleep=self.sleep,
-            reraise=True,
-        )
         try:
-            again(self.folder.put, name, source, self.mark)
+            self._insist(self.folder.put, name, source, self.mark)
         except Exception as error:
             raise OxenStorageError(
                 f"The image was paid for and fetched, but {self.folder.asset_uri(name)} could not be written "
-                f"in {_WRITES} attempts: {type(error).__name__}: {error}"
+                f"in {_ATTEMPTS} attempts: {_said(error)}"
             ) from error
+
+    def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
+        """Ask the store, again where it does not answer."""
+        again = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=1),
+            before_sleep=_tell,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        return again(ask, *arguments)
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, _said(error))
+
+
+def _said(error: BaseException | None) -> str:
+    """Return an error in words; of a link in them only the part that is not signed."""
+    return f"{type(error).__name__}: {fetch.without_queries(str(error))}"

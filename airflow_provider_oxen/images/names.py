@@ -9,16 +9,19 @@ from urllib.parse import urlsplit
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.images.verify import SUFFIXES
 
-__all__ = ["Output", "default_stem", "is_plain", "numbered", "split"]
+__all__ = ["Output", "default_stem", "is_plain", "locate", "numbered", "split"]
+
+_UNFIT = r"[\x00-\x1f\x7f\ud800-\udfff]"
+"""Control characters, and halves of characters, which no file system can write."""
 
 _LONGEST = 180
-"""Bytes a name may have, so that with what we add it stays under the 255 that file systems allow."""
+"""Bytes a user's name may have, so that with what we add it stays under the 255 that file systems allow."""
 
 
 class Output(NamedTuple):
     """Where a task's files go.
 
-    :ivar folder: path or URL without a trailing slash.
+    :ivar folder: a local path, or a URL without a trailing slash.
     :ivar stem: the first image's file name without suffix; the suffix follows the bytes.
     """
 
@@ -33,36 +36,52 @@ def split(storage_path: str, stem: str) -> Output:
     :param stem: the name to use in a folder.
     :raises OxenInvalidRequest: where the path is relative, climbs (``..``) or names no file.
     """
-    bad = OxenInvalidRequest
-    if re.search(r"[\x00-\x1f\x7f]", storage_path):
-        raise bad(f"storage_path {storage_path!r} holds a control character.")
-    parts = urlsplit(storage_path)
-    if not parts.scheme and not storage_path.startswith("/"):
-        raise bad(
-            f"storage_path {storage_path!r} must be an absolute path or a URL such as s3://bucket/folder/: a "
-            "relative path would mean another place on every worker."
-        )
-    if parts.query or parts.fragment:
-        raise bad(f"storage_path {storage_path!r} must not hold '?' or '#'.")
-    steps = re.split(r"[/\\]", parts.path)
-    if ".." in steps or "." in steps:
-        raise bad(f"storage_path {storage_path!r} must not climb: '.' and '..' are not allowed in it.")
-    folder, _, name = storage_path.rpartition("/")
+    folder, name = locate(storage_path, "storage_path")
     if not name:
-        return Output(folder or "/", stem)
-    if parts.scheme and not parts.path.strip("/"):
-        raise bad(
-            f"storage_path {storage_path!r} names a bucket only: end it with '/' to use it as a folder."
-        )
+        return Output(folder, stem)
     base, dot, suffix = name.rpartition(".")
     if dot and f".{suffix.lower()}" in SUFFIXES:
         name = base
-    if not is_plain(name):
-        raise bad(
+    if not is_plain(name) or len(name.encode()) > _LONGEST:
+        raise OxenInvalidRequest(
             f"storage_path {storage_path!r} must end in a file name of 1 to {_LONGEST} bytes that does not "
             "start with '.', or in '/'."
         )
-    return Output(folder or "/", name)
+    return Output(folder, name)
+
+
+def locate(path: str, argument: str) -> tuple[str, str]:
+    """Return folder and file name of an absolute path or URL; no name where it ends in ``/``.
+
+    :param argument: what the user calls the path.
+    :raises OxenInvalidRequest: where the path is relative or climbs, or a URL names no bucket.
+    """
+
+    def bad(problem: str) -> OxenInvalidRequest:
+        return OxenInvalidRequest(f"{argument} {path!r} {problem}")
+
+    if re.search(_UNFIT, path):
+        raise bad("holds a control character.")
+    try:
+        parts = urlsplit(path)
+    except ValueError as error:
+        raise bad(f"is not a URL: {error}.") from None
+    bucket = parts.netloc.rpartition("@")[2]
+    local = parts.scheme in ("", "file", "local")
+    if bool(bucket) is local or (local and not parts.path.startswith("/")) or path.startswith(" "):
+        raise bad(
+            "must be an absolute path, or a URL such as s3://bucket/folder/ that names a bucket: a relative "
+            "path would mean another place on every worker."
+        )
+    if "?" in path or "#" in path:
+        raise bad("must not hold '?' or '#'.")
+    steps = re.split(r"[/\\]", parts.path)
+    if ".." in steps or "." in steps:
+        raise bad("must not climb: '.' and '..' are not allowed in it.")
+    if not parts.path:
+        raise bad("names a bucket only: end it with '/' to use it as a folder.")
+    folder, _, name = (parts.path if local else path).rpartition("/")
+    return folder or "/", name
 
 
 def default_stem(task_id: str, key: str) -> str:
@@ -78,4 +97,4 @@ def numbered(stem: str, index: int) -> str:
 
 def is_plain(name: str) -> bool:
     """Whether a name is one file of the folder, whatever it came from."""
-    return bool(name) and len(name.encode()) <= _LONGEST and not re.search(r"^\.|[/\\\x00-\x1f]", name)
+    return not re.search(rf"^$|^\.|[/\\]|{_UNFIT}", name)

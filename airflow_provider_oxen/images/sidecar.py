@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from airflow_provider_oxen.api.errors import OxenOutputExists
-from airflow_provider_oxen.images.fetch import without_query
+from airflow_provider_oxen.images.fetch import without_queries
 from airflow_provider_oxen.images.names import is_plain
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
 
-__all__ = ["FORMAT", "dump", "find", "is_ours", "name_of", "public"]
+__all__ = ["FORMAT", "dump", "find", "is_free", "name_of", "public", "stems_of"]
 
 FORMAT = "airflow-provider-oxen/1"
+
+_FACTS = {"file": str, "media_type": str, "width": int, "height": int, "bytes": int, "sha256": str}
+"""What an image's sidecar tells at least."""
 
 _AGAIN = "Nothing was spent. Set overwrite=True to have it generated, and paid for, once more."
 
@@ -29,27 +32,29 @@ def name_of(stem: str) -> str:
 
 
 def dump(record: Mapping[str, Any]) -> bytes:
-    """Return the sidecar's content."""
-    return json.dumps({"format": FORMAT, **record}, indent=2, ensure_ascii=False).encode() + b"\n"
+    """Return the sidecar's content, without the query of any URL in it."""
+    return json.dumps(public({"format": FORMAT, **record}), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def public(value: Any) -> Any:
-    """Return a request without the query of any URL in it: that may be a signature."""
+    """Return a JSON value without the query of any URL in it: that may be a signature."""
     if isinstance(value, Mapping):
         return {name: public(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [public(item) for item in value]
-    if isinstance(value, str) and value.strip().lower().startswith(("https://", "http://")):
-        return without_query(value.strip())
-    return value
+    return without_queries(value) if isinstance(value, str) else value
 
 
-def is_ours(folder: Folder, stem: str) -> bool:
-    """Whether the place is free or holds our image, and so may be written to."""
-    record = _read(folder, stem)
-    if record is None:
-        return _image_beside(folder, stem) is None
-    return "format" in record
+def is_free(folder: Folder, stem: str) -> bool:
+    """Whether the place holds neither a sidecar nor an image, whoever's they are."""
+    return folder.read(name_of(stem)) is None and _image_beside(folder, stem) is None
+
+
+def stems_of(folder: Folder, stem: str) -> list[str]:
+    """Return the stems of all images of an output, as far as its sidecar, finished or not, tells."""
+    record = _read(folder, stem) or {}
+    stems = record.get("stems")
+    return stems if _are_stems(stems) else [stem]
 
 
 def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> list[dict[str, Any]] | None:
@@ -83,14 +88,14 @@ def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> lis
             f"{first.get('run_id')!r}). Nothing was spent. Choose another storage_path, for example with "
             "{{ ds }} in it, or set overwrite=True to replace it."
         )
-    return [_checked(folder, name) for name in _stems(first, stem, where)]
+    return [_checked(folder, name, fingerprint) for name in _stems(first, stem, where)]
 
 
 def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
     stems = first.get("stems")
     if first.get("replacing") or stems is None:
         return [stem]
-    if not isinstance(stems, list) or not all(isinstance(name, str) and is_plain(name) for name in stems):
+    if not _are_stems(stems):
         raise OxenOutputExists(f"{where} is damaged: it does not name its images. {_AGAIN}")
     if len(stems) != first.get("images"):
         raise OxenOutputExists(
@@ -100,15 +105,24 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
     return stems
 
 
-def _checked(folder: Folder, stem: str) -> dict[str, Any]:
+def _are_stems(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and value != [] and all(isinstance(x, str) and is_plain(x) for x in value)
+
+
+def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
     """Return an image's record, having made sure that the image is there."""
     where = folder.asset_uri(name_of(stem))
     record = _read(folder, stem)
-    if record is None or record.get("replacing") or not is_plain(str(record.get("file", ""))):
+    if not record or record.get("replacing"):
         raise OxenOutputExists(f"{where} is missing or unfinished: an earlier try was stopped. {_AGAIN}")
+    wrong = [name for name, kind in _FACTS.items() if not isinstance(record.get(name), kind)]
+    if wrong or not is_plain(record["file"]):
+        raise OxenOutputExists(f"{where} is damaged: look at {', '.join(wrong) or 'file'}. {_AGAIN}")
+    if record.get("fingerprint") != fingerprint:
+        raise OxenOutputExists(f"{where} describes by now the image of another request. {_AGAIN}")
     size = folder.size(record["file"])
-    if size != record.get("bytes"):
-        found = "is gone" if size is None else f"has {size} bytes instead of {record.get('bytes')}"
+    if size != record["bytes"]:
+        found = "is gone" if size is None else f"has {size} bytes instead of {record['bytes']}"
         raise OxenOutputExists(f"{where} is there, but its image {record['file']} {found}. {_AGAIN}")
     return record
 
@@ -120,7 +134,7 @@ def _read(folder: Folder, stem: str) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
 

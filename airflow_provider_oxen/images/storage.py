@@ -100,12 +100,20 @@ class LocalFolder(Folder):
     def put(self, name: str, source: BinaryIO, mark: str) -> None:
         part = self.path / f".{name}.{mark}.part"
         source.seek(0)
-        with part.open("wb") as file:
-            shutil.copyfileobj(source, file, 1024 * 1024)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.path / name)
-        self._sync()
+        try:
+            with part.open("wb") as file:
+                shutil.copyfileobj(source, file, 1024 * 1024)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.path / name)
+        except BaseException:
+            # On a full disk above all, what is of no use must not stay.
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+        # The file is whole and in its place: a file system that cannot sync a folder does not undo that.
+        with contextlib.suppress(OSError):
+            self._sync()
 
     def _sync(self) -> None:
         """Make the new name survive a power cut."""
@@ -160,7 +168,7 @@ class ObjectFolder(Folder):
 
     def size(self, name: str) -> int | None:
         # A listing that fsspec remembers would hide what another worker wrote.
-        self.fs.invalidate_cache(self._key(name))
+        self.fs.invalidate_cache(self.path)
         try:
             return int(self.fs.info(self._key(name))["size"])
         except FileNotFoundError:
@@ -181,13 +189,13 @@ class ObjectFolder(Folder):
         file: Any = self.fs.open(self._key(name), "wb", block_size=_BLOCK)
         try:
             shutil.copyfileobj(source, file, _BLOCK)
+            file.close()
         except BaseException:
-            # Leaving a "with" would commit what has come so far as if it were whole.
+            # Leaving a "with", or being collected, would commit what has come so far as if it were whole.
             file.closed = True
             with contextlib.suppress(Exception):
                 file.discard()
             raise
-        file.close()
 
     def uri(self, name: str) -> str:
         user = f"{self.conn_id}@" if self.conn_id else ""
@@ -203,9 +211,11 @@ class ObjectFolder(Folder):
 def open_folder(path: str, conn_id: str | None) -> Folder:
     """Return the folder that a local path or a URL names. Nothing is asked of the store yet.
 
-    :param path: absolute, without a trailing file name.
+    :param path: a folder as :func:`.names.locate` returns it.
     :raises OxenInvalidRequest: where no driver for the scheme is installed or the store cannot be opened.
     """
+    if path.startswith("/"):
+        return LocalFolder(path)
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     scheme = urlsplit(path).scheme
@@ -216,8 +226,6 @@ def open_folder(path: str, conn_id: str | None) -> Folder:
         raise OxenInvalidRequest(
             f"storage_path {path!r} cannot be opened: {error}.{_advice(scheme)}"
         ) from None
-    if protocol in ("", "file", "local"):
-        return LocalFolder(str(place.path))
     user = conn_id or urlsplit(path).netloc.rpartition("@")[0] or None
     return ObjectFolder(fs, protocol, str(place.path), user)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import BinaryIO, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenBadImage
@@ -22,6 +23,9 @@ FORMATS: dict[str, tuple[str, str]] = {
     "AVIF": ("image/avif", ".avif"),
 }
 """What counts as an image: Pillow's format, its media type and its suffix."""
+
+_PNG_END = b"\xaeB`\x82"
+"""The checksum of a PNG's last chunk, which is always empty."""
 
 SUFFIXES = frozenset(suffix for _, suffix in FORMATS.values()) | {".jpeg"}
 
@@ -61,25 +65,52 @@ def _decode(file: BinaryIO) -> Facts:
     formats = list(FORMATS)
     file.seek(0)
     with Image.open(file, formats=formats) as image:
+        # Pillow's word for a JPEG that more pictures follow, such as a depth map.
+        kind = "JPEG" if image.format == "MPO" else str(image.format)
+        width, height = image.size
         frames = getattr(image, "n_frames", 1)
-        pixels = image.width * image.height
-        if pixels * min(frames, MAX_FRAMES) > MAX_PIXELS or frames > MAX_FRAMES:
-            raise _bad(f"{image.width} x {image.height} pixels in {frames} frame(s) is more than is decoded")
-        kind = str(image.format)
+        if width * height * frames > MAX_PIXELS or frames > MAX_FRAMES:
+            raise _bad(f"{width} x {height} pixels in {frames} frame(s) is more than is decoded")
         if kind == "PNG":
-            # Pillow decodes a PNG without its end; verify() reads every chunk to the last and its checksum.
+            # Pillow decodes a PNG without its end; verify() reads every chunk, with its checksum, up to that.
             image.verify()
+            whole = file.read(4) == _PNG_END
         else:
             for frame in range(frames):
                 image.seek(frame)
                 image.load()
-        width, height = image.size
+            whole = kind != "GIF" or _gif_ends(file)
+    if not whole:
+        raise _bad("it is cut short")
     if kind == "PNG":
         file.seek(0)
         with Image.open(file, formats=formats) as image:
             image.load()
     media_type, suffix = FORMATS[kind]
     return Facts(media_type, suffix, width, height)
+
+
+def _gif_ends(file: BinaryIO) -> bool:
+    """Whether a GIF's blocks reach its end mark: Pillow takes one that was cut between two frames."""
+    file.seek(10)
+    _skip_colours(file, file.read(1), 2)
+    while kind := file.read(1):
+        if kind == b";":
+            return True
+        if kind == b",":
+            file.seek(8, os.SEEK_CUR)
+            _skip_colours(file, file.read(1), 0)
+        if kind in (b",", b"!"):
+            file.seek(1, os.SEEK_CUR)
+            while size := ord(file.read(1) or b"\0"):
+                file.seek(size, os.SEEK_CUR)
+    return False
+
+
+def _skip_colours(file: BinaryIO, flags: bytes, before: int) -> None:
+    """Skip some bytes and the colour table that a descriptor's flags announce."""
+    bits = ord(flags)
+    file.seek(before + (3 << (bits % 8 + 1) if bits & 128 else 0), os.SEEK_CUR)
 
 
 def _bad(reason: str) -> OxenBadImage:

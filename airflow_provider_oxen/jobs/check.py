@@ -34,12 +34,12 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
     never, warnings = [], []
     if "image" not in model.outputs:
         made = ", ".join(sorted(model.outputs)) or "nothing it tells of"
-        never.append(f"Model {model.id!r} does not make images (it makes {made}).")
+        never.append(f"Model {model.id!r} does not make images (it makes {made})")
     if model.deprecated:
-        warnings.append(f"Model {model.id!r} is deprecated.")
+        warnings.append(f"Model {model.id!r} is deprecated")
     for problem in schema.check(model.request_schema, parameters, whole=whole):
         (never if problem.is_error else warnings).append(problem.message)
-    not_yet = f"Model {model.id!r} cannot run now: {model.obstacle}." if model.obstacle else None
+    not_yet = f"Model {model.id!r} cannot run now: {model.obstacle}" if model.obstacle else None
     return Findings(never, not_yet, warnings)
 
 

@@ -51,7 +51,7 @@ def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
     wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
     if wrong and validate == "error":
         raise OxenInvalidRequest(
-            f"Model {model.id!r} cannot do what is asked: {'; '.join(wrong)} Nothing was spent. "
+            f"Model {model.id!r} cannot do what is asked: {'; '.join(wrong)}. Nothing was spent. "
             "(validate='warn' sends it all the same.)"
         )
     for message in (*wrong, *findings.warnings):

@@ -1,0 +1,103 @@
+"""What was paid: one entry for each billed image, made at the instant the request is accepted."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_oxen.localhub.draw import draw
+from airflow_provider_oxen.localhub.picture import Picture
+
+__all__ = ["Billed", "Damage", "Ledger"]
+
+Damage = Literal["not_an_image", "truncated"]
+
+NOT_AN_IMAGE = b"<!doctype html><html><title>Sign in</title><h1>Please sign in</h1></html>"
+
+
+@dataclass
+class Billed:
+    """One billed image.
+
+    The drawing is made when somebody asks for its bytes, so that a call costs no drawing that
+    nobody looks at.
+
+    :ivar time: unix seconds, by the hub's clock.
+    :ivar cost: in USD.
+    :ivar request: the whole body of the call.
+    :ivar damage: what is wrong with the bytes the hub hands out.
+    """
+
+    time: float
+    cost: float
+    namespace: str
+    picture: Picture
+    request: dict[str, Any]
+    route: str = "generate"
+    damage: Damage | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hexadecimal, of the undamaged bytes."""
+        return hashlib.sha256(draw(self.picture)).hexdigest()
+
+    def content(self, damage: Damage | None = None) -> bytes:
+        """Return the bytes the hub hands out. May have to draw them: not for an event loop."""
+        damage = damage or self.damage
+        if damage == "not_an_image":
+            return NOT_AN_IMAGE
+        content = draw(self.picture)
+        return content[: len(content) // 2] if damage == "truncated" else content
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as plain JSON values."""
+        picture = self.picture
+        return {
+            "id": self.id,
+            "time": self.time,
+            "model": picture.model,
+            "prompt": picture.prompt,
+            "seed": picture.seed,
+            "index": picture.index,
+            "cost": self.cost,
+            "namespace": self.namespace,
+            "sha256": self.sha256,
+            "width": picture.width,
+            "height": picture.height,
+            "media_type": picture.media_type,
+            "route": self.route,
+            "request": self.request,
+        }
+
+
+class Ledger:
+    """All billed images, oldest first. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[str, Billed] = {}
+
+    def add(self, entries: Sequence[Billed]) -> None:
+        with self._lock:
+            self._entries |= {entry.id: entry for entry in entries}
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+    def find(self, id: str) -> Billed | None:
+        return self._entries.get(id)
+
+    def entries(self) -> list[Billed]:
+        with self._lock:
+            return list(self._entries.values())
+
+    def spent(self) -> float:
+        """Return the sum of all costs in USD."""
+        return round(sum(entry.cost for entry in self.entries()), 6)

@@ -1,0 +1,59 @@
+"""The page that shows a person what was billed."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+
+from airflow_provider_oxen.localhub.ledger import Billed
+from airflow_provider_oxen.localhub.state import State
+
+__all__ = ["page"]
+
+_IMAGES = 12
+_ROWS = 200
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;"
+    "background:Canvas;color:CanvasText;color-scheme:light dark}"
+    "section{display:grid;grid-template-columns:repeat(auto-fill,minmax(14rem,1fr));gap:1rem}"
+    "figure{margin:0}img{width:100%;border-radius:6px}figcaption,td{overflow-wrap:anywhere}"
+    "table{border-collapse:collapse;width:100%;margin-top:2rem}"
+    "td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top}"
+)
+
+
+def page(state: State) -> str:
+    """Return the page: money, the last images, the ledger, newest first."""
+    entries = state.ledger.entries()[::-1]
+    spent = f"{state.ledger.spent():.4f} USD spent, {state.settings.credits:.4f} USD left"
+    figures = "".join(_figure(entry) for entry in entries[:_IMAGES])
+    rows = "".join(_row(entry) for entry in entries[:_ROWS])
+    heads = "".join(f"<th>{head}</th>" for head in ("Time", "Model", "Prompt", "Seed", "Size", "USD"))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Local hub</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<h1>Local hub</h1><p>{len(entries)} images billed, {spent}. All images are simulated.</p>"
+        f"<section>{figures}</section><table><tr>{heads}</tr>{rows}</table></html>\n"
+    )
+
+
+def _figure(entry: Billed) -> str:
+    prompt = _text(entry.picture.prompt)
+    return (
+        f'<figure><a href="/_local/images/{entry.id}"><img src="/_local/images/{entry.id}" alt="{prompt}">'
+        f"</a><figcaption>{prompt}</figcaption></figure>"
+    )
+
+
+def _row(entry: Billed) -> str:
+    picture = entry.picture
+    moment = time.strftime("%H:%M:%S", time.localtime(entry.time))
+    size = f"{picture.width} x {picture.height} {picture.format}"
+    cells = (moment, picture.model, picture.prompt, picture.seed, size, f"{entry.cost:.4f}")
+    return f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _text(value: object, limit: int = 300) -> str:
+    text = str(value).encode(errors="replace").decode()
+    return escape(text if len(text) <= limit else f"{text[: limit - 1]}…")

@@ -1,0 +1,202 @@
+"""The hub as a context manager: uvicorn in a thread of its own, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from airflow_provider_oxen.localhub.app import create_app
+from airflow_provider_oxen.localhub.faults import Fault
+from airflow_provider_oxen.localhub.settings import HubSettings
+from airflow_provider_oxen.localhub.state import State
+
+__all__ = ["LocalHub"]
+
+_PATIENCE = 1.0
+"""Seconds that running requests get to end when the hub closes."""
+
+_THREAD = "local-hub"
+_LOG = logging.getLogger("uvicorn.error")
+
+
+class LocalHub:
+    """A running local hub.
+
+    Use it as a context manager, or call :meth:`start` and :meth:`close`.
+
+    :param settings: what to start with; the object stays in use and may be changed while it runs.
+    :param host: an address of this machine's loopback: the hub guards nothing, so it is never
+        reachable from elsewhere.
+    :param port: TCP port; 0 takes a free one.
+    :raises ValueError: where the host is another.
+    """
+
+    def __init__(
+        self, settings: HubSettings | None = None, *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        if not _is_loopback(host):
+            raise ValueError(f"The local hub runs on loopback (127.0.0.1) only, not on {host!r}.")
+        self.settings = settings or HubSettings()
+        self._state = State(self.settings)
+        self._host = host
+        self._port = port
+        self._server: _Server | None = None
+
+    def start(self) -> LocalHub:
+        """Listen, and return when requests are answered.
+
+        :raises OSError: where the port is taken.
+        """
+        # The protocol is named: asyncio sets TCP_NODELAY only then, and 40 ms a request depend on it.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self._host, self._port))
+        except BaseException:
+            sock.close()
+            raise
+        self._port = sock.getsockname()[1]
+        self._state.closing = asyncio.Event()
+        self._server = _Server(self._state, sock)
+        self._server.start()
+        return self
+
+    def close(self) -> None:
+        """Stop; answers that are held back end now. May be called twice."""
+        if self._server:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> LocalHub:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The hub's origin, for the connection's host."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def key(self) -> str:
+        """The API key, for the connection's password."""
+        return self.settings.key
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return every billed image, oldest first."""
+        return [entry.as_dict() for entry in self._state.ledger.entries()]
+
+    def spent(self) -> float:
+        """Return the sum of the ledger in USD."""
+        return self._state.ledger.spent()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return every request that was seen, oldest first; never with the key."""
+        return self._state.requests()
+
+    def fail(self, *faults: Fault) -> None:
+        """Go wrong as told, in this order."""
+        self._state.faults.add(*faults)
+
+    def mend(self) -> None:
+        """Forget the faults that are still to come."""
+        self._state.faults.clear()
+
+    def reset(self) -> None:
+        """Return to the start: first settings, empty ledger, no requests, no faults."""
+        self._state.reset()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Keep uvicorn's comings and goings out of the log of the Dag that is tested."""
+    return record.levelno > logging.INFO or record.threadName != _THREAD
+
+
+class _Protocol(H11Protocol):
+    """Puts the connection within the reach of answers that must break it; writes no access log."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    """uvicorn in a thread, stopping without its tenths of seconds: tests start many hubs."""
+
+    def __init__(self, state: State, sock: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(state),
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                # A pooled connection must not be closed under a client that comes back to it.
+                timeout_keep_alive=75,
+                date_header=False,
+                server_header=False,
+            )
+        )
+        self.state = state
+        self.sock = sock
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
+
+    def start(self) -> None:
+        _LOG.addFilter(_is_worth_a_line)
+        self.thread.start()
+        self.ready.wait()
+
+    def stop(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.state.closing.set)
+        self.thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self.serve(sockets=[self.sock]))
+        finally:
+            self.sock.close()
+            self.ready.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        await self.state.closing.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._until_idle(_PATIENCE)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._until_idle(_PATIENCE)
+        while self.server_state.connections:
+            await asyncio.sleep(0)
+
+    async def _until_idle(self, seconds: float) -> None:
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=seconds)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False

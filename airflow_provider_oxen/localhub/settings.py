@@ -1,0 +1,185 @@
+"""What can be set on a local hub, before it starts and while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from airflow_provider_oxen.localhub.catalogue import default_catalogue
+
+__all__ = ["LAYOUTS", "HubSettings"]
+
+LAYOUTS = ("classic", "ai")
+"""The hub's path layouts."""
+
+
+@dataclass
+class HubSettings:
+    """Settings of a local hub; assigning to a running hub's takes effect with the next request.
+
+    An unknown name or a value of the wrong kind is an error at once: a test whose setting does
+    nothing would pass for the wrong reason.
+
+    :param key: the one API key that is accepted.
+    :param latency: seconds between accepting a generate request and answering it.
+    :param credits: play money in USD that is left.
+    :param url_ttl: seconds for which a result's URL works; 0 or less makes URLs that have expired.
+    :param layouts: path layouts that are served: ``classic``, ``ai`` or both.
+    :param rate_limit: generate requests accepted within ``rate_window``, or None for any number.
+    :param rate_window: seconds.
+    :param namespaces: what the key may use as ``target_namespace``; the first is its own.
+    :param user: name and e-mail that ``/api/authorize`` tells.
+    :param authorize: whether ``/api/authorize`` exists; older hubs answer 404.
+    :param answer: ``images``, or ``image_url`` for the older form of the generate answer.
+    :param error_shape: body of those errors whose shape is not certain: ``typed`` or ``message``.
+    :param files_need_key: whether a result's URL needs the key as well as its signature.
+    :param files_origin: origin put into result URLs; None for the one that the client called.
+    :param default_size: width and height in pixels where a request names none.
+    :param clock_ahead: seconds that the hub's clock is ahead of the machine's; raise it to let URLs
+        expire and rate limits pass without waiting.
+    :param catalogue: models in the ``ai`` layout's words; see :mod:`.catalogue`.
+    """
+
+    key: str = field(default="local-key", repr=False)
+    latency: float = 0.0
+    credits: float = 1000.0
+    url_ttl: float = 600.0
+    layouts: frozenset[str] = frozenset(LAYOUTS)
+    rate_limit: int | None = None
+    rate_window: float = 60.0
+    namespaces: tuple[str, ...] = ("local-user", "local-org")
+    user: dict[str, str] = field(
+        default_factory=lambda: {"name": "local-user", "email": "local-user@example.com"}
+    )
+    authorize: bool = True
+    answer: Literal["images", "image_url"] = "images"
+    error_shape: Literal["typed", "message"] = "typed"
+    files_need_key: bool = False
+    files_origin: str | None = None
+    default_size: tuple[int, int] = (1024, 1024)
+    clock_ahead: float = 0.0
+    catalogue: list[dict[str, Any]] = field(default_factory=default_catalogue, repr=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _RULES:
+            raise AttributeError(f"a local hub has no setting {name!r}; it has {', '.join(_RULES)}")
+        object.__setattr__(self, name, _RULES[name](name, value))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings but the key as plain JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "key"}
+        return {**values, "layouts": sorted(self.layouts)}
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set several; none where one of them is wrong.
+
+        :raises ValueError: naming the setting and what it takes.
+        """
+        unknown = sorted(set(values) - set(_RULES))
+        if unknown:
+            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(_RULES)}")
+        read = {name: _RULES[name](name, value) for name, value in values.items()}
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
+
+
+def _wrong(name: str, wanted: str, value: Any) -> ValueError:
+    return ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(name, "a number", value)
+    return value
+
+
+def _from_zero(name: str, value: Any) -> float:
+    if _number(name, value) < 0:
+        raise _wrong(name, "a number of at least 0", value)
+    return float(value)
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false", value)
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, "a text that is not empty", value)
+    return value
+
+
+def _optional(rule: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def _one_of(*choices: str) -> Callable[[str, Any], str]:
+    def rule(name: str, value: Any) -> str:
+        if value not in choices:
+            raise _wrong(name, f"one of {', '.join(choices)}", value)
+        return str(value)
+
+    return rule
+
+
+def _limit(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _wrong(name, "an integer of at least 0, or none", value)
+    return value
+
+
+def _layouts(name: str, value: Any) -> frozenset[str]:
+    chosen = LAYOUTS if value == "both" else (value,) if isinstance(value, str) else tuple(value)
+    if not set(chosen) <= set(LAYOUTS):
+        raise _wrong(name, "classic, ai or both", value)
+    return frozenset(chosen)
+
+
+def _namespaces(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not value:
+        raise _wrong(name, "a list of names", value)
+    return tuple(_text(name, item) for item in value)
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    try:
+        width, height = (_limit(name, side) or 1 for side in value)
+    except (TypeError, ValueError):
+        raise _wrong(name, "a width and a height in pixels", value) from None
+    return width, height
+
+
+def _user(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, "an object with name and email", value)
+    return dict(value)
+
+
+def _catalogue(name: str, value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) and "id" in item for item in value):
+        raise _wrong(name, "a list of models, each with an id", value)
+    return value
+
+
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "key": _text,
+    "latency": _from_zero,
+    "credits": _from_zero,
+    "url_ttl": _number,
+    "layouts": _layouts,
+    "rate_limit": _optional(_limit),
+    "rate_window": _from_zero,
+    "namespaces": _namespaces,
+    "user": _user,
+    "authorize": _boolean,
+    "answer": _one_of("images", "image_url"),
+    "error_shape": _one_of("typed", "message"),
+    "files_need_key": _boolean,
+    "files_origin": _optional(_text),
+    "default_size": _size,
+    "clock_ahead": _number,
+    "catalogue": _catalogue,
+}

@@ -1,0 +1,132 @@
+"""Everything a local hub knows while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import dataclasses
+import hmac
+import math
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from airflow_provider_oxen.localhub import models
+from airflow_provider_oxen.localhub.faults import Faults
+from airflow_provider_oxen.localhub.ledger import Billed, Ledger
+from airflow_provider_oxen.localhub.links import Links
+from airflow_provider_oxen.localhub.picture import Picture, number_of_images
+from airflow_provider_oxen.localhub.problems import Refused
+from airflow_provider_oxen.localhub.settings import HubSettings
+
+__all__ = ["State"]
+
+_LARGEST_SEED = 2**31 - 1
+
+
+class State:
+    """Settings, ledger, requests and faults of one hub.
+
+    The routes use it on the hub's event loop, :class:`.LocalHub` from other threads.
+    """
+
+    def __init__(self, settings: HubSettings) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.faults = Faults()
+        self.links = Links()
+        self.closing = asyncio.Event()
+        self._start = copy.deepcopy(settings)
+        self._lock = threading.Lock()
+        self._requests: list[dict[str, Any]] = []
+        self._accepted: list[float] = []
+
+    def reset(self) -> None:
+        """Return to the start: settings as they were given, nothing billed, no fault to come."""
+        fresh = copy.deepcopy(self._start)
+        for item in dataclasses.fields(fresh):
+            setattr(self.settings, item.name, getattr(fresh, item.name))
+        self.faults.clear()
+        self.ledger.clear()
+        with self._lock:
+            self._requests.clear()
+            self._accepted.clear()
+
+    def now(self) -> float:
+        """Return unix seconds by the hub's clock."""
+        return time.time() + self.settings.clock_ahead
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than the hub lives."""
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), seconds)
+
+    def record(self, request: Request) -> dict[str, Any]:
+        """Remember a request; its status is filled in when the answer begins. Never keeps the key."""
+        seen = {
+            "method": request.method,
+            "path": request.url.path,
+            "query_keys": sorted(request.query_params),
+            "authorized": "authorization" in request.headers,
+            "key_ok": self.key_ok(request),
+            "status": None,
+        }
+        with self._lock:
+            self._requests.append(seen)
+        return seen
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return what was asked so far, first first."""
+        with self._lock:
+            return [dict(seen) for seen in self._requests]
+
+    def key_ok(self, request: Request) -> bool:
+        """Whether the request carries the right key."""
+        given = request.headers.get("authorization", "")
+        return hmac.compare_digest(given.encode(), f"Bearer {self.settings.key}".encode())
+
+    def need_key(self, request: Request) -> None:
+        """:raises Refused: 401."""
+        if not self.key_ok(request):
+            raise Refused(401, "unauthenticated", shape="typed")
+
+    def need_rate(self) -> None:
+        """:raises Refused: 429 with the seconds until there is room again."""
+        limit, window, now = self.settings.rate_limit, self.settings.rate_window, self.now()
+        if limit is None:
+            return
+        self._accepted = [moment for moment in self._accepted if moment > now - window]
+        if len(self._accepted) >= limit:
+            wait = self._accepted[-limit] + window - now if limit else window
+            raise Refused(429, "Too many requests.", headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        self._accepted.append(now)
+
+    def bill(self, entry: Mapping[str, Any], body: dict[str, Any]) -> list[Billed]:
+        """Accept a request: take its cost off the credits and enter its images into the ledger.
+
+        :param entry: the model.
+        :raises Refused: 402, with nothing taken.
+        """
+        settings = self.settings
+        price = models.cost(entry, body)
+        total = price * (number := number_of_images(entry, body))
+        if total > settings.credits + 1e-9:
+            raise Refused(402, "You have run out of credits.", shape="typed")
+        settings.credits = max(0.0, round(settings.credits - total, 6))
+        given = body.get("seed")
+        seed = given if type(given) is int else random.randint(0, _LARGEST_SEED)
+        namespace = body.get("target_namespace") or settings.namespaces[0]
+        billed = [
+            Billed(self.now(), price, namespace, picture, body)
+            for picture in (
+                Picture.of(entry, body, seed, index, settings.default_size) for index in range(number)
+            )
+        ]
+        self.ledger.add(billed)
+        return billed

@@ -1,0 +1,26 @@
+"""Measure what the documentation claims, each figure beside its reference in the same run.
+
+One line a figure: name, value, unit, limit, reference. Machines are noisy, so these are medians and
+ratios, and no test depends on them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+import client_work
+import import_time
+import memory
+
+
+def main() -> None:
+    for module in (import_time, client_work, memory):
+        for name, value, unit, reference in module.figures():
+            print(f"{name:<58} {value:>9} {unit:<8} {reference}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""One task a prompt: the prompts come from a task, the rest is the same for all."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import dag, task
+
+from airflow_provider_oxen.operators.images import ImageGenerateOperator
+
+OUTPUT = os.environ.get("OXEN_EXAMPLES_OUTPUT", "/tmp/oxen-examples").rstrip("/")
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    params={"steps": 8},
+    tags=["oxen", "example"],
+)
+def example_oxen_mapped():
+    @task
+    def prompts() -> list[str]:
+        return [f"A {thing} made of paper, studio light" for thing in ("fox", "whale", "heron")]
+
+    images = ImageGenerateOperator.partial(
+        task_id="paper",
+        model="z-image-turbo",
+        # Rendered templates are text; the model's request schema makes numbers of them again.
+        model_params={"output_format": "webp", "num_images": "{{ params.images | default(1) }}"},
+        num_inference_steps="{{ params.steps }}",
+        storage_path=f"{OUTPUT}/paper/{{{{ run_id | replace(':', '-') }}}}/",
+    ).expand(prompt=prompts())
+
+    @task
+    def count(results: list[dict]) -> int:
+        return sum(len(result["images"]) for result in results)
+
+    count(images.output)
+
+
+example_oxen_mapped()

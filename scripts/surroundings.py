@@ -1,0 +1,59 @@
+"""What the demo, the UI and the benchmarks need around them: a hub, and an Airflow of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+REAL_HUB = "https://hub.oxen.ai"
+
+
+@contextmanager
+def hub(*options: str) -> Iterator[dict[str, str]]:
+    """Give the connection to a hub: the real one where ``OXEN_API_KEY`` is set, else a local one."""
+    key = os.environ.get("OXEN_API_KEY")
+    if key:
+        print(f"Hub:     {REAL_HUB} (OXEN_API_KEY is set: this costs money)", flush=True)
+        yield connection(REAL_HUB, key)
+        return
+    command = [PYTHON, "-m", "airflow_provider_oxen.localhub", "--port", "0", "--with-parent", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("Local hub: "):
+            raise SystemExit("The local hub did not start.")
+        url, key = line.removeprefix("Local hub: ").replace("key:", "").split()
+        print(f"Hub:     {url} (a local one: images are drawn, nothing is paid)", flush=True)
+        yield connection(url, key)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def connection(host: str, key: str) -> dict[str, str]:
+    """Return the environment that holds the Airflow connection."""
+    return {"AIRFLOW_CONN_OXEN_DEFAULT": json.dumps({"conn_type": "oxen", "host": host, "password": key})}
+
+
+def airflow_home(path: Path, dags: Path, **settings: str) -> dict[str, str]:
+    """Return the environment of an Airflow that starts empty, on SQLite, away from the user's own."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return clean | {
+        "AIRFLOW_HOME": str(path),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{path}/airflow.db",
+        "PATH": f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONWARNINGS": "ignore",
+        **settings,
+    }

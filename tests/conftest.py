@@ -1,0 +1,38 @@
+"""One Airflow for the whole test run: a home of its own, SQLite, nothing of the user's environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before anything imports Airflow: it reads its home and its settings at import.
+_HOME = tempfile.mkdtemp(prefix="oxen-tests-")
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "OXEN_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "AIRFLOW_HOME": _HOME,
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": f"{_HOME}/dags",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{_HOME}/logs",
+    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
+}
+Path(_HOME, "dags").mkdir()
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_connections_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep one test's connections from another's."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+        monkeypatch.delenv(name)

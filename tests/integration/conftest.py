@@ -1,0 +1,116 @@
+"""One way to start a hub, and one way to run a Dag: both real, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.localhub import HubSettings, LocalHub
+
+START = datetime(2026, 1, 1)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    with LocalHub(HubSettings()) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the Airflow connection ``oxen_default``, as a deployment would: through the environment."""
+
+    def connect(host: str, key: str | None, conn_id: str = "oxen_default", **extra: Any) -> None:
+        fields = {"conn_type": "oxen", "host": host, "password": key, "extra": {"max_retries": 1, **extra}}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+    return connect
+
+
+@pytest.fixture
+def connected(hub: LocalHub, connect: Callable[..., None]) -> LocalHub:
+    """A running hub, and the connection to it."""
+    connect(hub.url, hub.key)
+    return hub
+
+
+@dataclass
+class Run:
+    """What became of a Dag run.
+
+    :ivar log: all that was logged while it ran.
+    """
+
+    dag_run: Any
+    log: str
+
+    @property
+    def state(self) -> str:
+        return str(self.dag_run.state.value if hasattr(self.dag_run.state, "value") else self.dag_run.state)
+
+    def tis(self, task_id: str) -> list[Any]:
+        found = [ti for ti in self.dag_run.get_task_instances() if ti.task_id == task_id]
+        return sorted(found, key=lambda ti: ti.map_index)
+
+    def ti(self, task_id: str) -> Any:
+        return self.tis(task_id)[0]
+
+    def xcom(self, task_id: str, map_index: int = -1) -> Any:
+        return self.ti(task_id).xcom_pull(task_ids=task_id, map_indexes=map_index)
+
+
+@pytest.fixture
+def run_dag(airflow_db: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Run a Dag through Airflow's own task execution and tell what became of it."""
+
+    def run_dag(dag: Any, **arguments: Any) -> Run:
+        register(dag)
+        capfd.readouterr()
+        dag_run = dag.test(**arguments)
+        out, err = capfd.readouterr()
+        print(out + err)  # for the report of a test that fails
+        return Run(dag_run, out + err)
+
+    return run_dag
+
+
+def register(dag: Any) -> None:
+    """Store a Dag as Airflow's Dag processor does; Airflow 3 runs no other."""
+    try:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:
+        dag.sync_to_db()
+        return
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
+def load_dags(path: Path) -> dict[str, Any]:
+    """Return the Dags of a file, loaded as Airflow's Dag processor loads it."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(dag_folder=str(path), bundle_name="dags-folder")
+    except ImportError:
+        from airflow.models import DagBag
+
+        bag = DagBag(dag_folder=str(path), include_examples=False)
+    assert not bag.import_errors
+    return dict(bag.dags)

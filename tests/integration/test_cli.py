@@ -1,0 +1,69 @@
+"""What Airflow's own commands and provider discovery see of the installed package."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def airflow(*arguments: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "airflow", *arguments],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_airflow_knows_the_provider():
+    [provider] = json.loads(airflow("providers", "get", "airflow-provider-oxen", "--output", "json"))
+
+    assert "Oxen.ai" in str(provider)
+
+
+def test_airflow_lists_the_hook():
+    hooks = json.loads(airflow("providers", "hooks", "--output", "json"))
+
+    [hook] = [hook for hook in hooks if hook["connection_type"] == "oxen"]
+    assert hook["class"] == "airflow_provider_oxen.hooks.oxen.OxenHook"
+    assert hook["conn_id_attribute_name"] == "oxen_conn_id"
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_airflow_adds_and_lists_a_connection():
+    airflow("connections", "add", "oxen_test", "--conn-type", "oxen", "--conn-password", "secret")
+    try:
+        listed = json.loads(airflow("connections", "list", "--output", "json"))
+    finally:
+        airflow("connections", "delete", "oxen_test")
+
+    [connection] = [row for row in listed if row["conn_id"] == "oxen_test"]
+    assert connection["conn_type"] == "oxen"
+
+
+def test_the_form_is_the_same_on_every_line():
+    """Airflow 3.2 and newer read the metadata, older lines the hook's methods: one form comes out."""
+    from airflow.providers_manager import ProvidersManager
+
+    from airflow_provider_oxen.provider_info import CONNECTION_TYPE
+
+    manager = ProvidersManager()
+    widgets = {
+        widget.field_name
+        for widget in manager.connection_form_widgets.values()
+        if widget.hook_class_name == CONNECTION_TYPE["hook-class-name"]
+    }
+    behaviour = manager.field_behaviours["oxen"]
+
+    assert manager.hooks["oxen"].hook_name == "Oxen.ai"
+    assert widgets == set(CONNECTION_TYPE["conn-fields"])
+    assert behaviour["hidden_fields"] == CONNECTION_TYPE["ui-field-behaviour"]["hidden-fields"]
+    assert behaviour["relabeling"] == CONNECTION_TYPE["ui-field-behaviour"]["relabeling"]
+    assert behaviour["placeholders"]["host"] == "https://hub.oxen.ai"

@@ -1,0 +1,74 @@
+"""Every example is loaded as Airflow loads it, and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ..conftest import ROOT
+from .conftest import load_dags, register
+
+EXAMPLES = sorted((ROOT / "example_dags").glob("*.py"))
+
+
+@pytest.fixture
+def examples(connected, monkeypatch, tmp_path):
+    """All example Dags by id, writing below ``tmp_path``."""
+    monkeypatch.setenv("OXEN_EXAMPLES_OUTPUT", str(tmp_path))
+    dags = {}
+    for path in EXAMPLES:
+        dags |= load_dags(path)
+    return dags
+
+
+def test_scheduled(examples, run_dag, connected, tmp_path):
+    run = run_dag(examples["example_oxen_scheduled"])
+
+    assert run.state == "success"
+    [image] = run.xcom("hero")["images"]
+    assert run.xcom("look") == image["path"]
+    assert Image.open(image["path"]).size == (image["width"], image["height"])
+    assert Path(image["path"]).is_relative_to(tmp_path)
+    assert len(connected.ledger()) == 1
+
+
+def test_xcom_only(examples, run_dag, connected):
+    run = run_dag(examples["example_oxen_xcom"])
+
+    assert run.state == "success"
+    assert run.xcom("fetch")["bytes"] > 0
+    assert run.xcom("decode") == run.xcom("text")["images"][0]["bytes"]
+    assert len(connected.ledger()) == 2
+
+
+def test_mapped(examples, run_dag, connected, tmp_path):
+    run = run_dag(examples["example_oxen_mapped"])
+
+    assert run.state == "success"
+    assert run.xcom("count") == 3
+    assert len(list(tmp_path.rglob("*.webp"))) == 3
+    assert {entry["request"]["num_inference_steps"] for entry in connected.ledger()} == {8}
+
+
+def test_asset_wakes_the_dag_that_waits_for_it(examples, run_dag, connected, tmp_path):
+    register(examples["example_oxen_asset_consumer"])
+
+    run = run_dag(examples["example_oxen_asset"])
+
+    assert run.state == "success"
+    assert waiting_for_asset() == ["example_oxen_asset_consumer"]
+    assert run_dag(examples["example_oxen_asset_consumer"]).xcom("publish") == f"{tmp_path}/banner.webp"
+
+
+def waiting_for_asset() -> list[str]:
+    """Return the Dags that an asset event has put in line for a run."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.asset import AssetDagRunQueue as Queue
+    except ImportError:
+        from airflow.models.dataset import DatasetDagRunQueue as Queue
+    with create_session() as session:
+        return [row.target_dag_id for row in session.query(Queue)]

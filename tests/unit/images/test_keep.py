@@ -1,0 +1,649 @@
+"""What was paid for is kept, whatever happens to one image, one write or one neighbour."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_oxen.api.errors import (
+    OxenBadImage,
+    OxenDownloadError,
+    OxenExpiredURL,
+    OxenImageError,
+    OxenStorageError,
+)
+from airflow_provider_oxen.api.models import ImageItem
+from airflow_provider_oxen.images import sidecar
+from airflow_provider_oxen.images.keep import Keeper
+
+from .conftest import HUB, KEY, LINK, SIGNATURE, FlakyFolder, Web, failing, found, picture, refused
+
+PAGE = b"<html><title>Sign in</title></html>"
+IDENTITY = "0123456789abcdef"
+OTHER = "fedcba9876543210"
+FACTS = {"fingerprint": "f1", "model": "z-image-turbo", "seed": 42}
+
+
+def linked(web: Web, *contents: bytes) -> list[ImageItem]:
+    """Put contents behind links of their own."""
+    links = [f"{HUB}/files/{number}?X-Signature={SIGNATURE}" for number in range(len(contents))]
+    for link, content in zip(links, contents, strict=True):
+        web.put(link, found(content))
+    return [ImageItem(url=link) for link in links]
+
+
+def text(content: bytes) -> ImageItem:
+    return ImageItem(b64_json=base64.b64encode(content).decode())
+
+
+def keeper(web: Web, folder: FlakyFolder, mark: str = f"{IDENTITY}.1", **options: Any) -> Keeper:
+    return Keeper(
+        **{
+            "client": web.client(max_retries=0),
+            "folder": folder,
+            "stem": "hero",
+            "facts": FACTS,
+            "mark": mark,
+            "sleep": web.slept.append,
+            **options,
+        }
+    )
+
+
+def keep(web: Web, folder: FlakyFolder, items: Sequence[ImageItem], **options: Any) -> list[dict[str, Any]]:
+    return keeper(web, folder, **options).keep(items)
+
+
+def failure(web: Web, folder: FlakyFolder, items: Sequence[ImageItem], **options: Any) -> OxenImageError:
+    """Return the error of a keeping that fails: after the money, and not for a retry to pay again."""
+    with pytest.raises(OxenImageError) as caught:
+        keep(web, folder, items, **options)
+    assert caught.value.spent == "yes"
+    assert not caught.value.retry_helps
+    assert SIGNATURE not in f"{caught.value} {caught.value!r} {caught.value.__dict__}"
+    assert KEY not in f"{caught.value}"
+    return caught.value
+
+
+def files(folder: FlakyFolder) -> list[str]:
+    return sorted(os.listdir(folder.path))
+
+
+def told(folder: FlakyFolder, name: str) -> dict[str, Any]:
+    return dict(json.loads((folder.path / name).read_bytes()))
+
+
+# One image.
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_image_and_its_sidecar_are_all_that_is_left(web, folder, as_text):
+    content = picture()
+
+    [record] = keep(web, folder, [text(content)] if as_text else linked(web, content))
+
+    assert files(folder) == ["hero.json", "hero.png"]
+    assert (folder.path / "hero.png").read_bytes() == content
+    kept_at = record.pop("kept_at")
+    assert record == {
+        **FACTS,
+        "file": "hero.png",
+        "index": 1,
+        "media_type": "image/png",
+        "width": 16,
+        "height": 12,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    assert told(folder, "hero.json") == {
+        "format": sidecar.FORMAT,
+        **record,
+        "kept_at": kept_at,
+        "stems": ["hero"],
+        "images": 1,
+    }
+    assert kept_at.endswith("+00:00")
+    assert web.slept == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("JPEG", "jpg"), ("WEBP", "webp"), ("GIF", "gif"), ("AVIF", "avif")]
+)
+def test_suffix_follows_the_bytes(web, folder, kind, suffix):
+    link = ImageItem(url=LINK)  # …/image.png
+    web.put(LINK, found(picture(kind), content_type="image/png"))
+
+    [record] = keep(web, folder, [link])
+
+    assert record["file"] == f"hero.{suffix}"
+    assert files(folder) == sorted(["hero.json", f"hero.{suffix}"])
+
+
+def test_sidecar_is_written_last(web, folder):
+    keep(web, folder, [text(picture())])
+
+    assert folder.written == ["hero.png", "hero.json"]
+
+
+def test_kept_output_is_found_again(web, folder):
+    assert sidecar.find(folder, "hero", "f1", overwrite=False) is None
+    records = keep(web, folder, [text(picture()), text(picture("WEBP"))])
+
+    again = sidecar.find(folder, "hero", "f1", overwrite=False)
+    assert again is not None
+    for kept, record in zip(again, records, strict=True):
+        assert {name: kept[name] for name in record} == record
+
+
+def test_what_the_hub_made_of_the_prompt_is_told(web, folder):
+    item = text(picture()).model_copy(update={"revised_prompt": f"A red cube, {LINK}"})
+
+    keep(web, folder, [item])
+
+    assert told(folder, "hero.json")["revised_prompt"] == f"A red cube, {HUB}/files/image.png"
+
+
+def test_no_link_gets_into_a_sidecar(web, folder):
+    keep(web, folder, linked(web, picture()))
+
+    assert HUB not in (folder.path / "hero.json").read_text()
+
+
+# Several images.
+
+
+def test_images_of_an_answer_are_numbered_and_the_first_sidecar_comes_last_of_all(web, folder):
+    contents = [picture(), picture("WEBP"), picture("JPEG")]
+
+    records = keep(web, folder, linked(web, *contents))
+
+    assert [record["file"] for record in records] == ["hero.png", "hero-2.webp", "hero-3.jpg"]
+    assert [(folder.path / record["file"]).read_bytes() for record in records] == contents
+    assert folder.written[:3] == ["hero.png", "hero-2.webp", "hero-3.jpg"]
+    assert folder.written[3:] == ["hero-3.json", "hero-2.json", "hero.json"]
+    assert told(folder, "hero.json")["stems"] == ["hero", "hero-2", "hero-3"]
+    assert "stems" not in told(folder, "hero-2.json")
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_all_images_are_kept_even_if_one_is_none(web, folder, bad):
+    contents = [picture(), picture("WEBP"), picture("JPEG")]
+    contents[bad] = PAGE
+
+    error = failure(web, folder, linked(web, *contents))
+
+    assert isinstance(error, OxenBadImage)
+    stem = ["hero", "hero-2", "hero-3"][bad]
+    kept = {"hero": "hero.png", "hero-2": "hero-2.webp", "hero-3": "hero-3.jpg"}
+    del kept[stem]
+    assert files(folder) == sorted(
+        [*kept.values(), *(f"{name}.json" for name in kept), f"{stem}.rejected", f"{stem}.rejected.json"]
+    )
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_all_images_are_kept_even_if_one_does_not_come(web, folder, bad):
+    items = linked(web, picture(), picture("WEBP"), picture("JPEG"))
+    web.put(str(items[bad].url), refused(403))
+
+    assert isinstance(failure(web, folder, items), OxenExpiredURL)
+    assert len(files(folder)) == 4
+
+
+def test_first_failure_is_told_and_every_one_is_logged(web, folder, caplog):
+    items = linked(web, PAGE, picture(), picture())
+    web.put(str(items[2].url), refused(410))
+
+    assert isinstance(failure(web, folder, items), OxenBadImage)
+    logged = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert [message.partition(":")[0] for message in logged] == ["Image 1 of 3", "Image 3 of 3"]
+
+
+def test_output_that_misses_an_image_is_not_taken_for_whole(web, folder):
+    failure(web, folder, [text(picture()), text(PAGE)])
+
+    with pytest.raises(Exception, match="names 1 kept of 2 paid images"):
+        sidecar.find(folder, "hero", "f1", overwrite=False)
+
+
+def test_too_big_image_is_not_fetched_but_the_others_are(web, folder):
+    error = failure(web, folder, linked(web, picture("PNG", (64, 64)), picture()), max_bytes=2000)
+
+    assert isinstance(error, OxenDownloadError)
+    assert files(folder) == ["hero-2.json", "hero-2.png"]
+
+
+def test_text_that_has_come_is_kept_whatever_its_size(web, folder):
+    keep(web, folder, [text(picture())], max_bytes=10)
+
+    assert files(folder) == ["hero.json", "hero.png"]
+
+
+def test_what_nobody_foresaw_is_no_reason_to_pay_again(web, folder, caplog):
+    items = linked(web, picture(), picture())
+
+    def crash(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError(f"while asking {request.url}")
+
+    web.put(str(items[0].url), crash)
+
+    error = failure(web, folder, items)
+    assert str(error) == f"What was paid for could not be kept: ZeroDivisionError: while asking {HUB}/files/0"
+    assert files(folder) == ["hero-2.json", "hero-2.png"]
+
+
+# Bytes that cannot be proved.
+
+
+CUT_PNG, CUT_JPEG = picture()[:-10], picture("JPEG")[:300]
+
+
+@pytest.mark.parametrize(
+    ("content", "as_text"),
+    [(b"", False), (PAGE, False), (PAGE, True), (CUT_PNG, False), (CUT_PNG, True), (CUT_JPEG, False)],
+    ids=["empty link", "page behind a link", "page as text", "cut link", "cut text", "cut jpeg"],
+)
+def test_rejected_bytes_are_kept_with_a_sidecar_that_says_why(web, folder, content, as_text):
+    error = failure(web, folder, [text(content)] if as_text else linked(web, content))
+
+    assert isinstance(error, OxenBadImage)
+    assert files(folder) == ["hero.rejected", "hero.rejected.json"]
+    assert (folder.path / "hero.rejected").read_bytes() == content
+    assert f"its {len(content)} bytes are kept as file://{folder.path}/hero.rejected" in str(error)
+    assert told(folder, "hero.rejected.json") == {
+        "format": sidecar.FORMAT,
+        **FACTS,
+        "file": "hero.rejected",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rejected": error.reason,
+    }
+    assert folder.written == ["hero.rejected", "hero.rejected.json"]
+
+
+def test_text_that_is_no_base64_is_kept_as_it_came(web, folder):
+    error = failure(web, folder, [ImageItem(b64_json="data:image/png;base64,AAAA")])
+
+    assert isinstance(error, OxenBadImage)
+    assert (folder.path / "hero.rejected").read_text() == "data:image/png;base64,AAAA"
+    kept = told(folder, "hero.rejected.json")
+    assert kept["sha256"] == hashlib.sha256(b"data:image/png;base64,AAAA").hexdigest()
+
+
+def test_rejected_bytes_never_cover_earlier_ones(web, folder):
+    for content in (b"first", b"second", b"third"):
+        failure(web, folder, [text(content)])
+
+    names = ["hero.rejected", "hero.2.rejected", "hero.3.rejected"]
+    assert [(folder.path / name).read_bytes() for name in names] == [b"first", b"second", b"third"]
+    assert [told(folder, f"{name}.json")["bytes"] for name in names] == [5, 6, 5]
+
+
+def test_rejected_bytes_do_not_stand_in_the_way_of_the_next_try(web, folder):
+    failure(web, folder, [text(PAGE)])
+
+    assert sidecar.find(folder, "hero", "f1", overwrite=False) is None
+    keep(web, folder, [text(picture())])
+    assert files(folder) == ["hero.json", "hero.png", "hero.rejected", "hero.rejected.json"]
+
+
+def test_rejected_bytes_find_a_place_even_if_the_store_cannot_tell_what_is_there(web, folder):
+    failure(web, folder, [text(b"first")])
+    folder.failing = failing("size", ".rejected")
+
+    assert isinstance(failure(web, folder, [text(b"second")]), OxenBadImage)
+    assert (folder.path / "hero.rejected").read_bytes() == b"first"
+    assert (folder.path / f"hero.{IDENTITY}.1.rejected").read_bytes() == b"second"
+
+
+# Writes that fail.
+
+
+@pytest.mark.parametrize("ending", ["hero.png", "hero.json"])
+def test_failed_write_is_repeated(web, folder, ending):
+    folder.failing = failing("put", ending, times=3)
+
+    keep(web, folder, linked(web, picture()))
+
+    assert files(folder) == ["hero.json", "hero.png"]
+    assert (folder.path / "hero.png").read_bytes() == picture()
+    assert web.slept == [1, 2, 4]
+    assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("ending", ["hero.png", "hero.json"])
+def test_write_that_keeps_failing_is_an_error_that_names_the_file(web, folder, ending, caplog):
+    folder.failing = failing("put", ending)
+
+    error = failure(web, folder, linked(web, picture()))
+
+    assert isinstance(error, OxenStorageError)
+    assert str(error) == (
+        f"The image was paid for and fetched, but file://{folder.path}/{ending} could not be written in 4 "
+        f"attempts: OSError: the disk is on fire: https://store.example/{ending}"
+    )
+    assert web.slept == [1, 2, 4]
+    assert len(web.asked) == 1
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [message[:34] for message in warned] == [
+        f"The store failed (attempt {n} of 4): "[:34] for n in (1, 2, 3)
+    ]
+
+
+def test_image_without_its_sidecar_is_never_taken_for_finished(web, folder):
+    folder.failing = failing("put", "hero.json")
+    failure(web, folder, [text(picture())])
+    folder.failing = lambda kind, name: None
+
+    assert files(folder) == ["hero.png"]
+    with pytest.raises(Exception, match="without the sidecar"):
+        sidecar.find(folder, "hero", "f1", overwrite=False)
+
+
+@pytest.mark.parametrize("ending", ["hero-3.json", "hero-2.json"])
+def test_first_sidecar_is_not_written_where_another_is_missing(web, folder, ending):
+    folder.failing = failing("put", ending)
+
+    assert isinstance(failure(web, folder, [text(picture())] * 3), OxenStorageError)
+    assert "hero.json" not in files(folder)
+    assert {"hero.png", "hero-2.png", "hero-3.png"} <= set(files(folder))
+
+
+def test_other_images_are_kept_where_one_cannot_be_written(web, folder):
+    folder.failing = failing("put", "hero-2.png")
+
+    assert isinstance(failure(web, folder, [text(picture())] * 3), OxenStorageError)
+    assert files(folder) == ["hero-3.json", "hero-3.png", "hero.json", "hero.png"]
+
+
+def test_rejected_bytes_that_cannot_be_written_are_an_error_of_the_store(web, folder):
+    folder.failing = failing("put", ".rejected")
+
+    assert isinstance(failure(web, folder, [text(PAGE)]), OxenStorageError)
+
+
+def test_bytes_are_let_go_whatever_happens(web, folder, monkeypatch):
+    opened: list[Any] = []
+    from airflow_provider_oxen.images import fetch
+
+    make = fetch.from_url
+    monkeypatch.setattr(fetch, "from_url", lambda *arguments: opened.append(make(*arguments)) or opened[-1])
+    folder.failing = failing("put", "hero-3.png")
+
+    failure(web, folder, linked(web, picture(), PAGE, picture()))
+
+    assert [got.file.closed for got in opened] == [True, True, True]
+
+
+# Leftovers.
+
+
+def leave(folder: FlakyFolder) -> list[str]:
+    names = [f".hero.png.{IDENTITY}.1.part", f".hero.json.{IDENTITY}.2.part", f".hero.png.{OTHER}.1.part"]
+    for name in names:
+        (folder.path / name).touch()
+    return names
+
+
+def test_success_removes_what_earlier_tries_left_and_nothing_else(web, folder):
+    others = leave(folder)[-1]
+
+    keep(web, folder, [text(picture())], mark=f"{IDENTITY}.3")
+
+    assert files(folder) == sorted([others, "hero.json", "hero.png"])
+
+
+def test_images_that_are_none_are_a_finished_try_too(web, folder):
+    leave(folder)
+
+    failure(web, folder, [text(PAGE)])
+
+    assert files(folder) == [f".hero.png.{OTHER}.1.part", "hero.rejected", "hero.rejected.json"]
+
+
+def test_failed_write_removes_nothing(web, folder):
+    names = leave(folder)
+    folder.failing = failing("put", "hero.png")
+
+    failure(web, folder, [text(picture())])
+
+    assert files(folder) == sorted(names)
+
+
+def test_leftovers_that_cannot_be_removed_are_no_failure(web, folder):
+    folder.failing = failing("clean", "")
+
+    assert len(keep(web, folder, [text(picture())])) == 1
+
+
+# Neighbours.
+
+
+def theirs(folder: FlakyFolder, *names: str) -> None:
+    for name in names:
+        (folder.path / name).write_bytes(f"their {name}".encode())
+
+
+def test_image_that_another_task_put_there_meanwhile_keeps_its_place(web, folder, caplog):
+    keep(web, folder, [text(picture("PNG", (8, 8)))], mark=f"{OTHER}.1")
+
+    [record] = keep(web, folder, [text(picture())])
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert files(folder) == [f"hero-{IDENTITY}.json", f"hero-{IDENTITY}.png", "hero.json", "hero.png"]
+    assert (folder.path / "hero.png").read_bytes() == picture("PNG", (8, 8))
+    assert f"hero is taken; the image goes to file://{folder.path}/hero-{IDENTITY}." in caplog.text
+
+
+def test_two_tasks_with_one_path_lose_nothing(web, folder):
+    """Both have found the place free; the second writes while the first has only its image there."""
+    first, second = (picture("PNG", (8, 8)), picture("WEBP"))
+    put = folder.put
+
+    def put_and_be_overtaken(name: str, source: Any, mark: str) -> None:
+        put(name, source, mark)
+        if name == "hero.png" and mark.startswith(OTHER):
+            keep(web, folder, [text(second)])
+
+    folder.put = put_and_be_overtaken  # type: ignore[method-assign]
+    keep(web, folder, [text(first)], mark=f"{OTHER}.1")
+
+    assert (folder.path / "hero.png").read_bytes() == first
+    assert (folder.path / f"hero-{IDENTITY}.webp").read_bytes() == second
+    assert told(folder, "hero.json")["file"] == "hero.png"
+    assert told(folder, f"hero-{IDENTITY}.json")["file"] == f"hero-{IDENTITY}.webp"
+
+
+@pytest.mark.parametrize("name", ["hero-2.png", "hero-2.webp", "hero-2.json"])
+def test_further_images_leave_strangers_files_alone(web, folder, name):
+    theirs(folder, name)
+
+    records = keep(web, folder, [text(picture()), text(picture())])
+
+    assert [record["file"] for record in records] == ["hero.png", f"hero-2-{IDENTITY}.png"]
+    assert (folder.path / name).read_text() == f"their {name}"
+    assert told(folder, "hero.json")["stems"] == ["hero", f"hero-2-{IDENTITY}"]
+    assert sidecar.find(folder, "hero", "f1", overwrite=False) is not None
+
+
+def test_further_images_leave_other_outputs_of_ours_alone(web, folder):
+    keep(web, folder, [text(picture("WEBP"))], stem="hero-2", facts={"fingerprint": "f2"}, mark=f"{OTHER}.1")
+
+    keep(web, folder, [text(picture()), text(picture())])
+
+    assert (folder.path / "hero-2.webp").read_bytes() == picture("WEBP")
+    assert told(folder, "hero-2.json")["fingerprint"] == "f2"
+
+
+def test_what_earlier_tries_have_kept_is_not_covered(web, folder):
+    """Each try was paid for, and the first image of each was none."""
+    for size in (8, 16, 24, 32):
+        failure(web, folder, [text(PAGE), text(picture("PNG", (size, size)))])
+
+    kept = ["hero-2.png", *(f"hero-2-{IDENTITY}{number}.png" for number in ("", "-2", "-3"))]
+    assert [(folder.path / name).read_bytes() for name in kept] == [
+        picture("PNG", (size, size)) for size in (8, 16, 24, 32)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("read", "hero.json"), ("size", "hero.png")])
+def test_first_image_goes_where_it_was_to_go_if_the_store_cannot_tell_what_is_there(
+    web, folder, kind, ending, caplog
+):
+    folder.failing = failing(kind, ending)
+
+    [record] = keep(web, folder, [text(picture())])
+
+    assert record["file"] == "hero.png"
+    assert "The store cannot tell what is there: OSError: the disk is on fire" in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("read", "hero-2.json"), ("size", "hero-2.png")])
+def test_further_images_cover_nothing_if_the_store_cannot_tell_what_is_there(web, folder, kind, ending):
+    theirs(folder, "hero-2.png")
+    folder.failing = failing(kind, ending)
+
+    records = keep(web, folder, [text(picture()), text(picture())])
+
+    assert (folder.path / "hero-2.png").read_text() == "their hero-2.png"
+    assert records[1]["file"] == f"hero-2-{IDENTITY}.1.png"
+    folder.failing = lambda kind, name: None
+    assert len(sidecar.find(folder, "hero", "f1", overwrite=False) or []) == 2
+
+
+def test_look_that_fails_once_is_repeated(web, folder):
+    theirs(folder, "hero-2.png")
+    folder.failing = failing("size", "hero-2.png", times=3)
+
+    records = keep(web, folder, [text(picture()), text(picture())])
+
+    assert records[1]["file"] == f"hero-2-{IDENTITY}.png"
+    assert web.slept == [1, 2, 4]
+
+
+# Replacing a finished output.
+
+
+def old_output(web: Web, folder: FlakyFolder, count: int = 3) -> None:
+    keep(web, folder, [text(picture("PNG", (8, 8)))] * count, mark=f"{OTHER}.1", facts={"fingerprint": "f2"})
+    folder.written.clear()
+
+
+def test_new_output_takes_the_places_of_the_old_one(web, folder):
+    old_output(web, folder)
+
+    records = keep(web, folder, [text(picture()), text(picture("WEBP"))], replacing=True)
+
+    assert [record["file"] for record in records] == ["hero.png", "hero-2.webp"]
+    assert folder.written == ["hero.json", "hero.png", "hero-2.webp", "hero-2.json", "hero.json"]
+    assert (folder.path / "hero.png").read_bytes() == picture()
+    assert len(sidecar.find(folder, "hero", "f1", overwrite=False) or []) == 2
+
+
+def test_replacing_leaves_alone_what_the_old_output_does_not_name(web, folder):
+    old_output(web, folder, count=1)
+    keep(web, folder, [text(picture("GIF"))], stem="hero-2", facts={"fingerprint": "f3"}, mark=f"{OTHER}.1")
+
+    records = keep(web, folder, [text(picture()), text(picture())], replacing=True)
+
+    assert [record["file"] for record in records] == ["hero.png", f"hero-2-{IDENTITY}.png"]
+    assert (folder.path / "hero-2.gif").read_bytes() == picture("GIF")
+
+
+def test_place_is_neither_the_old_output_nor_the_new_until_all_is_written(web, folder):
+    old_output(web, folder)
+    found_between: list[str] = []
+
+    def look(kind: str, name: str) -> None:
+        if kind == "put" and name != "hero.json":
+            folder.failing, keep_failing = lambda kind, name: None, folder.failing
+            for fingerprint in ("f1", "f2"):
+                with pytest.raises(Exception, match=r"unfinished|another request"):
+                    sidecar.find(folder, "hero", fingerprint, overwrite=False)
+            found_between.append(name)
+            folder.failing = keep_failing
+
+    folder.failing = look
+    keep(web, folder, [text(picture())] * 2, replacing=True)
+
+    assert found_between == ["hero.png", "hero-2.png", "hero-2.json"]
+
+
+def test_try_that_was_stopped_while_replacing_is_replaced_as_a_whole(web, folder):
+    old_output(web, folder)
+    folder.failing = failing("put", ".png")
+    failure(web, folder, [text(picture())] * 3, replacing=True)
+    assert told(folder, "hero.json")["replacing"] is True
+    assert told(folder, "hero.json")["stems"] == ["hero", "hero-2", "hero-3"]
+
+    folder.failing = lambda kind, name: None
+    records = keep(web, folder, [text(picture())] * 3, replacing=True)
+
+    assert [record["file"] for record in records] == ["hero.png", "hero-2.png", "hero-3.png"]
+    assert "replacing" not in told(folder, "hero.json")
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("put", "hero.json"), ("read", "hero.json")])
+def test_old_output_that_cannot_be_marked_stays_and_the_new_image_is_kept_beside_it(
+    web, folder, kind, ending
+):
+    old_output(web, folder, count=1)
+    before = (folder.path / "hero.json").read_bytes()
+    left = [4]
+
+    def fail(asked: str, name: str) -> None:
+        if (asked, name) == (kind, ending) and left[0]:
+            left[0] -= 1
+            raise OSError("busy")
+
+    folder.failing = fail
+
+    assert isinstance(failure(web, folder, [text(picture())], replacing=True), OxenImageError)
+    assert (folder.path / "hero.json").read_bytes() == before
+    assert (folder.path / "hero.png").read_bytes() == picture("PNG", (8, 8))
+    assert (folder.path / f"hero-{IDENTITY}.png").read_bytes() == picture()
+    assert sidecar.find(folder, "hero", "f2", overwrite=False)
+
+
+def test_damaged_sidecar_is_replaced(web, folder):
+    (folder.path / "hero.json").write_bytes(sidecar.dump({"stems": ["../x"], "fingerprint": "f1"}))
+
+    keep(web, folder, [text(picture())], replacing=True)
+
+    assert files(folder) == ["hero.json", "hero.png"]
+    assert sidecar.find(folder, "hero", "f1", overwrite=False)
+
+
+def test_tampered_sidecar_gives_away_no_other_place(web, folder):
+    stems = ["hero-3", "hero-2"]
+    (folder.path / "hero.json").write_bytes(sidecar.dump({"stems": stems, "fingerprint": "f1"}))
+
+    keep(web, folder, [text(picture())], replacing=True)
+
+    assert told(folder, "hero.json")["file"] == "hero.png"
+
+
+def test_source_is_read_from_its_beginning_on_every_attempt(web, folder, monkeypatch):
+    put = FlakyFolder.put
+    seen: list[int] = []
+
+    def read_and_fail(self: FlakyFolder, name: str, source: io.BytesIO, mark: str) -> None:
+        if name == "hero.png" and len(seen) < 2:
+            seen.append(len(source.read(100)))
+            raise OSError("broken in the middle")
+        put(self, name, source, mark)
+
+    monkeypatch.setattr(FlakyFolder, "put", read_and_fail)
+
+    keep(web, folder, linked(web, picture()))
+
+    assert seen == [100, 100]
+    assert (folder.path / "hero.png").read_bytes() == picture()

@@ -1,0 +1,361 @@
+"""A sidecar says what is at a place; what is doubtful is never taken and never covered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.api.errors import OxenOutputExists
+from airflow_provider_oxen.images import sidecar
+from airflow_provider_oxen.images.verify import SUFFIXES
+
+from .conftest import SIGNATURE, FlakyFolder, failing
+
+SIGNED = f"https://user:{SIGNATURE}@hub.example/in.png?X-Signature={SIGNATURE}#{SIGNATURE}"
+
+
+def record(stem: str, **changes: Any) -> dict[str, Any]:
+    facts = {
+        "fingerprint": "f1",
+        "model": "z-image-turbo",
+        "run_id": "run 1",
+        "file": f"{stem}.png",
+        "media_type": "image/png",
+        "width": 16,
+        "height": 12,
+        "bytes": 5,
+        "sha256": "ab",
+    }
+    return {name: value for name, value in {**facts, **changes}.items() if value is not ...}
+
+
+def write(folder: FlakyFolder, stem: str, image: bytes | None = b"image", **changes: Any) -> dict[str, Any]:
+    """Put an image with its sidecar into the folder; ``...`` takes a field away."""
+    facts = record(stem, **changes)
+    if image is not None:
+        (folder.path / f"{stem}.png").write_bytes(image)
+    (folder.path / f"{stem}.json").write_bytes(sidecar.dump(facts))
+    return {"format": sidecar.FORMAT, **facts}
+
+
+def write_answer(folder: FlakyFolder, count: int = 3, **changes: Any) -> list[dict[str, Any]]:
+    """Put a finished answer of several images into the folder."""
+    stems = ["hero", "hero-2", "hero-3"][:count]
+    return [
+        write(folder, stem, **({"stems": stems, "images": count} if stem == "hero" else {}), **changes)
+        for stem in stems
+    ]
+
+
+def find(folder: FlakyFolder, fingerprint: str = "f1", **options: bool) -> Any:
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    try:
+        return sidecar.find(folder, "hero", fingerprint, **{"overwrite": False, **options})
+    finally:
+        assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == before
+
+
+def refusal(folder: FlakyFolder, fingerprint: str = "f1", **options: bool) -> str:
+    with pytest.raises(OxenOutputExists) as caught:
+        find(folder, fingerprint, **options)
+    assert str(folder.path) in str(caught.value)
+    assert "othing was spent" in str(caught.value)
+    assert caught.value.spent == "no"
+    return str(caught.value)
+
+
+# What it holds.
+
+
+def test_sidecar_stands_beside_the_image():
+    assert sidecar.name_of("hero.v2") == "hero.v2.json"
+
+
+def test_sidecar_is_json_for_people_with_its_format():
+    content = sidecar.dump({"prompt": "Ein Würfel 🎲", "seed": 42})
+
+    assert json.loads(content) == {"format": sidecar.FORMAT, "prompt": "Ein Würfel 🎲", "seed": 42}
+    assert "Ein Würfel 🎲" in content.decode()
+    assert content.count(b"\n") == 5
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"request": {"input_image": SIGNED}},
+        {"request": {"input_image": f"  {SIGNED}\n"}},
+        {"request": {"input_image": [SIGNED, SIGNED]}},
+        {"request": {"input_image": (SIGNED,)}},
+        {"request": {"nested": {"deeper": [{"url": SIGNED.upper().replace(SIGNATURE.upper(), SIGNATURE)}]}}},
+        {"request": {"prompt": f"As in {SIGNED}, but red"}},
+        {"revised_prompt": f"{SIGNED} {SIGNED}"},
+    ],
+)
+def test_no_signed_query_gets_into_a_sidecar(facts):
+    content = sidecar.dump(facts)
+
+    assert SIGNATURE.encode() not in content
+    assert b"/in.png" in content.lower()
+
+
+def test_what_is_no_url_is_kept_as_it_is():
+    request = {
+        "prompt": "Is it red? #1",
+        "seed": 7,
+        "safe": True,
+        "size": None,
+        "scale": 2.5,
+        "list": [1, "a?b"],
+    }
+
+    assert sidecar.public(request) == request
+
+
+# What is found.
+
+
+def test_free_place(folder):
+    assert find(folder) is None
+    assert find(folder, overwrite=True) is None
+
+
+def test_finished_output_of_the_same_request_is_returned(folder):
+    kept = write(folder, "hero")
+
+    assert find(folder) == [kept]
+
+
+def test_all_images_of_an_answer_are_returned_in_its_order(folder):
+    assert find(folder, "f1") is None
+    kept = write_answer(folder)
+
+    assert find(folder) == kept
+
+
+def test_output_of_another_request_is_refused_and_named(folder):
+    write_answer(folder)
+
+    refused = refusal(folder, "f2")
+    assert "hero.json describes the image of another request (model 'z-image-turbo', run 'run 1')" in refused
+    assert "overwrite=True" in refused
+
+
+@pytest.mark.parametrize("fingerprint", ["f1", "f2"])
+def test_overwrite_takes_any_finished_output_for_a_free_place(folder, fingerprint):
+    write_answer(folder)
+
+    assert find(folder, fingerprint, overwrite=True) is None
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_image_without_a_sidecar_is_somebody_elses(folder, suffix, overwrite):
+    (folder.path / f"hero{suffix}").write_bytes(b"theirs")
+
+    assert f"hero{suffix} is there already, without the sidecar" in refusal(folder, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"format": "other/1", "fingerprint": "f1"}',
+        b'{"fingerprint": "f1"}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+    ],
+    ids=range(10),
+)
+def test_json_that_is_no_sidecar_is_somebody_elses(folder, content, overwrite):
+    (folder.path / "hero.json").write_bytes(content)
+    (folder.path / "hero.png").write_bytes(b"image")
+
+    assert "hero.json is there already and is not a sidecar" in refusal(folder, overwrite=overwrite)
+
+
+def test_image_that_is_gone_is_told(folder):
+    write(folder, "hero", image=None)
+
+    assert "hero.json is there, but its image hero.png is gone" in refusal(folder)
+    assert find(folder, overwrite=True) is None
+
+
+def test_image_of_another_size_is_told(folder):
+    write(folder, "hero", image=b"cut")
+
+    assert "its image hero.png has 3 bytes instead of 5" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["hero-2.json", "hero-3.json"])
+def test_missing_sidecar_of_a_further_image_is_told(folder, name):
+    write_answer(folder)
+    (folder.path / name).unlink()
+
+    assert f"{name} is missing or unfinished" in refusal(folder)
+
+
+def test_further_sidecar_that_is_not_ours_is_told(folder):
+    write_answer(folder)
+    (folder.path / "hero-2.json").write_text("{}")
+
+    assert "hero-2.json is missing or unfinished" in refusal(folder)
+
+
+def test_further_image_that_is_gone_is_told(folder):
+    write_answer(folder)
+    (folder.path / "hero-3.png").unlink()
+
+    assert "hero-3.png is gone" in refusal(folder)
+
+
+def test_further_image_that_another_request_has_covered_is_told(folder):
+    write_answer(folder)
+    write(folder, "hero-2", fingerprint="f2")
+
+    assert "hero-2.json describes by now the image of another request" in refusal(folder)
+
+
+@pytest.mark.parametrize("images", [4, 2, None, "3"])
+def test_output_that_misses_paid_images_is_told(folder, images):
+    write_answer(folder)
+    write(folder, "hero", stems=["hero", "hero-2", "hero-3"], images=images)
+
+    assert f"names 3 kept of {images} paid images" in refusal(folder)
+
+
+def test_output_that_is_being_replaced_is_unfinished(folder):
+    write(folder, "hero", replacing=True, stems=["hero", "hero-2"])
+
+    assert "hero.json is missing or unfinished: an earlier try was stopped" in refusal(folder)
+    assert find(folder, overwrite=True) is None
+
+
+# Sidecars that somebody has changed.
+
+
+@pytest.mark.parametrize(
+    "stems",
+    [
+        [],
+        "hero",
+        {"hero": 1},
+        1,
+        [None],
+        [1],
+        ["../hero"],
+        ["/etc/passwd"],
+        ["hero", "a/b"],
+        [""],
+        [".hero"],
+        ["\ud800"],
+    ],
+)
+def test_stems_never_lead_out_of_the_folder(folder, stems):
+    write_answer(folder)
+    path = folder.path / "hero.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "stems": stems, "images": 1}))
+
+    assert "hero.json is damaged: it does not name its images" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../hero.png", "/etc/passwd", "a/b.png", r"..\hero.png", "", ".", "..", ".hero.png", "a\nb", "\ud800"],
+)
+def test_file_never_leads_out_of_the_folder(folder, name):
+    write(folder, "hero", file=...)
+    path = folder.path / "hero.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "file": name}))
+    asked: list[str] = []
+    folder.failing = lambda kind, asked_for: asked.append(asked_for)
+
+    assert "hero.json is damaged: look at file" in refusal(folder)
+    assert set(asked) == {"hero.json"}
+
+
+@pytest.mark.parametrize("name", ["file", "media_type", "width", "height", "bytes", "sha256"])
+@pytest.mark.parametrize("value", [..., None, ["x"]])
+def test_record_without_its_facts_is_damaged(folder, name, value):
+    write(folder, "hero", image=None, **{name: value})
+
+    assert f"hero.json is damaged: look at {name}." in refusal(folder)
+
+
+def test_rejected_bytes_are_no_image(folder):
+    (folder.path / "hero.rejected").write_bytes(b"image")
+    rejected = {name: ... for name in ("media_type", "width", "height")}
+    write(folder, "hero", file="hero.rejected", rejected="an HTML page", **rejected)
+
+    assert "damaged" in refusal(folder)
+
+
+def test_longest_names_are_found_again(folder):
+    stem = "x" * 180
+    kept = write(folder, f"{stem}-2-0123456789abcdef")
+    first = write(folder, stem, stems=[stem, f"{stem}-2-0123456789abcdef"], images=2)
+
+    assert sidecar.find(folder, stem, "f1", overwrite=False) == [first, kept]
+
+
+# Could not read is never there is none.
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize(("kind", "ending"), [("read", "hero.json"), ("size", ".webp"), ("size", ".avif")])
+def test_store_that_cannot_tell_is_no_free_place(folder, kind, ending, overwrite):
+    folder.failing = failing(kind, ending)
+
+    with pytest.raises(OSError, match="on fire"):
+        find(folder, overwrite=overwrite)
+    with pytest.raises(OSError, match="on fire"):
+        sidecar.is_free(folder, "hero")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("read", "hero-2.json"), ("size", "hero.png"), ("size", "hero-3.png")]
+)
+def test_store_that_cannot_tell_is_no_missing_image(folder, kind, ending):
+    write_answer(folder)
+    folder.failing = failing(kind, ending)
+
+    with pytest.raises(OSError, match="on fire"):
+        find(folder)
+
+
+# What may be written to.
+
+
+def test_place_is_free_without_sidecar_and_image(folder):
+    assert sidecar.is_free(folder, "hero")
+    (folder.path / "hero-2.png").touch()
+    (folder.path / "hero.rejected").touch()
+    (folder.path / "hero.txt").touch()
+    assert sidecar.is_free(folder, "hero")
+
+
+@pytest.mark.parametrize("name", ["hero.json", *sorted(f"hero{suffix}" for suffix in SUFFIXES)])
+def test_place_is_not_free_whatever_is_there(folder, name):
+    Path(folder.path, name).touch()
+
+    assert not sidecar.is_free(folder, "hero")
+
+
+def test_output_names_the_places_that_it_takes(folder):
+    assert sidecar.stems_of(folder, "hero") == ["hero"]
+    write_answer(folder)
+    assert sidecar.stems_of(folder, "hero") == ["hero", "hero-2", "hero-3"]
+    write(folder, "hero", replacing=True, stems=["hero", "hero-2"])
+    assert sidecar.stems_of(folder, "hero") == ["hero", "hero-2"]
+    write(folder, "hero", stems=["../hero"])
+    assert sidecar.stems_of(folder, "hero") == ["hero"]
+    (folder.path / "hero.json").write_text("{}")
+    assert sidecar.stems_of(folder, "hero") == ["hero"]

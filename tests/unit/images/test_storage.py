@@ -1,0 +1,531 @@
+"""What is written appears whole or not at all, on this machine and in an object store."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.images import storage
+from airflow_provider_oxen.images.storage import LocalFolder, ObjectFolder, open_folder
+
+MARK = "0123456789abcdef.1"
+BIG = bytes(range(256)) * 4096 * 20  # 20 MiB: three parts.
+
+
+def summed(content: bytes) -> str:
+    """Return what two contents are compared by: they are too long to be shown."""
+    return f"{len(content)} bytes, {hashlib.sha256(content).hexdigest()}"
+
+
+class Breaking(io.BytesIO):
+    """A source that fails once it has given so many bytes."""
+
+    def __init__(self, content: bytes, after: int) -> None:
+        super().__init__(content)
+        self.after = after
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self.after:
+            raise OSError("the source broke")
+        return super().read(size)
+
+
+# This machine.
+
+
+def test_file_is_written_from_its_sources_beginning_and_nothing_else_is(tmp_path):
+    source = io.BytesIO(BIG)
+    source.seek(1000)
+
+    LocalFolder(str(tmp_path)).put("hero.png", source, MARK)
+
+    assert summed((tmp_path / "hero.png").read_bytes()) == summed(BIG)
+    assert os.listdir(tmp_path) == ["hero.png"]
+
+
+def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    done: list[tuple[str, Any]] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        inodes = {path.stat().st_ino: path.name for path in tmp_path.iterdir()}
+        done.append(("sync", inodes.get(os.fstat(handle).st_ino, "folder")))
+        sync(handle)
+
+    def replaced(part: Any, path: Any) -> None:
+        done.append(("replace", (Path(part).name, Path(path).name, Path(part).parent == Path(path).parent)))
+        replace(part, path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+
+    LocalFolder(str(tmp_path)).put("hero.png", io.BytesIO(b"new"), MARK)
+
+    part = f".hero.png.{MARK}.part"
+    assert done == [("sync", part), ("replace", (part, "hero.png", True)), ("sync", "folder")]
+
+
+def test_folder_that_cannot_be_synced_is_no_failed_write(tmp_path, monkeypatch):
+    folder = LocalFolder(str(tmp_path))
+    sync = os.fsync
+
+    def only_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+
+    folder.put("hero.png", io.BytesIO(b"new"), MARK)
+    assert folder.read("hero.png") == b"new"
+
+
+@pytest.mark.parametrize("step", ["source", "sync", "replace"])
+def test_write_that_fails_leaves_the_old_file_and_no_trace(tmp_path, monkeypatch, step):
+    folder = LocalFolder(str(tmp_path))
+    folder.put("hero.png", io.BytesIO(b"old"), MARK)
+    source: io.BytesIO = Breaking(BIG, 5_000_000) if step == "source" else io.BytesIO(BIG)
+
+    def fail(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if step != "source":
+        monkeypatch.setattr(os, "fsync" if step == "sync" else "replace", fail)
+    with pytest.raises(OSError, match=r"broke|No space left"):
+        folder.put("hero.png", source, MARK)
+
+    assert folder.read("hero.png") == b"old"
+    assert os.listdir(tmp_path) == ["hero.png"]
+
+
+CRASH = """
+import io, os, sys
+from airflow_provider_oxen.images.storage import LocalFolder
+os.replace = lambda *names: os._exit(9)
+LocalFolder(sys.argv[1]).put("hero.png", io.BytesIO(b"half"), sys.argv[2])
+"""
+
+
+def test_worker_killed_before_the_move_leaves_nothing_visible(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), MARK], check=False)
+
+    assert killed.returncode == 9
+    assert os.listdir(tmp_path) == [f".hero.png.{MARK}.part"]
+    folder = LocalFolder(str(tmp_path))
+    assert folder.size("hero.png") is None
+    assert folder.read("hero.png") is None
+
+    retry = MARK.replace(".1", ".2")
+    folder.put("hero.png", io.BytesIO(b"whole"), retry)
+    folder.clean(retry)
+    assert os.listdir(tmp_path) == ["hero.png"]
+
+
+def test_success_removes_this_identitys_leftovers_and_no_others(tmp_path):
+    mine = [".hero.png.0123456789abcdef.1.part", ".hero-2.json.0123456789abcdef.12.part"]
+    others = [
+        ".hero.png.fedcba9876543210.1.part",
+        "hero.png",
+        ".hidden",
+        "x.0123456789abcdef.1.part",
+        ".part",
+    ]
+    for name in mine + others:
+        (tmp_path / name).touch()
+
+    LocalFolder(str(tmp_path)).clean("0123456789abcdef.3")
+
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
+def test_mark_is_no_pattern(tmp_path):
+    (tmp_path / ".hero.png.0123456789abcdef.1.part").touch()
+
+    LocalFolder(str(tmp_path)).clean("*.1")
+
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_leftover_that_another_try_removes_meanwhile_is_no_trouble(tmp_path, monkeypatch):
+    (tmp_path / f".hero.png.{MARK}.part").touch()
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **options: (unlink(path), unlink(path)))
+
+    LocalFolder(str(tmp_path)).clean(MARK)
+
+
+def test_writers_of_one_name_never_show_a_mixture(tmp_path):
+    folder = LocalFolder(str(tmp_path))
+    contents = [bytes([letter]) * 300_000 for letter in b"abcdef"]
+    seen: set[bytes | None] = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.add(folder.read("hero.png"))
+
+    def write(number: int) -> None:
+        for attempt in range(10):
+            folder.put("hero.png", io.BytesIO(contents[number]), f"{number:016x}.{attempt}")
+
+    reader = threading.Thread(target=look)
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(len(contents))]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    reader.join()
+
+    assert seen <= {None, *contents}
+    assert os.listdir(tmp_path) == ["hero.png"]
+
+
+def test_there_is_none_and_it_cannot_be_told_are_two_things(tmp_path):
+    folder = LocalFolder(str(tmp_path))
+    assert folder.read("hero.json") is None
+    assert folder.size("hero.png") is None
+    (tmp_path / "hero.png").write_bytes(b"12345")
+    assert folder.size("hero.png") == 5
+    assert folder.read("hero.png") == b"12345"
+
+    (tmp_path / "hero.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        folder.read("hero.json")
+    inside_a_file = LocalFolder(str(tmp_path / "hero.png"))
+    with pytest.raises(NotADirectoryError):
+        inside_a_file.read("hero.json")
+    with pytest.raises(NotADirectoryError):
+        inside_a_file.size("hero.png")
+
+
+def test_check_makes_the_folder(tmp_path):
+    LocalFolder(str(tmp_path / "a/b")).check()
+    LocalFolder(str(tmp_path / "a/b")).check()
+
+    assert os.listdir(tmp_path / "a") == ["b"]
+    assert os.listdir(tmp_path / "a/b") == []
+
+
+def test_check_refuses_a_file_in_the_folders_place(tmp_path):
+    (tmp_path / "out").touch()
+
+    with pytest.raises(FileExistsError):
+        LocalFolder(str(tmp_path / "out")).check()
+
+
+def test_check_refuses_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    # Not with real permissions: whoever runs the tests may be root, who has them all.
+    asked = []
+    monkeypatch.setattr(os, "access", lambda *question: asked.append(question) or False)
+
+    with pytest.raises(PermissionError, match="no permission to write in"):
+        LocalFolder(str(tmp_path)).check()
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+
+
+def test_local_addresses(tmp_path):
+    folder = LocalFolder("/data/a b/100%")
+
+    assert folder.uri("hero.png") == "/data/a b/100%/hero.png"
+    assert folder.asset_uri("hero.png") == "file:///data/a%20b/100%25/hero.png"
+
+
+# An object store.
+
+
+class Store(AbstractFileSystem):
+    """An object store in memory, with fsspec's listing cache and buffered files; it remembers what it did.
+
+    :ivar done: every call that changes or asks the store, in order.
+    """
+
+    protocol = "store"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__(use_listings_cache=True)
+        self.objects: dict[str, bytes] = {}
+        self.done: list[str] = []
+        self.broken: set[str] = set()
+
+    @property
+    def summed(self) -> dict[str, str]:
+        return {name: summed(content) for name, content in self.objects.items()}
+
+    def did(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.broken:
+            raise OSError(f"{what} failed")
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        self.did("put")
+        self.objects[path] = value
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        self.did("get")
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        return self.objects[path]
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        if path not in self.dircache:
+            self.dircache[path] = [
+                {"name": name, "size": len(content), "type": "file"}
+                for name, content in self.objects.items()
+                if name.startswith(f"{path}/")
+            ]
+        return self.dircache[path]
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        self.did("head")
+        if path == "bucket":
+            return {"name": path, "size": 0, "type": "directory"}
+        for found in self.ls(self._parent(path)):
+            if found["name"] == path:
+                return found
+        raise FileNotFoundError(path)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        # No parents: not every driver thinks of them.
+        self.dircache.pop(path, None)
+
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Parts:
+        return Parts(self, path, mode, block_size=block_size)
+
+
+class Parts(AbstractBufferedFile):
+    """A multipart upload, as s3fs makes it: begun with the first part, committed with the last."""
+
+    fs: Store
+
+    def _initiate_upload(self) -> None:
+        self.fs.did("begin")
+        self.parts: list[bytes] = []
+
+    def _upload_chunk(self, final: bool = False) -> None:
+        self.fs.did(f"part {len(self.parts) + 1}")
+        self.parts.append(self.buffer.getvalue())
+        if final:
+            self.fs.did("complete")
+            self.fs.objects[self.path] = b"".join(self.parts)
+
+    def discard(self) -> None:
+        self.fs.did("abort")
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def folder(store) -> ObjectFolder:
+    return ObjectFolder(store, "s3", "bucket/out/", "my_conn")
+
+
+@pytest.mark.parametrize("size", [0, 5, 8 * 1024 * 1024])
+def test_object_gets_one_put(folder, store, size):
+    content = BIG[:size]
+    source = io.BytesIO(content)
+    source.seek(0, io.SEEK_END)
+
+    folder.put("hero.png", source, MARK)
+
+    assert store.summed == {"bucket/out/hero.png": summed(content)}
+    assert store.done == ["put", "head"]
+
+
+def test_big_object_goes_up_in_parts_and_is_committed_once(folder, store):
+    folder.put("hero.png", io.BytesIO(BIG), MARK)
+
+    assert store.summed == {"bucket/out/hero.png": summed(BIG)}
+    assert store.done == ["begin", "part 1", "part 2", "part 3", "complete", "head"]
+
+
+@pytest.mark.parametrize("step", ["begin", "part 1", "part 2", "part 3", "complete"])
+def test_upload_that_breaks_off_is_aborted_and_commits_nothing(folder, store, step):
+    store.broken = {step}
+
+    with pytest.raises(OSError, match=f"{step} failed"):
+        folder.put("hero.png", io.BytesIO(BIG), MARK)
+    gc.collect()
+
+    assert store.summed == {}
+    assert store.done[-1] == "abort"
+    assert store.done.count("complete") == (step == "complete")
+
+
+def test_source_that_breaks_in_the_middle_commits_nothing(folder, store):
+    with pytest.raises(OSError, match="the source broke"):
+        folder.put("hero.png", Breaking(BIG, 9_000_000), MARK)
+    gc.collect()
+
+    assert store.summed == {}
+    assert store.done == ["begin", "part 1", "part 2", "abort"]
+
+
+def test_error_of_the_write_is_told_even_if_the_abort_fails_too(folder, store):
+    store.broken = {"part 2", "abort"}
+
+    with pytest.raises(OSError, match="part 2 failed"):
+        folder.put("hero.png", io.BytesIO(BIG), MARK)
+
+
+@pytest.mark.parametrize("size", [5, len(BIG)])
+def test_object_of_another_size_than_was_written_is_an_error(folder, store, size, monkeypatch):
+    info = store.info
+    monkeypatch.setattr(store, "info", lambda path: {**info(path), "size": 3})
+
+    with pytest.raises(OSError, match=rf"^s3://bucket/out/hero.png holds 3 bytes after {size} were"):
+        folder.put("hero.png", io.BytesIO(BIG[:size]), MARK)
+
+
+def test_what_another_worker_wrote_is_seen_whatever_was_listed_before(folder, store):
+    assert store.ls("bucket/out") == []
+    store.objects["bucket/out/hero.png"] = b"12345"
+    assert store.ls("bucket/out") == []
+
+    assert folder.size("hero.png") == 5
+
+
+def test_no_object_and_no_answer_are_two_things(folder, store):
+    assert folder.read("hero.json") is None
+    assert folder.size("hero.json") is None
+    store.objects["bucket/out/hero.json"] = b"{}"
+    assert folder.read("hero.json") == b"{}"
+    assert folder.size("hero.json") == 2
+
+    store.broken = {"get", "head"}
+    with pytest.raises(OSError, match="get failed"):
+        folder.read("hero.json")
+    with pytest.raises(OSError, match="head failed"):
+        folder.size("hero.json")
+
+
+def test_store_is_asked_for_the_bucket_only(folder, store):
+    folder.check()
+
+    assert store.done == ["head"]
+    with pytest.raises(FileNotFoundError, match="there is no bucket 'other'"):
+        ObjectFolder(store, "s3", "other/out", None).check()
+
+
+def test_key_that_may_not_look_at_the_bucket_may_still_write(folder, store, monkeypatch):
+    def forbidden(path: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(store, "info", forbidden)
+
+    assert folder.check() is None
+
+
+def test_store_that_does_not_answer_is_no_missing_bucket(folder, store):
+    store.broken = {"head"}
+
+    with pytest.raises(OSError, match="head failed"):
+        folder.check()
+
+
+def test_nothing_is_to_be_cleaned_in_an_object_store(folder, store):
+    folder.clean(MARK)
+
+    assert store.done == []
+
+
+def test_addresses_in_a_store(folder, store):
+    assert folder.uri("hero.png") == "s3://my_conn@bucket/out/hero.png"
+    assert folder.asset_uri("hero.png") == "s3://bucket/out/hero.png"
+    assert ObjectFolder(store, "gs", "bucket", None).uri("hero.png") == "gs://bucket/hero.png"
+
+
+# Which of the two a path names.
+
+
+def test_absolute_path_is_a_folder_of_this_machine(tmp_path):
+    folder = open_folder(str(tmp_path), "ignored")
+
+    assert isinstance(folder, LocalFolder)
+    assert folder.path == tmp_path
+    assert open_folder("/", None).uri("hero.png") == "/hero.png"
+
+
+class Opened:
+    """Stands for ``ObjectStoragePath``: what it is called with, and what it answers."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.protocol, _, rest = url.partition("://")
+        self.path = rest.rpartition("@")[2]
+        self.options = options
+
+    @property
+    def fs(self) -> Any:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("url", "conn_id", "options", "uri"),
+    [
+        ("s3://bucket/out", None, {}, "s3://bucket/out/hero.png"),
+        ("s3://bucket/out", "my_conn", {"conn_id": "my_conn"}, "s3://my_conn@bucket/out/hero.png"),
+        ("s3://my_conn@bucket/out", None, {}, "s3://my_conn@bucket/out/hero.png"),
+        ("s3://other@bucket/out", "my_conn", {"conn_id": "my_conn"}, "s3://my_conn@bucket/out/hero.png"),
+    ],
+)
+def test_url_is_opened_with_the_connection_that_its_address_keeps(monkeypatch, url, conn_id, options, uri):
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Opened, raising=False)
+
+    folder = open_folder(url, conn_id)
+
+    assert isinstance(folder, ObjectFolder)
+    assert folder.fs.options == options
+    assert folder.uri("hero.png") == uri
+    assert folder.asset_uri("hero.png") == "s3://bucket/out/hero.png"
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("gs://bucket/out", "Install the driver: pip install 'airflow-provider-oxen[gcs]'."),
+        ("abfs://container/out", "Install the driver: pip install 'airflow-provider-oxen[azure]'."),
+        (
+            "zzz://bucket/out",
+            "Install a provider that registers the scheme 'zzz' with Airflow's object storage.",
+        ),
+    ],
+)
+def test_store_without_a_driver_names_what_to_install(url, advice):
+    with pytest.raises(OxenInvalidRequest) as caught:
+        open_folder(url, None)
+
+    assert str(caught.value).startswith(f"storage_path {url!r} cannot be opened: ")
+    assert str(caught.value).endswith(advice)
+
+
+def test_driver_that_is_not_installed_names_the_extra(monkeypatch):
+    class Missing(Opened):
+        @property
+        def fs(self) -> Any:
+            raise ImportError("No module named 's3fs'")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Missing, raising=False)
+
+    with pytest.raises(OxenInvalidRequest, match=r"airflow-provider-oxen\[s3\]"):
+        open_folder("s3://bucket/out", None)
+
+
+def test_parts_are_as_large_as_s3_asks():
+    assert storage._BLOCK >= 5 * 1024 * 1024

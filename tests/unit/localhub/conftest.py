@@ -1,0 +1,52 @@
+"""A hub of its own for each test, and a client that has its key."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_oxen.localhub import HubSettings, LocalHub
+
+# Never used, but httpx would read all certificates anew for each client, which takes longer than a test.
+TLS = ssl.create_default_context()
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    # Small, so that drawing costs the tests next to nothing.
+    with LocalHub(HubSettings(default_size=(32, 32))) as running:
+        yield running
+
+
+@pytest.fixture
+def client(hub: LocalHub) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=hub.url, headers={"Authorization": f"Bearer {hub.key}"}, verify=TLS) as http:
+        yield http
+
+
+@pytest.fixture
+def stranger(hub: LocalHub) -> Iterator[httpx.Client]:
+    """A client without a key."""
+    with httpx.Client(base_url=hub.url, verify=TLS) as http:
+        yield http
+
+
+@pytest.fixture
+def generate(client: httpx.Client) -> Callable[..., httpx.Response]:
+    """Ask for an image; a parameter that is None is left out."""
+
+    def generate(path: str = "/api/ai/images/generate", **parameters: Any) -> httpx.Response:
+        body = {"model": "z-image-turbo", "prompt": "A red cube", **parameters}
+        return client.post(path, json={name: value for name, value in body.items() if value is not None})
+
+    return generate
+
+
+@pytest.fixture
+def url(generate: Callable[..., httpx.Response]) -> str:
+    """The URL of a generated image."""
+    return str(generate().json()["images"][0]["url"])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_oxen.localhub import Fault
+from airflow_provider_oxen.localhub.faults import Faults
+
+
+def kinds(faults: Faults, requests: int, *arguments) -> list[str | None]:
+    taken = [faults.take(*arguments) for _ in range(requests)]
+    return [fault.kind if fault else None for fault in taken]
+
+
+def test_faults_strike_in_the_order_told_and_are_used_up():
+    faults = Faults()
+    faults.add(Fault("status"), Fault("html", times=2))
+    assert kinds(faults, 4, "generate", "arrived") == ["status", "html", "html", None]
+
+
+def test_after_lets_the_first_pass():
+    faults = Faults()
+    faults.add(Fault("status", after=2))
+    assert kinds(faults, 4, "generate", "arrived") == [None, None, "status", None]
+
+
+def test_none_is_for_ever_until_cleared():
+    faults = Faults()
+    faults.add(Fault("status", times=None))
+    assert kinds(faults, 5, "generate", "arrived") == ["status"] * 5
+    assert faults.as_dicts()[0]["times"] is None
+    faults.clear()
+    assert kinds(faults, 1, "generate", "arrived") == [None]
+
+
+def test_other_routes_stages_and_prompts_are_left_alone():
+    faults = Faults()
+    faults.add(Fault("status", on="models"), Fault("drop_after"), Fault("status", prompt="fox"))
+    assert faults.take("generate", "arrived", "a whale") is None
+    assert faults.take("file", "arrived") is None
+    assert faults.take("generate", "arrived", "a fox").prompt == "fox"
+    assert faults.take("generate", "accepted").kind == "drop_after"
+    assert faults.take("models", "arrived").on == "models"
+
+
+def test_what_is_still_to_come_is_told_as_it_stands():
+    faults = Faults()
+    faults.add(Fault("status", times=3, after=1))
+    kinds(faults, 2, "generate", "arrived")
+    [told] = faults.as_dicts()
+    assert (told["kind"], told["after"], told["times"]) == ("status", 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stage"),
+    [
+        ({"kind": "status"}, "arrived"),
+        ({"kind": "status", "billed": True}, "accepted"),
+        ({"kind": "hold"}, "accepted"),
+        ({"kind": "truncated"}, "accepted"),
+        ({"kind": "drop_before"}, "arrived"),
+        ({"kind": "drop_after"}, "accepted"),
+        ({"kind": "hold", "on": "file"}, "arrived"),
+        ({"kind": "padded", "on": "file"}, "accepted"),
+    ],
+)
+def test_stage_tells_whether_money_was_taken(arguments, stage):
+    assert Fault(**arguments).stage == stage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "explode"}, "kind must be one of status, .*not 'explode'"),
+        ({"kind": "status", "on": "moon"}, "on must be one of generate, .*not 'moon'"),
+        ({"kind": "status", "shape": "round"}, "shape must be one of typed, .*not 'round'"),
+        ({"kind": "no_images", "on": "file"}, "no_images goes wrong on generate only, not on file"),
+        ({"kind": "short"}, "short goes wrong on file only, not on generate"),
+        ({"kind": "truncated", "on": "models"}, "truncated goes wrong on generate and file only"),
+        ({"kind": "status", "on": "file", "billed": True}, "billed and prompt are for faults on generate"),
+        ({"kind": "status", "on": "file", "prompt": "x"}, "billed and prompt are for faults on generate"),
+    ],
+)
+def test_fault_that_could_never_strike_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Fault(**arguments)

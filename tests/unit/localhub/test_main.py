@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from airflow_provider_oxen.localhub import LocalHub, __main__
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "airflow_provider_oxen.localhub", "--port", "0"]
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def url_of(line: str) -> str:
+    url, key = line.removeprefix("Local hub: ").rstrip("\n").split("  key: ")
+    assert key == "local-key"
+    return url
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_says_one_line_serves_and_ends_on_a_signal(number):
+    with running(*COMMAND) as process:
+        assert process.stdout
+        url = url_of(process.stdout.readline())
+        assert url.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{url}/_local/ledger").json() == []
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert process.stdout.read() == ""
+
+
+def test_command_ends_with_its_parent():
+    """The hub holds the pipe that the test reads to its end."""
+    parent = (
+        "import subprocess, sys;"
+        "hub = subprocess.Popen([*sys.argv[1:], '--with-parent'], stdout=subprocess.PIPE, text=True);"
+        "print(hub.stdout.readline(), end='', flush=True); import os; os._exit(0)"
+    )
+    command = [sys.executable, "-c", parent, *COMMAND]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url_of(done.stdout))
+
+
+def test_time_runs_out(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert __main__.main(["--port", "0", "--stop-after", "0"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Local hub: http://127.0.0.1:")
+    assert out.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_parent_goes_away(monkeypatch):
+    parents = iter([os.getppid(), 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(__main__, "_LOOK", 0.001)
+    assert __main__.main(["--port", "0", "--with-parent"]) == 0
+
+
+def test_options_become_settings(monkeypatch):
+    started = []
+
+    class Seen(LocalHub):
+        def start(self):
+            started.append(self.settings)
+            return super().start()
+
+    monkeypatch.setattr(__main__, "LocalHub", Seen)
+    options = "--key sesame --latency 1.5 --credits 2 --url-ttl 3 --layout ai --rate-limit 4"
+    assert __main__.main([*options.split(), "--port", "0", "--stop-after", "0"]) == 0
+    [settings] = started
+    assert (settings.key, settings.latency, settings.credits, settings.url_ttl) == ("sesame", 1.5, 2, 3)
+    assert (settings.layouts, settings.rate_limit) == (frozenset({"ai"}), 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--host 0.0.0.0", "loopback (127.0.0.1) only, not on '0.0.0.0'"),
+        ("--port 99999", "port must be 0-65535"),
+        ("--latency -1", "latency must be a number of at least 0, not -1.0"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(capsys, options, message):
+    assert __main__.main(options.split()) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("The local hub did not start: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
