@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +20,8 @@ DAG = "example_oxen_scheduled"
 
 
 def main() -> None:
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    OUTPUT.mkdir()
+    OUTPUT.mkdir(exist_ok=True)
+    earlier = set(OUTPUT.rglob("*.json"))  # they stay: they may have been paid for
     env = airflow_home(ROOT / ".demo", ROOT / "example_dags", OXEN_EXAMPLES_OUTPUT=str(OUTPUT))
     log = ROOT / ".demo" / "demo.log"
     with hub() as connection:
@@ -31,11 +30,11 @@ def main() -> None:
         run(["db", "migrate"], env, log)
         print(f"Dag:     {DAG} …", flush=True)
         run(["dags", "test", DAG, datetime.now(UTC).date().isoformat()], env, log)
-    images = [check(path) for path in sorted(OUTPUT.rglob("*.json"))]
+    images = [check(path) for path in sorted(set(OUTPUT.rglob("*.json")) - earlier)]
     if not images:
         raise SystemExit(f"The Dag ran but left no image in {OUTPUT}; its log is {log}.")
     page = OUTPUT / "index.html"
-    page.write_text(contact_sheet(images))
+    page.write_text(contact_sheet([*images, *(check(path) for path in sorted(earlier, reverse=True))]))
     for image in images:
         print(f"\nImage:   {image['path']}")
         print(f"         {image['media_type']}, {image['width']} x {image['height']}, {image['bytes']:,} bytes")

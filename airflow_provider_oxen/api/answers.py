@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any, TypeVar
 
 import httpx
@@ -17,6 +18,7 @@ import pydantic
 
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
+from airflow_provider_oxen.api.settings import Settings
 
 __all__ = ["from_transport", "read", "retry_after"]
 
@@ -36,6 +38,10 @@ _BY_STATUS: dict[int, type[errors.OxenError]] = {
     503: errors.OxenUnavailable,
 }
 
+# By the rules of HTTP these ask for the same request elsewhere, so it was not accepted here; the other
+# redirects may stand for "done, look there".
+_MOVED = (301, 307, 308)
+
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -46,36 +52,39 @@ _NEVER_SENT = (
 )
 
 
-def read(response: httpx.Response, call: Call[T]) -> T:
+def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     """Return the call's result.
 
     :param response: an answer whose body has been read.
+    :param settings: of the connection; what a message quotes is quoted without its key.
     :raises OxenError: the class that says what the answer means; see :mod:`.errors`.
     """
     data, problem = _decode(response)
     if not response.is_success or (isinstance(data, dict) and data.get("error")):
-        raise _error(response, call, data)
+        raise _error(response, call, data, settings)
     if problem is None:
         try:
             return call.parse(data)
         except ValueError as error:
             problem = _reason(error)
-    raise _unreadable(response, call, problem)
+    raise _unreadable(response, call, problem, settings)
 
 
-def from_transport(error: httpx.RequestError, call: Call[Any], origin: str) -> errors.OxenError:
+def from_transport(
+    error: httpx.RequestError | httpx.InvalidURL, call: Call[Any], settings: Settings
+) -> errors.OxenError:
     """Return what a failure below HTTP means for the call."""
-    what = f"{type(error).__name__}: {_reason(error)}".rstrip(": ")
+    what = f"{type(error).__name__}: {_quoted(str(error), settings)}".rstrip(": ")
     if isinstance(error, _NEVER_SENT):
         return errors.OxenConnectionError(
-            f"Could not reach {origin} to {call.name}: {what}. Nothing was sent, nothing was spent."
+            f"Could not reach {settings.base_url} to {call.name}: {what}. Nothing was sent, nothing was spent."
         )
     if call.paid:
         return errors.OxenOutcomeUnknown(
             f"The answer to the request to {call.name} was lost ({what}). The hub may have accepted it: "
             "one image may have been generated and paid for."
         )
-    return errors.OxenServerError(f"{origin} did not answer the request to {call.name}: {what}.")
+    return errors.OxenServerError(f"{settings.base_url} did not answer the request to {call.name}: {what}.")
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -84,8 +93,9 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+        date = email.utils.parsedate_to_datetime(text)
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
     return max(0.0, moment - (time.time() if now is None else now))
 
@@ -95,31 +105,33 @@ def _decode(response: httpx.Response) -> tuple[Any, str | None]:
         return None, "the body is empty"
     try:
         return json.loads(response.content), None
-    except ValueError:
+    except (ValueError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         return None, f"the body is not JSON ({kind})"
 
 
-def _error(response: httpx.Response, call: Call[Any], data: Any) -> errors.OxenError:
+def _error(
+    response: httpx.Response, call: Call[Any], data: Any, settings: Settings
+) -> errors.OxenError:
     status = response.status_code
-    text = _text(data) or _shorten(_plain(response))
+    text = _text(data) or _plain(response)
     kind = _kind(status, text, data, call)
-    said = f"The hub answered {text!r}" if text else "The hub answered without a reason"
+    quoted = _quoted(text, settings)
+    said = f"The hub answered {quoted!r}" if quoted else "The hub answered without a reason"
     if response.is_redirect:
-        said = f"The host redirects to {_origin_of(response)}; the key was not sent there"
+        to = _quoted(_origin_of(response), settings)
+        said = f"The host answered with a redirect to {to}, which was not followed,"
     message = f"{said} to the request to {call.name}{_for(call)}. {_MEANING[kind]}"
     return kind(
         message,
-        status=status,
-        request_id=response.headers.get("x-request-id"),
         retry_after=retry_after(response.headers),
-        type=_type(data),
+        type=settings.hide(_type(data)),
+        **_facts(response, settings),
     )
 
 
 def _kind(status: int, text: str, data: Any, call: Call[Any]) -> type[errors.OxenError]:
     # A 200 with an error, and a 5xx, count as refused only where the words leave no doubt.
-    refused = 300 <= status < 500 and status != 408
     if _MODEL_NOT_FOUND.search(text) and status < 500:
         return errors.OxenModelNotFound
     if status < 300 or status in (400, 422):
@@ -133,22 +145,26 @@ def _kind(status: int, text: str, data: Any, call: Call[Any]) -> type[errors.Oxe
             return errors.OxenInvalidRequest
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    if status == 404 or 300 <= status < 400:
+    if status == 404 or status in _MOVED or (300 <= status < 400 and not call.paid):
         return errors.OxenRouteNotFound
-    if refused:
+    if 400 <= status < 500 and status != 408:
         return errors.OxenInvalidRequest
     return errors.OxenOutcomeUnknown if call.paid else errors.OxenServerError
 
 
-def _unreadable(response: httpx.Response, call: Call[Any], problem: str) -> errors.OxenError:
-    facts: dict[str, Any] = {
-        "status": response.status_code,
-        "request_id": response.headers.get("x-request-id"),
-    }
-    said = f"The hub answered the request to {call.name}{_for(call)}, but {problem}."
+def _unreadable(
+    response: httpx.Response, call: Call[Any], problem: str, settings: Settings
+) -> errors.OxenError:
+    said = f"The hub answered the request to {call.name}{_for(call)}, but {_quoted(problem, settings)}."
+    facts = _facts(response, settings)
     if call.paid:
         return errors.OxenOutcomeUnknown(f"{said} {_MEANING[errors.OxenOutcomeUnknown]}", **facts)
     return errors.OxenServerError(said, **facts)
+
+
+def _facts(response: httpx.Response, settings: Settings) -> dict[str, Any]:
+    request_id = settings.hide(response.headers.get("x-request-id"))
+    return {"status": response.status_code, "request_id": request_id}
 
 
 _NOTHING = "Nothing was spent."
@@ -183,29 +199,31 @@ def _text(data: Any) -> str:
         [error.get(key) for key in ("detail", "message", "title")] if isinstance(error, dict) else [error]
     )
     places += [data.get("error_message"), data.get("status_message")]
-    return _shorten(next((text for text in places if isinstance(text, str) and text.strip()), ""))
+    return next((text for text in places if isinstance(text, str) and text.strip()), "")
 
 
 def _plain(response: httpx.Response) -> str:
-    text = response.text
+    # Not response.text: it trusts the charset of the header, and breaks on some.
+    text = response.content.decode(errors="replace")
     if "html" in response.headers.get("content-type", "") or text.lstrip()[:1] == "<":
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         return f"an HTML page: {title.group(1).strip()}" if title else "an HTML page"
     return text
 
 
-def _shorten(text: str, limit: int = 300) -> str:
-    """Fold white space, cut, and take the query off every URL: it may be signed."""
+def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
+    """Take out the key and the query of every URL (it may be signed), fold white space, then cut."""
+    text = settings.hide(text)
     text = re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", r"\1?…", " ".join(text.split()))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: ValueError) -> str:
     if isinstance(error, pydantic.ValidationError):
         # Not str(error): it quotes the input, and so could quote a signed URL.
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
-    return _shorten(str(error))
+    return str(error)
 
 
 def _origin_of(response: httpx.Response) -> str:

@@ -55,14 +55,6 @@ class _Sender:
             call.method, call.paths[layout], params=call.params, json=call.body, headers=headers
         )
 
-    def _clean(self, error: OxenError) -> OxenError:
-        """Take the key out of an error's text, in case the hub or a proxy quoted it."""
-        key = self.settings.api_key
-        if key and key in error.message:
-            error.message = error.message.replace(key, "***")
-            error.args = (error.message,)
-        return error
-
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
         last = missing[-1]
         facts: dict[str, Any] = {"status": last.status, "request_id": last.request_id, "type": last.type}
@@ -122,12 +114,9 @@ class Client(_Sender):
         try:
             with quietly():
                 response = self.http.send(self._request(self.http, call, layout))
-        except httpx.RequestError as error:
-            raise self._clean(answers.from_transport(error, call, self.settings.base_url)) from None
-        try:
-            return answers.read(response, call)
-        except OxenError as error:
-            raise self._clean(error) from None
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise answers.from_transport(error, call, self.settings) from None
+        return answers.read(response, call, self.settings)
 
     def close(self) -> None:
         """Close the connections."""
@@ -180,12 +169,9 @@ class AsyncClient(_Sender):
         try:
             with quietly():
                 response = await self.http.send(self._request(self.http, call, layout))
-        except httpx.RequestError as error:
-            raise self._clean(answers.from_transport(error, call, self.settings.base_url)) from None
-        try:
-            return answers.read(response, call)
-        except OxenError as error:
-            raise self._clean(error) from None
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise answers.from_transport(error, call, self.settings) from None
+        return answers.read(response, call, self.settings)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -48,6 +48,16 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
 
+    @overload
+    def hide(self, text: str) -> str: ...
+
+    @overload
+    def hide(self, text: str | None) -> str | None: ...
+
+    def hide(self, text: str | None) -> str | None:
+        """Return a text that comes from elsewhere without the key, in case the hub or a proxy quotes it."""
+        return text.replace(self.api_key, "***") if text and self.api_key else text
+
     @classmethod
     def from_fields(
         cls,

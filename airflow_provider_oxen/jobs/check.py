@@ -46,5 +46,5 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
 def near_names(wanted: str, models: Iterable[Model]) -> str:
     """Return a question that names the models most like the one asked for, or the empty string."""
     names = [model.id for model in models]
-    close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -120,11 +120,8 @@ def _height(font: Font) -> float:
 def _plain(text: str) -> str:
     """Return the text in the letters that Pillow's own font has; others lose their accent or become ?."""
     apart = unicodedata.normalize("NFKD", text[:400])
-    return (
-        "".join(letter for letter in apart if not unicodedata.combining(letter))
-        .encode("ascii", "replace")
-        .decode()
-    )
+    letters = "".join(letter for letter in apart if not unicodedata.combining(letter))
+    return letters.encode("ascii", "replace").decode()
 
 
 def _wrap(text: str, font: Font, width: float, rows: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +20,11 @@ START = datetime(2026, 1, 1)
 
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
-    from airflow.utils.db import initdb
+    # Airflow 2.11 loads its whole web application to make a database, and what that uses is old.
+    with warnings.catch_warnings(action="ignore"):
+        from airflow.utils.db import initdb
 
-    initdb()
+        initdb()
 
 
 @pytest.fixture
@@ -74,16 +77,19 @@ class Run:
 
 
 @pytest.fixture
-def run_dag(airflow_db: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+def run_dag(
+    airflow_db: None, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Callable[..., Run]:
     """Run a Dag through Airflow's own task execution and tell what became of it."""
 
     def run_dag(dag: Any, **arguments: Any) -> Run:
         register(dag)
         capfd.readouterr()
+        caplog.clear()
         dag_run = dag.test(**arguments)
         out, err = capfd.readouterr()
         print(out + err)  # for the report of a test that fails
-        return Run(dag_run, out + err)
+        return Run(dag_run, out + err + caplog.text)
 
     return run_dag
 

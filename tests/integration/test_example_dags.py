@@ -29,7 +29,8 @@ def test_scheduled(examples, run_dag, connected, tmp_path):
     assert run.state == "success"
     [image] = run.xcom("hero")["images"]
     assert run.xcom("look") == image["path"]
-    assert Image.open(image["path"]).size == (image["width"], image["height"])
+    with Image.open(image["path"]) as opened:
+        assert opened.size == (image["width"], image["height"])
     assert Path(image["path"]).is_relative_to(tmp_path)
     assert len(connected.ledger()) == 1
 

@@ -1,0 +1,154 @@
+"""An S3 server on this machine: moto's, over a real socket; it remembers what it was asked and fails as told.
+
+A test module imports the fixtures: ``from .s3 import S3, bucket, server  # noqa: F401``.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from threading import Thread
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+CONN_ID = "aws_test"
+
+
+class Asked(NamedTuple):
+    """One request.
+
+    :ivar path: bucket and key.
+    :ivar copies: whether it copies another object.
+    """
+
+    method: str
+    path: str
+    query: str
+    copies: bool
+
+    def __str__(self) -> str:
+        parameter = f"?{self.query.partition('=')[0]}" if self.query else ""
+        return f"{self.method} {self.path.rpartition('/')[2]}{parameter}"
+
+
+@dataclass
+class Server:
+    """The server's WSGI application, and its only one in this process.
+
+    :ivar fault: called with each request; what it returns is the status and code of an error.
+    """
+
+    app: Any
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    fault: Callable[[Asked], tuple[int, str] | None] = lambda asked: None
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        copies = "HTTP_X_AMZ_COPY_SOURCE" in environ
+        asked = Asked(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], copies)
+        self.asked.append(asked)
+        fault = self.fault(asked)
+        if fault is None:
+            answer: Iterable[bytes] = self.app(environ, start_response)
+            return answer
+        status, code = fault
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response(f"{status} Fault", [("Content-Type", "application/xml")])
+        told = f"<Error><Code>{code}</Code><Message>as told</Message></Error>"
+        return [] if asked.method == "HEAD" else [told.encode()]
+
+
+@dataclass
+class S3:
+    """A bucket of the test's own, and what the server was asked about it."""
+
+    server: Server
+    client: Any
+    bucket: str
+
+    @property
+    def url(self) -> str:
+        """The bucket's URL, with the connection to open it by."""
+        return f"s3://{CONN_ID}@{self.bucket}"
+
+    def content(self, key: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object as another worker would."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def keys(self) -> list[str]:
+        return [found["Key"] for found in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+
+    def unfinished(self) -> list[str]:
+        """The uploads in parts that were neither completed nor aborted."""
+        found = self.client.list_multipart_uploads(Bucket=self.bucket)
+        return [upload["Key"] for upload in found.get("Uploads", [])]
+
+    def fail(self, method: str, query: str = "", status: int = 500, code: str = "InternalError") -> None:
+        """Answer an error to requests of a method, with ``query`` in their query, from now on."""
+        self.server.fault = lambda asked: (
+            (status, code) if asked.method == method and query in asked.query else None
+        )
+
+    def mend(self) -> None:
+        self.server.fault = lambda asked: None
+
+    @property
+    def written(self) -> list[str]:
+        """The requests that changed something, as ``METHOD name?first-parameter``."""
+        return [str(asked) for asked in self.server.asked if asked.method not in ("GET", "HEAD")]
+
+
+@lru_cache
+def _started() -> Server:
+    """Start the one server of this process: Airflow remembers a connection's file system for as long."""
+    server = Server(DomainDispatcherApplication(create_backend_app))
+    serving = make_server("127.0.0.1", 0, server, threaded=True, request_handler=_Quiet)
+    server.url = f"http://127.0.0.1:{serving.server_port}"
+    Thread(target=serving.serve_forever, daemon=True).start()
+    return server
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(name="s3_server", scope="session")
+def server() -> Server:
+    return _started()
+
+
+@pytest.fixture(name="s3")
+def bucket(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A bucket, and the Airflow connection ``aws_test`` to it."""
+    extra = {
+        "endpoint_url": s3_server.url,
+        "region_name": "us-east-1",
+        # No waiting inside the driver: what is repeated here, the package repeats.
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    fields = {"conn_type": "aws", "login": "id", "password": "secret", "extra": extra}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(fields))
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server.url,
+        region_name="us-east-1",
+        aws_access_key_id="id",
+        aws_secret_access_key="secret",
+    )
+    own = S3(s3_server, client, f"bucket-{uuid.uuid4().hex}")
+    client.create_bucket(Bucket=own.bucket)
+    s3_server.asked.clear()
+    yield own
+    own.mend()
+    client.close()

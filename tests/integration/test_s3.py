@@ -1,0 +1,361 @@
+"""Images in an object store: a real S3 server, through Airflow's own connection and driver."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import hashlib
+import io
+import json
+import threading
+from functools import lru_cache
+from typing import Any
+
+import httpx
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from PIL import Image
+
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenOutputExists, OxenStorageError
+from airflow_provider_oxen.api.models import ImageItem
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.images import download, sidecar
+from airflow_provider_oxen.images.keep import Keeper
+from airflow_provider_oxen.images.storage import ObjectFolder, open_folder
+
+from .s3 import CONN_ID, S3, bucket, server  # noqa: F401 - fixtures
+
+MARK = "0123456789abcdef.1"
+BIG = 20 * 1024 * 1024
+"""Bytes of an object that goes up in three parts."""
+
+
+@lru_cache
+def picture(side: int = 8, size: int = 0) -> bytes:
+    """Return a PNG, with bytes behind its end up to a size."""
+    written = io.BytesIO()
+    Image.new("RGB", (side, side), (side, 0, 0)).save(written, "PNG")
+    return written.getvalue().ljust(size, b"\0")
+
+
+def summed(content: bytes) -> str:
+    return f"{len(content)} bytes, {hashlib.sha256(content).hexdigest()}"
+
+
+def folder(s3: S3, prefix: str = "out") -> ObjectFolder:
+    opened = open_folder(f"s3://{s3.bucket}/{prefix}".rstrip("/"), CONN_ID)
+    assert isinstance(opened, ObjectFolder)
+    return opened
+
+
+def keeper(s3: S3, slept: list[float] | None = None, **options: Any) -> Keeper:
+    return Keeper(
+        **{
+            "client": Client(Settings(), transport=httpx.MockTransport(lambda request: httpx.Response(404))),
+            "folder": folder(s3),
+            "stem": "hero",
+            "facts": {"fingerprint": "f1"},
+            "mark": MARK,
+            "sleep": ([] if slept is None else slept).append,
+            **options,
+        }
+    )
+
+
+def items(*contents: bytes) -> list[ImageItem]:
+    return [ImageItem(b64_json=base64.b64encode(content).decode()) for content in contents]
+
+
+# What is asked of the store.
+
+
+def test_image_and_sidecar_take_one_put_each(s3):
+    [record] = keeper(s3).keep(items(picture()))
+
+    assert s3.written == ["PUT hero.png", "PUT hero.json"]
+    assert not any(asked.copies for asked in s3.server.asked)
+    assert s3.content("out/hero.png") == picture()
+    assert json.loads(s3.content("out/hero.json"))["sha256"] == record["sha256"]
+    assert s3.keys() == ["out/hero.json", "out/hero.png"]
+
+
+def test_first_sidecar_of_an_answer_is_put_last_of_all(s3):
+    keeper(s3).keep(items(picture(8), picture(9), picture(10)))
+
+    assert s3.written == [
+        "PUT hero.png", "PUT hero-2.png", "PUT hero-3.png",
+        "PUT hero-3.json", "PUT hero-2.json", "PUT hero.json",
+    ]  # fmt: skip
+
+
+def test_big_image_goes_up_in_parts_and_is_completed_once(s3):
+    keeper(s3).keep(items(picture(8, BIG)))
+
+    assert s3.written == [
+        "POST hero.png?uploads", "PUT hero.png?partNumber", "PUT hero.png?partNumber",
+        "PUT hero.png?partNumber", "POST hero.png?uploadId", "PUT hero.json",
+    ]  # fmt: skip
+    assert summed(s3.content("out/hero.png")) == summed(picture(8, BIG))
+    assert s3.unfinished() == []
+
+
+def test_bucket_itself_is_a_folder(s3):
+    folder(s3, "").put("hero.png", io.BytesIO(b"12345"), MARK)
+
+    assert s3.keys() == ["hero.png"]
+    assert folder(s3, "").size("hero.png") == 5
+
+
+@pytest.mark.parametrize("prefix", ["a b/100%/ü", "deep/er", "+&=;,@:"])
+def test_any_prefix_works(s3, prefix):
+    keeper(s3, folder=folder(s3, prefix)).keep(items(picture()))
+
+    assert s3.keys() == [f"{prefix}/hero.json", f"{prefix}/hero.png"]
+    assert sidecar.find(folder(s3, prefix), "hero", "f1", overwrite=False) is not None
+    assert ObjectStoragePath(folder(s3, prefix).uri("hero.png")).read_bytes() == picture()
+
+
+@pytest.mark.parametrize("in_the_url", [True, False])
+def test_path_opens_with_the_connection_it_names(s3, in_the_url):
+    place = open_folder(f"{s3.url}/out", None) if in_the_url else folder(s3)
+    keeper(s3, folder=place).keep(items(picture()))
+
+    assert place.uri("hero.png") == f"s3://{CONN_ID}@{s3.bucket}/out/hero.png"
+    assert place.asset_uri("hero.png") == f"s3://{s3.bucket}/out/hero.png"
+    assert ObjectStoragePath(place.uri("hero.png")).read_bytes() == picture()
+
+
+def test_check_asks_for_the_bucket_and_writes_nothing(s3):
+    folder(s3).check()
+
+    assert s3.written == []
+    with pytest.raises(FileNotFoundError, match="there is no bucket 'nowhere-at-all'"):
+        open_folder("s3://nowhere-at-all/out", CONN_ID).check()
+    s3.fail("HEAD", status=403, code="AccessDenied")
+    folder(s3).check()
+
+
+# Writes that break off.
+
+
+class Breaking(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= 9_000_000:
+            raise OSError("the source broke")
+        return super().read(size)
+
+
+def test_source_that_breaks_after_the_first_part_commits_nothing(s3):
+    with pytest.raises(OSError, match="the source broke"):
+        folder(s3).put("hero.png", Breaking(picture(8, BIG)), MARK)
+    gc.collect()
+
+    assert s3.keys() == []
+    assert s3.unfinished() == []
+    assert s3.written[0] == "POST hero.png?uploads"
+    assert s3.written[-1] == "DELETE hero.png?uploadId"
+    assert "POST hero.png?uploadId" not in s3.written
+
+
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [("POST", "uploads"), ("PUT", "partNumber=1"), ("PUT", "partNumber=3"), ("POST", "uploadId")],
+)
+def test_upload_that_breaks_off_leaves_the_old_object_and_no_upload(s3, method, query):
+    s3.put("out/hero.png", b"old")
+    s3.fail(method, query)
+
+    with pytest.raises(OSError, match="as told"):
+        folder(s3).put("hero.png", io.BytesIO(picture(8, BIG)), MARK)
+    gc.collect()
+
+    assert s3.content("out/hero.png") == b"old"
+    assert s3.unfinished() == []
+
+
+@pytest.mark.parametrize("size", [0, BIG])
+def test_write_is_repeated_from_its_beginning(s3, size):
+    failed: list[Any] = []
+
+    def fail_twice(asked: Any) -> tuple[int, str] | None:
+        if asked.method != "PUT" or len(failed) == 2 or (size and "partNumber=2" not in asked.query):
+            return None
+        failed.append(asked)
+        return 503, "ServiceUnavailable"
+
+    s3.server.fault = fail_twice
+    slept: list[float] = []
+
+    keeper(s3, slept).keep(items(picture(8, size)))
+
+    assert slept == [1, 2]
+    assert summed(s3.content("out/hero.png")) == summed(picture(8, size))
+    assert s3.unfinished() == []
+
+
+def test_write_that_keeps_failing_is_an_error_of_the_store(s3):
+    s3.fail("PUT", status=403, code="AccessDenied")
+    slept: list[float] = []
+
+    with pytest.raises(
+        OxenStorageError, match=rf"s3://{s3.bucket}/out/hero.png could not be written in 4 att"
+    ):
+        keeper(s3, slept).keep(items(picture()))
+    assert slept == [1, 2, 4]
+    assert s3.keys() == []
+
+
+# What is there.
+
+
+def test_kept_output_is_found_and_what_is_doubtful_is_not_taken(s3):
+    place = folder(s3)
+    assert sidecar.find(place, "hero", "f1", overwrite=False) is None
+    records = keeper(s3).keep(items(picture(8), picture(9)))
+    s3.server.asked.clear()
+
+    again = sidecar.find(place, "hero", "f1", overwrite=False) or []
+    assert [kept["sha256"] for kept in again] == [record["sha256"] for record in records]
+    assert s3.written == []
+
+    s3.put("out/hero-2.png", b"cut")
+    with pytest.raises(OxenOutputExists, match=rf"hero-2\.png has 3 bytes instead of {len(picture(9))}"):
+        sidecar.find(place, "hero", "f1", overwrite=False)
+    s3.client.delete_object(Bucket=s3.bucket, Key="out/hero.json")
+    with pytest.raises(OxenOutputExists, match="without the sidecar"):
+        sidecar.find(place, "hero", "f1", overwrite=False)
+
+
+def test_what_another_worker_wrote_is_seen_whatever_was_listed_before(s3):
+    place = folder(s3)
+    s3.put("out/other.txt", b"")
+    listed = ObjectStoragePath(f"{s3.url}/out")
+    assert [path.name for path in listed.iterdir()] == ["other.txt"]
+    s3.put("out/hero.png", b"theirs")
+    assert [path.name for path in listed.iterdir()] == ["other.txt"], (
+        "the driver no longer remembers listings"
+    )
+
+    assert place.size("hero.png") == 6
+    with pytest.raises(OxenOutputExists, match="without the sidecar"):
+        sidecar.find(place, "hero", "f1", overwrite=False)
+
+
+def test_object_that_another_worker_replaced_has_its_new_size(s3):
+    place = folder(s3)
+    s3.put("out/hero.png", b"old")
+    assert [path.name for path in ObjectStoragePath(f"{s3.url}/out").iterdir()] == ["hero.png"]
+    s3.put("out/hero.png", b"newer")
+
+    assert place.size("hero.png") == 5
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (403, "AccessDenied")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_store_that_cannot_tell_is_no_free_place(s3, method, status, code):
+    s3.fail(method, status=status, code=code)
+
+    with pytest.raises(OSError, match=r"as told|Forbidden|Internal|Fault"):
+        sidecar.find(folder(s3), "hero", "f1", overwrite=False)
+
+
+def test_rejected_bytes_never_cover_earlier_ones(s3):
+    for content in (b"first", b"second"):
+        with pytest.raises(OxenBadImage):
+            keeper(s3).keep(items(content))
+
+    assert s3.content("out/hero.rejected") == b"first"
+    assert s3.content("out/hero.2.rejected") == b"second"
+    assert s3.written == [
+        "PUT hero.rejected", "PUT hero.rejected.json", "PUT hero.2.rejected", "PUT hero.2.rejected.json",
+    ]  # fmt: skip
+
+
+def test_replaced_output_is_put_and_nothing_is_deleted(s3):
+    keeper(s3).keep(items(picture(8), picture(9)))
+    s3.server.asked.clear()
+
+    keeper(s3, facts={"fingerprint": "f2"}, replacing=True).keep(items(picture(10)))
+
+    assert s3.written == ["PUT hero.json", "PUT hero.png", "PUT hero.json"]
+    assert s3.content("out/hero.png") == picture(10)
+    assert len(sidecar.find(folder(s3), "hero", "f2", overwrite=False) or []) == 1
+
+
+def test_image_that_another_task_put_there_meanwhile_keeps_its_place(s3):
+    s3.put("out/hero.webp", b"theirs")
+
+    [record] = keeper(s3).keep(items(picture()))
+
+    assert record["file"] == "hero-0123456789abcdef.png"
+    assert s3.content("out/hero.webp") == b"theirs"
+
+
+@pytest.mark.parametrize("size", [0, BIG])
+def test_writers_of_one_object_never_make_a_mixture(s3, size):
+    contents = [picture(side, size) for side in (8, 9, 10)]
+    failed: list[BaseException] = []
+
+    def write(content: bytes) -> None:
+        try:
+            folder(s3).put("hero.png", io.BytesIO(content), MARK)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert summed(s3.content("out/hero.png")) in [summed(content) for content in contents]
+    assert s3.unfinished() == []
+
+
+def test_tasks_in_one_folder_keep_what_is_theirs(s3):
+    failed: list[BaseException] = []
+
+    def keep(number: int) -> None:
+        try:
+            keeper(s3, stem=f"hero-{number:016x}", mark=f"{number:016x}.1").keep(items(picture(8 + number)))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert [s3.content(f"out/hero-{number:016x}.png") for number in range(4)] == [
+        picture(8 + number) for number in range(4)
+    ]
+    assert len(s3.keys()) == 8
+
+
+# One image to one path.
+
+
+def test_download_puts_the_object(s3):
+    client = Client(Settings(), transport=httpx.MockTransport(lambda request: httpx.Response(404)))
+    [item] = items(picture())
+    path = f"{s3.url}/cubes/cube.png"
+
+    assert download.to_path(client, item, path, overwrite=False)["path"] == path
+    assert s3.written == ["PUT cube.png"]
+    assert s3.content("cubes/cube.png") == picture()
+
+    with pytest.raises(OxenStorageError, match="is there already"):
+        download.to_path(client, item, path, overwrite=False)
+    download.to_path(client, items(picture(9))[0], path, overwrite=True)
+    assert s3.content("cubes/cube.png") == picture(9)
+
+
+def test_download_into_a_bucket_that_is_not_there_is_an_error_of_the_store(s3):
+    client = Client(Settings(), transport=httpx.MockTransport(lambda request: httpx.Response(404)))
+
+    with pytest.raises(OxenImageError, match="there is no bucket"):
+        download.to_path(client, items(picture())[0], f"s3://{CONN_ID}@nowhere-at-all/c.png", overwrite=True)
