@@ -35,7 +35,7 @@ import httpx
 with OxenHook().get_conn() as client:
     fault = {"on": "file", "kind": "padded", "bytes": size}
     client.http.post("/_local/faults", json=fault).raise_for_status()
-    body = {"model": "z-image-turbo", "prompt": "A dot", "image_size": {"width": 8, "height": 8}}
+    body = {"model": "z-image-turbo", "prompt": "A dot", "output_format": "png"}
     answer = client.send(calls.generate(GenerateRequest(**body)))
     folder = open_folder(path, conn_id)
     [record] = Keeper(client, folder, f"image-{size}", {}, "bench.1").keep(answer.images)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import time
 import urllib.error
@@ -33,12 +35,20 @@ def main() -> None:
         AIRFLOW__API__BASE_URL=f"http://127.0.0.1:{options.port}",
         AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{options.port}/execution/",
         AIRFLOW__CORE__TEST_CONNECTION="Enabled",
+        AIRFLOW__CORE__PARALLELISM="4",
         AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(passwords),
     )
     log = home / "airflow.log"
     with hub() as connection, log.open("w") as file:
         env |= connection
-        process = subprocess.Popen([PYTHON, "-m", "airflow", "standalone"], env=env, stdout=file, stderr=file)
+        # A group of its own: standalone leaves its children running when it is asked to stop.
+        process = subprocess.Popen(
+            [PYTHON, "-m", "airflow", "standalone"],
+            env=env,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
         try:
             wait_until_up(f"http://127.0.0.1:{options.port}/api/v2/monitor/health", process, log)
             user, password = next(iter(json.loads(passwords.read_text()).items()))
@@ -48,7 +58,7 @@ def main() -> None:
         except (KeyboardInterrupt, subprocess.TimeoutExpired):
             print("Stopping …")
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(60)
 
 

@@ -74,17 +74,18 @@ def from_transport(
     error: httpx.RequestError | httpx.InvalidURL, call: Call[Any], settings: Settings
 ) -> errors.OxenError:
     """Return what a failure below HTTP means for the call."""
+    hub = settings.base_url
     what = f"{type(error).__name__}: {_quoted(str(error), settings)}".rstrip(": ")
     if isinstance(error, _NEVER_SENT):
         return errors.OxenConnectionError(
-            f"Could not reach {settings.base_url} to {call.name}: {what}. Nothing was sent, nothing was spent."
+            f"Could not reach {hub} to {call.name}: {what}. Nothing was sent, nothing was spent."
         )
     if call.paid:
         return errors.OxenOutcomeUnknown(
             f"The answer to the request to {call.name} was lost ({what}). The hub may have accepted it: "
             "one image may have been generated and paid for."
         )
-    return errors.OxenServerError(f"{settings.base_url} did not answer the request to {call.name}: {what}.")
+    return errors.OxenServerError(f"{hub} did not answer the request to {call.name}: {what}.")
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -110,12 +111,11 @@ def _decode(response: httpx.Response) -> tuple[Any, str | None]:
         return None, f"the body is not JSON ({kind})"
 
 
-def _error(
-    response: httpx.Response, call: Call[Any], data: Any, settings: Settings
-) -> errors.OxenError:
+def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:
     status = response.status_code
     text = _text(data) or _plain(response)
-    kind = _kind(status, text, data, call)
+    word = _type(data)
+    kind = _kind(status, text, word, call)
     quoted = _quoted(text, settings)
     said = f"The hub answered {quoted!r}" if quoted else "The hub answered without a reason"
     if response.is_redirect:
@@ -125,12 +125,12 @@ def _error(
     return kind(
         message,
         retry_after=retry_after(response.headers),
-        type=settings.hide(_type(data)),
+        type=word and settings.hide(word),
         **_facts(response, settings),
     )
 
 
-def _kind(status: int, text: str, data: Any, call: Call[Any]) -> type[errors.OxenError]:
+def _kind(status: int, text: str, word: str | None, call: Call[Any]) -> type[errors.OxenError]:
     # A 200 with an error, and a 5xx, count as refused only where the words leave no doubt.
     if _MODEL_NOT_FOUND.search(text) and status < 500:
         return errors.OxenModelNotFound
@@ -139,7 +139,7 @@ def _kind(status: int, text: str, data: Any, call: Call[Any]) -> type[errors.Oxe
             return errors.OxenCreditsError
         if _MODERATION.search(text) and status >= 400:
             return errors.OxenModerationError
-        if _type(data) == "unauthenticated":
+        if word == "unauthenticated":
             return errors.OxenAuthenticationError
         if text.strip(". ") == "Prompt cannot be empty":
             return errors.OxenInvalidRequest
@@ -163,8 +163,8 @@ def _unreadable(
 
 
 def _facts(response: httpx.Response, settings: Settings) -> dict[str, Any]:
-    request_id = settings.hide(response.headers.get("x-request-id"))
-    return {"status": response.status_code, "request_id": request_id}
+    request_id = response.headers.get("x-request-id")
+    return {"status": response.status_code, "request_id": request_id and settings.hide(request_id)}
 
 
 _NOTHING = "Nothing was spent."

@@ -203,7 +203,7 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:
         if os.path.isdir(str(verify)):
             return ssl.create_default_context(capath=str(verify))
         return ssl.create_default_context(cafile=str(verify))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OxenSettingsError(f"The CA bundle {verify!r} cannot be read: {error}.") from None
 
 

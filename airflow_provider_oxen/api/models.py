@@ -5,9 +5,17 @@ Unknown fields of an answer are ignored: the hub may grow. Of a request, only wh
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 __all__ = ["HUB_PARAMETERS", "Deployment", "GenerateAnswer", "GenerateRequest", "ImageItem", "Model", "User"]
 
@@ -43,12 +51,20 @@ class GenerateRequest(BaseModel):
         return {name: value for name, value in self.body().items() if name not in HUB_PARAMETERS}
 
 
+def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read a fact; one of an unknown shape must not cost the paid image that it stands beside."""
+    try:
+        return read(value)
+    except ValueError:
+        return None
+
+
 class ImageItem(_Answer):
     """One image of an answer: a temporary link, or the base64 text of its bytes."""
 
     url: str | None = Field(default=None, repr=False)
     b64_json: str | None = Field(default=None, repr=False)
-    revised_prompt: str | None = None
+    revised_prompt: Annotated[str | None, WrapValidator(_or_none)] = None
 
 
 class GenerateAnswer(_Answer):
@@ -57,8 +73,8 @@ class GenerateAnswer(_Answer):
     :ivar created: unix seconds, by the hub's clock.
     """
 
-    model: str | None = None
-    created: int | None = None
+    model: Annotated[str | None, WrapValidator(_or_none)] = None
+    created: Annotated[int | None, WrapValidator(_or_none)] = None
     images: list[ImageItem]
 
     @model_validator(mode="before")

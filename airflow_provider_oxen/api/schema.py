@@ -6,6 +6,7 @@ what a schema *contradicts* is an error and what it merely does not list is a wa
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -45,10 +46,8 @@ def seed_range(schema: Mapping[str, Any] | None) -> tuple[int, int]:
     """Return the smallest and the largest seed the schema allows, both included."""
     rules = _properties(schema).get("seed")
     rules = rules if isinstance(rules, Mapping) else {}
-    low = rules.get("minimum", 0)
-    high = rules.get("maximum", SEED_LIMIT)
-    low = max(int(low), 0) if isinstance(low, int | float) else 0
-    high = int(high) if isinstance(high, int | float) else SEED_LIMIT
+    low = max(_whole(rules.get("minimum"), 0), 0)
+    high = _whole(rules.get("maximum"), SEED_LIMIT)
     return (low, min(high, low + SEED_LIMIT)) if high >= low else (0, SEED_LIMIT)
 
 
@@ -106,7 +105,7 @@ def check(
         if listed and name not in listed:
             text = f"{name}: the model's request schema does not list this parameter; it is sent as it is"
             problems.append(Problem(name, "unlisted", text, is_error=False))
-    return sorted(problems, key=lambda problem: (not problem.is_error, problem.parameter))
+    return sorted(dict.fromkeys(problems), key=lambda problem: (not problem.is_error, problem.parameter))
 
 
 def _problem(error: Any) -> Problem:
@@ -124,7 +123,7 @@ def _problem(error: Any) -> Problem:
         "minimum": f"must be at least {allowed}",
         "maximum": f"must be at most {allowed}",
     }.get(rule, f"breaks the rule {rule}: {allowed}")
-    return Problem(path, rule, f"{path}: {wording}, not {value}", is_error=True)
+    return Problem(path, rule, f"{path or 'the request'}: {wording}, not {value}", is_error=True)
 
 
 def _types(value: Any) -> str:
@@ -145,7 +144,13 @@ def _properties(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
+def _whole(value: Any, default: int) -> int:
+    finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return int(value) if finite else default
+
+
 _DROPPED = frozenset({"nullable", "additionalProperties", "unevaluatedProperties", "default", "example"})
+_BY_NAME = frozenset({"properties", "$defs", "definitions"})
 
 
 def _tidy(node: Any) -> Any:
@@ -158,16 +163,18 @@ def _tidy(node: Any) -> Any:
     for key, value in node.items():
         if key in _DROPPED or key.startswith("x-"):
             continue
-        if key == "properties" and isinstance(value, Mapping):
+        if key in _BY_NAME and isinstance(value, Mapping):
             out[key] = {name: _tidy(rules) for name, rules in value.items()}
         else:
             out[key] = value if key in {"enum", "const", "required"} else _tidy(value)
     if node.get("nullable") is True:
-        return {"anyOf": [{"type": "null"}, out]} if "$ref" in out else _nullable(out)
+        return _nullable(out)
     return out
 
 
 def _nullable(rules: dict[str, Any]) -> dict[str, Any]:
+    if not {"$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(rules):
+        return {"anyOf": [{"type": "null"}, rules]}
     if isinstance(rules.get("type"), str):
         rules["type"] = [rules["type"], "null"]
     if isinstance(rules.get("enum"), list):
@@ -191,7 +198,8 @@ def _wanted(rules: Mapping[str, Any]) -> set[str]:
     kind = rules.get("type")
     types = {kind} if isinstance(kind, str) else set(_names(kind))
     for key in ("anyOf", "oneOf"):
-        for branch in rules.get(key) or []:
+        branches = rules.get(key)
+        for branch in branches if isinstance(branches, list) else []:
             if isinstance(branch, Mapping):
                 types |= _wanted(branch)
     return types

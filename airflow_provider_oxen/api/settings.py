@@ -6,12 +6,13 @@ Pure: it takes plain values, so that the same rules hold for the hook, async cod
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+import httpx
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
 
@@ -48,15 +49,9 @@ class Settings:
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
 
-    @overload
-    def hide(self, text: str) -> str: ...
-
-    @overload
-    def hide(self, text: str | None) -> str | None: ...
-
-    def hide(self, text: str | None) -> str | None:
-        """Return a text that comes from elsewhere without the key, in case the hub or a proxy quotes it."""
-        return text.replace(self.api_key, "***") if text and self.api_key else text
+    def hide(self, text: str) -> str:
+        """Return a text that came from elsewhere without the key, in case the hub or a proxy quotes it."""
+        return text.replace(self.api_key, "***") if self.api_key else text
 
     @classmethod
     def from_fields(
@@ -118,8 +113,12 @@ def _base_url(host: str | None, schema: str | None, port: int | None, allow_http
     try:
         parts = urlsplit(text)
         in_url, hostname = parts.port, parts.hostname
-    except ValueError as error:
-        raise OxenSettingsError(f"The Oxen connection's host is not a URL: {error}.") from None
+        httpx.URL(text)
+    except (ValueError, httpx.InvalidURL):
+        # Its text is left out: it may quote what stands where the port should be, such as a misplaced key.
+        raise OxenSettingsError(
+            f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}, and is none."
+        ) from None
     if parts.scheme not in ("http", "https") or not hostname:
         raise OxenSettingsError(
             f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}, not one with the scheme "
@@ -178,8 +177,8 @@ def _boolean(name: str, value: Any) -> bool:
 def _number(name: str, value: Any, *, least: int, whole: bool = False) -> float:
     kind = "a whole number" if whole else "a number"
     try:
-        number = float(json.loads(value) if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, bool) or not least <= number <= 86400 or (whole and number != int(number)):
         raise OxenSettingsError(f"The extra {name} must be {kind} from {least} to 86400, not {value!r}.")
@@ -187,26 +186,22 @@ def _number(name: str, value: Any, *, least: int, whole: bool = False) -> float:
 
 
 def _verify(value: Any) -> bool | str:
-    if isinstance(value, bool):
-        on = value
-    else:
-        text = str(value).strip()
-        if text.lower() not in ("true", "false"):
-            return text
-        on = text.lower() == "true"
-    if not on:
+    text = str(value).strip()
+    if text.lower() == "false":
         raise OxenSettingsError(
             "The extra verify must be true or the path of a CA bundle: without the check anybody on the way "
             "could read the key."
         )
-    return True
+    return True if text.lower() in ("true", "") else text
 
 
 def _proxy(value: Any) -> str | None:
-    # The value is never quoted: a proxy's URL may hold a password.
-    text = _text("proxy", value if isinstance(value, str) or value is None else "?")
-    if text is None:
-        return None
-    if urlsplit(text).scheme not in ("http", "https", "socks5", "socks5h") or not urlsplit(text).hostname:
+    text = "" if value is None else str(value).strip()
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if text and not (url.scheme in ("http", "https") and url.host):
+        # The value is never quoted: a proxy's URL may hold a password.
         raise OxenSettingsError("The extra proxy must be a URL such as http://proxy.example:3128.")
-    return text
+    return text or None

@@ -46,5 +46,5 @@ def _ask(client: Client) -> str:
     except errors.OxenRouteNotFound:
         client.send(calls.list_queue())
         return f"Connected to {settings.base_url}. The key is accepted."
-    who = user.name or user.email
+    who = settings.hide(user.name or user.email or "")
     return f"Connected to {settings.base_url}{f' as {who}' if who else ''}."

@@ -189,6 +189,7 @@ def _settings(conn: Connection, extra: Mapping[str, Any]) -> Settings:
 def _request(settings: Settings, prompt: str, model: str, **arguments: Any) -> GenerateRequest:
     from airflow_provider_oxen.jobs.request import read_arguments
 
-    if not arguments.get("target_namespace"):
-        arguments["target_namespace"] = settings.target_namespace
-    return read_arguments(prompt=prompt, model=model, **arguments)
+    request = read_arguments(prompt=prompt, model=model, **arguments)
+    if request.target_namespace is None:
+        request = request.model_copy(update={"target_namespace": settings.target_namespace})
+    return request

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.schema import UNSET, exact_number
 
-__all__ = ["boolean", "choice", "mapping", "optional_text", "positive", "shown", "text"]
+__all__ = ["boolean", "choice", "mapping", "optional_text", "positive", "shown", "text", "whole"]
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -68,7 +69,14 @@ def shown(value: Any, limit: int = 200) -> str:
 
 def positive(name: str, value: Any) -> int:
     """Return an integer above zero."""
+    return whole(name, value, least=1)
+
+
+def whole(name: str, value: Any, *, least: int) -> int:
+    """Return an integer; an exact number with no fraction counts, and so does its text."""
     number = exact_number(value) if isinstance(value, str) else value
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise OxenInvalidRequest(f"{name} must be an integer of at least 1, not {shown(value)}.")
+    if isinstance(number, float) and math.isfinite(number) and number.is_integer():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")
     return number

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 from airflow_provider_oxen.api import schema as schemas
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import HUB_PARAMETERS, GenerateRequest
-from airflow_provider_oxen.jobs.arguments import choice, mapping, shown
+from airflow_provider_oxen.jobs.arguments import choice, mapping, optional_text, shown, whole
 
 __all__ = ["RESERVED", "Settled", "fingerprint", "read_arguments", "settle"]
 
@@ -55,7 +54,8 @@ def read_arguments(
 
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    wanted = choice("response_format", _unset(response_format) or "url", _FORMATS)
+    response_format = _unset(response_format)
+    wanted = choice("response_format", "url" if response_format is None else response_format, _FORMATS)
     request = GenerateRequest(
         model=_text("model", model, "the model's id, such as 'z-image-turbo'").strip(),
         prompt=_text("prompt", prompt, "a text that says what to draw"),
@@ -63,7 +63,7 @@ def read_arguments(
         image_size=_size(image_size),
         num_inference_steps=_whole("num_inference_steps", num_inference_steps, least=1),
         seed=_whole("seed", seed, least=0),
-        target_namespace=_optional_text("target_namespace", target_namespace),
+        target_namespace=optional_text("target_namespace", target_namespace),
         **_parameters(model_params),
     )
     _sendable(request)
@@ -111,27 +111,17 @@ def _unset(value: Any) -> Any:
 
 
 def _text(name: str, value: Any, what: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        said = "Prompt cannot be empty. " if name == "prompt" and not value else ""
+    # "None" too: it is what a template makes of an XCom that is not there, and would be paid for.
+    nothing = _unset(value) is None
+    if nothing or not isinstance(value, str):
+        said = "Prompt cannot be empty. " if nothing and name == "prompt" else ""
         raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}. Nothing was sent.")
     return value
 
 
-def _optional_text(name: str, value: Any) -> str | None:
-    value = _unset(value)
-    return None if value is None else _text(name, value, "a text").strip()
-
-
 def _whole(name: str, value: Any, *, least: int) -> int | None:
     value = _unset(value)
-    if value is None:
-        return None
-    number: Any = schemas.exact_number(value) if isinstance(value, str) else value
-    if isinstance(number, float) and math.isfinite(number) and number.is_integer():
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")
-    return number
+    return None if value is None else whole(name, value, least=least)
 
 
 def _size(value: Any) -> str | dict[str, int] | None:
@@ -139,16 +129,13 @@ def _size(value: Any) -> str | dict[str, int] | None:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = mapping("image_size", value)
     if value is None or isinstance(value, str):
-        return value.strip() if value else None
+        return value and value.strip()
     if not isinstance(value, Mapping) or set(value) != {"width", "height"}:
         raise OxenInvalidRequest(
             "image_size must be a preset such as 'square_hd' or {'width': 1024, 'height': 1024}, not "
             f"{shown(value)}."
         )
-    sides = {side: _whole(f"image_size[{side!r}]", value[side], least=1) for side in ("width", "height")}
-    if None in sides.values():
-        raise OxenInvalidRequest(f"image_size needs both width and height, not {shown(value)}.")
-    return {side: number for side, number in sides.items() if number is not None}
+    return {side: whole(f"image_size[{side!r}]", value[side], least=1) for side in ("width", "height")}
 
 
 def _parameters(value: Any) -> dict[str, Any]:

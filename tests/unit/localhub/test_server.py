@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import socket
+import statistics
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -103,3 +104,9 @@ def test_nothing_is_logged_but_trouble(caplog):
         logging.getLogger("uvicorn.error").info("of another server")
     said = [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")]
     assert said == ["of another server"]
+
+
+def test_answers_on_a_kept_connection_do_not_wait_for_the_network(client):
+    """Without TCP_NODELAY they take 40 ms each, after the first few."""
+    seconds = [client.get("/api/ai/queue").elapsed.total_seconds() for _ in range(21)]
+    assert statistics.median(seconds) < 0.03
