@@ -67,7 +67,7 @@ def figures() -> Iterator[tuple[str, str, str, str]]:
 def _peak(env: dict[str, str], path: str, conn_id: str, size: int) -> float:
     done = subprocess.run(
         [sys.executable, "-c", KEEP, path, conn_id, str(size)],
-        env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=env, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])

@@ -37,7 +37,9 @@ def main() -> None:
     page.write_text(contact_sheet([*images, *(check(path) for path in sorted(earlier, reverse=True))]))
     for image in images:
         print(f"\nImage:   {image['path']}")
-        print(f"         {image['media_type']}, {image['width']} x {image['height']}, {image['bytes']:,} bytes")
+        print(
+            f"         {image['media_type']}, {image['width']} x {image['height']}, {image['bytes']:,} bytes"
+        )
         print(f"         sha256 {image['sha256']}")
     print(f"\nLook at  {page}\nLog:     {log}")
 
@@ -67,10 +69,13 @@ def contact_sheet(images: list[dict[str, object]]) -> str:
         source = html.escape(Path(str(image["path"])).relative_to(OUTPUT).as_posix())
         request = image["request"]
         prompt = html.escape(str(request["prompt"]) if isinstance(request, dict) else "")
-        facts = html.escape(f"{image['model']} · seed {image.get('seed')} · {image['width']} x {image['height']}")
+        facts = html.escape(
+            f"{image['model']} · seed {image.get('seed')} · {image['width']} x {image['height']}"
+        )
         figures.append(
             f'<figure><a href="{source}"><img src="{source}" alt="{prompt}"></a>'
-            f"<figcaption><b>{prompt}</b><br>{facts}<br><code>sha256 {image['sha256']}</code></figcaption></figure>"
+            f"<figcaption><b>{prompt}</b><br>{facts}<br><code>sha256 {image['sha256']}</code></figcaption>"
+            "</figure>"
         )
     style = (
         "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;"
@@ -78,7 +83,8 @@ def contact_sheet(images: list[dict[str, object]]) -> str:
         "figure{margin:0 0 2rem}code{font-size:.75rem;overflow-wrap:anywhere}"
     )
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Images made by Airflow on Oxen.ai</title>'
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        "<title>Images made by Airflow on Oxen.ai</title>"
         '<meta name="viewport" content="width=device-width">'
         f"<style>{style}</style><h1>Images made by Airflow on Oxen.ai</h1>{''.join(figures)}</html>\n"
     )

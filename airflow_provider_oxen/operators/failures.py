@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-__all__ = ["for_airflow"]
+if TYPE_CHECKING:
+    from airflow_provider_oxen.api.errors import OxenError
+
+__all__ = ["for_airflow", "never_again"]
 
 
 @contextmanager
@@ -26,3 +30,23 @@ def for_airflow() -> Iterator[None]:
             raise
         # "from None": the message is whole, and one error is one entry in the log.
         raise AirflowFailException(f"{type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def never_again(meaning: type[OxenError], message: str) -> Iterator[None]:
+    """Give whatever interrupts a paid step a meaning that is not tried again.
+
+    Airflow's ``execution_timeout`` and its termination of a task arrive as exceptions in the middle
+    of the work, and to Airflow they are reasons to retry: here that would pay once more.
+
+    :param meaning: what it means where something else than an error of this package comes out.
+    :param message: what is known then, and that money was, or may have been, spent.
+    """
+    from airflow_provider_oxen.api.errors import OxenError
+
+    try:
+        yield
+    except (OxenError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise meaning(f"{message} It was interrupted by {type(error).__name__}: {error}") from error

@@ -114,10 +114,12 @@ class ImageGenerateOperator(BaseOperator):
             return self._generate(context)
 
     def _generate(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.jobs import arguments
         from airflow_provider_oxen.jobs import request as requests
         from airflow_provider_oxen.operators import output as outputs
+        from airflow_provider_oxen.operators.failures import never_again
 
         asked = requests.read_arguments(
             prompt=self.prompt,
@@ -146,8 +148,10 @@ class ImageGenerateOperator(BaseOperator):
             return kept
         with OxenHook(arguments.text("oxen_conn_id", self.oxen_conn_id)).get_conn() as client:
             settled = self._settle(client, asked, output, validate)
-            answer = self._ask(client, settled)
-            result = output.keep(client, settled, answer)
+            with never_again(OxenOutcomeUnknown, "An image was asked for and may have been paid for."):
+                answer = self._ask(client, settled)
+            with never_again(OxenImageError, "The image was paid for and could not be kept."):
+                result = output.keep(client, settled, answer)
         self.log.info(
             "Kept %d image(s) of %s in %s: %s",
             len(result["images"]),

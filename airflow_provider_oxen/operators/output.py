@@ -23,12 +23,13 @@ __all__ = ["Output", "describe", "open_output"]
 _IMAGE_FACTS = ("media_type", "width", "height", "bytes", "sha256")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
     """The place of one task's output.
 
     :ivar folder: None where nothing is stored.
     :ivar stem: file name of the first image, without suffix.
+    :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
     """
 
     identity: Identity
@@ -38,6 +39,7 @@ class Output:
     stem: str
     overwrite: bool
     max_bytes: int
+    replacing: bool = False
 
     def __str__(self) -> str:
         return self.folder.asset_uri(self.stem) if self.folder else "XCom"
@@ -72,7 +74,7 @@ class Output:
             facts=self._facts(request, facts),
             mark=f"{self.identity.key[:16]}.{self.try_number}",
             max_bytes=self.max_bytes,
-            replacing=self.overwrite and self.folder.read(sidecar.name_of(self.stem)) is not None,
+            replacing=self.replacing,
         )
         records = keeper.keep(answer.images)
         self._report_lineage(self.folder, records)
@@ -81,7 +83,10 @@ class Output:
     def _look(self, folder: Folder) -> list[dict[str, Any]] | None:
         try:
             folder.check()
-            return sidecar.find(folder, self.stem, self.fingerprint, overwrite=self.overwrite)
+            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=self.overwrite)
+            # Settled here: after the payment nothing may depend on another look.
+            self.replacing = self.overwrite and folder.read(sidecar.name_of(self.stem)) is not None
+            return found
         except OxenError:
             raise
         except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:

@@ -59,7 +59,9 @@ def test_folder_gets_a_proved_image_and_a_sidecar(connected, run_dag, tmp_path):
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_file_form_keeps_the_name_and_the_suffix_follows_the_bytes(connected, run_dag, tmp_path, response_format):
+def test_file_form_keeps_the_name_and_the_suffix_follows_the_bytes(
+    connected, run_dag, tmp_path, response_format
+):
     run = run_dag(
         dag_of(
             storage_path=str(tmp_path / "cube.png"),
@@ -207,7 +209,9 @@ def test_all_answered_images_are_kept(connected, run_dag, tmp_path):
         for entry in connected.settings.catalogue
         if "num_images" in entry.get("request_schema", {}).get("properties", {})
     )
-    run = run_dag(dag_of(model=model, model_params={"num_images": "3"}, storage_path=str(tmp_path / "fox.png")))
+    run = run_dag(
+        dag_of(model=model, model_params={"num_images": "3"}, storage_path=str(tmp_path / "fox.png"))
+    )
 
     assert run.state == "success"
     paths = [Path(image["path"]) for image in run.xcom("hero")["images"]]
@@ -224,7 +228,10 @@ BAD = {
     "no model": ({"model": ""}, "model must be the model's id"),
     "unknown format": ({"response_format": "png"}, "response_format must be one of url, b64_json, not 'png'"),
     "size of another shape": ({"image_size": [1, 2]}, "image_size must be a preset"),
-    "size not positive": ({"image_size": {"width": 0, "height": 5}}, "image_size['width'] must be an integer"),
+    "size not positive": (
+        {"image_size": {"width": 0, "height": 5}},
+        "image_size['width'] must be an integer",
+    ),
     "seed no integer": ({"seed": "{{ 'abc' }}"}, "seed must be an integer of at least 0, not 'abc'"),
     "reserved name": ({"model_params": {"prompt": "x"}}, "model_params must not hold 'prompt'"),
     "not JSON": ({"model_params": "{{ {'a': 1} }}"}, "render it with '| tojson'"),
@@ -300,7 +307,10 @@ def test_unknown_model_comes_with_near_names(connected, run_dag):
 FINAL = {
     "out of credits": (Fault(on="generate", kind="status", status=402, shape="typed"), "OxenCreditsError"),
     "moderation": ("a forbidden thing", "OxenModerationError"),
-    "lost answer": (Fault(on="generate", kind="drop_after"), "one image may have been generated and paid for"),
+    "lost answer": (
+        Fault(on="generate", kind="drop_after"),
+        "one image may have been generated and paid for",
+    ),
     "server error": (Fault(on="generate", kind="status", status=500), "one may have been paid for"),
     "gateway timeout": (Fault(on="generate", kind="status", status=504, shape="html"), "OxenOutcomeUnknown"),
     "broken answer": (Fault(on="generate", kind="broken_json"), "OxenOutcomeUnknown"),
@@ -325,6 +335,29 @@ def test_what_a_retry_must_not_repeat_fails_without_one(connected, run_dag, tmp_
     posts = [seen for seen in connected.requests() if seen["method"] == "POST"]
     assert len(posts) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_execution_timeout_while_the_hub_works_is_not_tried_again(connected, run_dag):
+    connected.settings.latency = 30.0
+
+    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=1)))
+
+    assert run.state == "failed"
+    assert run.ti("hero").try_number == 1
+    assert "OxenOutcomeUnknown: An image was asked for and may have been paid for" in run.log
+    assert "AirflowTaskTimeout" in run.log
+    assert len(connected.ledger()) == 1
+
+
+def test_execution_timeout_while_fetching_is_not_tried_again(connected, run_dag, tmp_path):
+    connected.fail(Fault(on="file", kind="slow", seconds=30))
+
+    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=2), storage_path=f"{tmp_path}/"))
+
+    assert run.state == "failed"
+    assert run.ti("hero").try_number == 1
+    assert "The image was paid for and could not be kept" in run.log
+    assert len(connected.ledger()) == 1
 
 
 def test_credits_that_run_out_are_told(connected, run_dag):
@@ -359,7 +392,9 @@ def test_rate_limit_is_waited_out_as_told(connected, run_dag):
 
 
 def test_rate_limit_beyond_the_workers_patience_is_left_to_airflow(connected, run_dag):
-    connected.fail(Fault(on="generate", kind="status", status=429, headers={"Retry-After": "3600"}, times=None))
+    connected.fail(
+        Fault(on="generate", kind="status", status=429, headers={"Retry-After": "3600"}, times=None)
+    )
 
     run = run_dag(dag_of())
 

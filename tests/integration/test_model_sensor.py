@@ -25,7 +25,9 @@ def dag_of(**arguments: Any) -> DAG:
 
 def entry_where(hub: Any, **facts: Any) -> dict[str, Any]:
     return next(
-        entry for entry in hub.settings.catalogue if all(entry.get(name) == value for name, value in facts.items())
+        entry
+        for entry in hub.settings.catalogue
+        if all(entry.get(name) == value for name, value in facts.items())
     )
 
 

@@ -1,4 +1,4 @@
-"""A hub that answers from a list, and both clients behind one face: what holds for one holds for the other."""
+"""A hub that answers from a list, and both clients behind one face: each test is for the one and the other."""
 
 from __future__ import annotations
 

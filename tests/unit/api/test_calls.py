@@ -121,8 +121,8 @@ def test_every_shape_of_a_generate_answer_is_understood(data, images):
         ({"images": ["https://a/1"]}, "images.0"),
         ({"image_url": None}, "images"),
         ({"data": [{"url": "https://a/1"}]}, "images"),
-        ([], ""),
-        (None, ""),
+        ([], "GenerateAnswer"),
+        (None, "GenerateAnswer"),
     ],
     ids=str,
 )

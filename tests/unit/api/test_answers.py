@@ -1,0 +1,423 @@
+"""What the hub says, in every body it is known to say it in, becomes the error that tells what it means."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+import time_machine
+
+from airflow_provider_oxen.api import answers, errors
+from airflow_provider_oxen.api.calls import Call
+from airflow_provider_oxen.api.errors import OxenError
+from airflow_provider_oxen.api.settings import Settings
+
+from .conftest import FREE, HUB, IMAGES, KEY, LINK, MODEL, PAID, leaks_nothing
+
+SETTINGS = Settings(base_url=HUB, api_key=KEY)
+NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
+HTML = {"content-type": "text/html; charset=utf-8"}
+
+
+def read(status: int, body: Any, call: Call[Any] = PAID, **headers: str) -> Any:
+    """Read an answer; a body that is no text is JSON, ``_`` in a header's name stands for ``-``."""
+    content = body if isinstance(body, str | bytes) else json.dumps(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = httpx.Request(call.method, f"{HUB}{call.paths['ai']}")
+    return answers.read(
+        httpx.Response(status, content=content, headers=named, request=request), call, SETTINGS
+    )
+
+
+def failure(status: int, body: Any, call: Call[Any] = PAID, **headers: str) -> OxenError:
+    with pytest.raises(OxenError) as caught:
+        read(status, body, call, **headers)
+    leaks_nothing(caught.value)
+    return caught.value
+
+
+def typed(word: str, title: str, detail: str | None = None) -> dict[str, Any]:
+    """Return the first of the hub's error bodies."""
+    error = {"type": word, "title": title} | ({"detail": detail} if detail else {})
+    return {"error": error, "status": "error", "status_message": "request failed"}
+
+
+def message(text: str) -> dict[str, Any]:
+    """Return the second of the hub's error bodies."""
+    return {"error": {"message": text}}
+
+
+MODEL_NOT_FOUND = "Model not found: no-such-model"
+NO_CREDITS = "You have run out of credits."
+WRAPPED = "Getting model response error: 422 - {'loc': ['body', 'steps'], 'msg': 'ensure it is at most 50'}"
+
+
+@pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "says"),
+    [
+        (400, message("Prompt cannot be empty"), "OxenInvalidRequest", "Prompt cannot be empty"),
+        (400, typed("invalid_params", "Invalid parameters"), "OxenInvalidRequest", "Invalid parameters"),
+        (
+            400,
+            typed("invalid_params", "Bad", "num_generations must be an integer between 1 and 4"),
+            "OxenInvalidRequest",
+            "num_generations must be an integer between 1 and 4",
+        ),
+        (401, typed("unauthenticated", "Unauthenticated"), "OxenAuthenticationError", "Unauthenticated"),
+        (401, message("Invalid token"), "OxenAuthenticationError", "Invalid token"),
+        (400, typed("unauthenticated", "Unauthenticated"), "OxenAuthenticationError", "Unauthenticated"),
+        (402, typed("insufficient_credits", "No credits", NO_CREDITS), "OxenCreditsError", NO_CREDITS),
+        (402, message(NO_CREDITS), "OxenCreditsError", NO_CREDITS),
+        (400, message("Insufficient credits"), "OxenCreditsError", "Insufficient credits"),
+        (422, message("insufficient_credits"), "OxenCreditsError", "insufficient_credits"),
+        (403, typed("forbidden", "Not your namespace"), "OxenPermissionError", "Not your namespace"),
+        (403, message("Not your namespace"), "OxenPermissionError", "Not your namespace"),
+        (404, message(MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
+        (404, typed("resource_not_found", "Gone", MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
+        (400, message(MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
+        (404, typed("resource_not_found", "Not found"), "OxenRouteNotFound", "Not found"),
+        (404, message("Not Found"), "OxenRouteNotFound", "Not Found"),
+        (409, message("Busy"), "OxenInvalidRequest", "Busy"),
+        (413, message("Too large"), "OxenInvalidRequest", "Too large"),
+        (422, message(WRAPPED), "OxenInvalidRequest", "ensure it is at most 50"),
+        (422, typed("model_error", "Model error", WRAPPED), "OxenInvalidRequest", "at most 50"),
+        (422, message("Rejected by content moderation"), "OxenModerationError", "content moderation"),
+        (
+            422,
+            typed("model_error", "Error", "422 - flagged by the safety system"),
+            "OxenModerationError",
+            "flagged",
+        ),
+        (400, message("Prompt violates our content policy"), "OxenModerationError", "content policy"),
+        (422, message("NSFW content detected"), "OxenModerationError", "NSFW"),
+        (429, typed("lock_timeout", "Busy repository"), "OxenRateLimited", "Busy repository"),
+        (429, message("Slow down"), "OxenRateLimited", "Slow down"),
+        (503, typed("maintenance", "Down for maintenance"), "OxenUnavailable", "Down for maintenance"),
+        (503, message("Unavailable"), "OxenUnavailable", "Unavailable"),
+        (200, message(MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
+        (200, message("Prompt cannot be empty."), "OxenInvalidRequest", "Prompt cannot be empty."),
+        (200, typed("unauthenticated", "Who are you?"), "OxenAuthenticationError", "Who are you?"),
+        (200, typed("x", NO_CREDITS), "OxenCreditsError", NO_CREDITS),
+    ],
+)
+def test_refusal_says_what_it_means_and_that_nothing_was_spent(status, body, kind, says, call):
+    error = failure(status, body, call, x_request_id="F-1")
+
+    assert type(error).__name__ == kind
+    assert says in error.message
+    assert error.message.endswith("Nothing was spent.")
+    assert f"to the request to {call.name} with 'z-image-turbo'." in error.message
+    assert (error.spent, error.status, error.request_id) == ("no", status, "F-1")
+    assert error.type == body["error"].get("type")
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 501, 507, 520, 408])
+@pytest.mark.parametrize(
+    "body",
+    [
+        typed("internal_error", "Oops", "upstream broke"),
+        message("upstream broke"),
+        # Words that mean a refusal elsewhere prove nothing here.
+        message("Insufficient credits"),
+        message("flagged by moderation"),
+        message("Prompt cannot be empty"),
+        typed("unauthenticated", "…"),
+        "upstream broke",
+        "",
+    ],
+    ids=str,
+)
+def test_failure_of_the_hub_leaves_a_paid_call_unknown_and_a_free_one_repeatable(status, body):
+    paid = failure(status, body)
+    free = failure(status, body, FREE)
+
+    assert type(paid) is errors.OxenOutcomeUnknown
+    assert paid.message.endswith("one may have been paid for.")
+    assert type(free) is errors.OxenServerError
+    assert free.message.endswith("The fault is on the hub's side.")
+    assert paid.status == free.status == status
+
+
+def test_failure_of_the_hub_proves_nothing_about_the_model():
+    assert type(failure(500, message(MODEL_NOT_FOUND))) is errors.OxenOutcomeUnknown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        message("something odd"),
+        {"error": "something odd"},
+        {"error": {"code": 7}},
+        {**IMAGES, "error": {"message": "flagged by moderation"}},
+    ],
+    ids=str,
+)
+def test_200_that_carries_an_error_is_one_and_leaves_a_paid_call_unknown(body):
+    assert type(failure(200, body)) is errors.OxenOutcomeUnknown
+    assert type(failure(200, body, FREE)) is errors.OxenServerError
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}, []], ids=repr)
+def test_200_whose_error_says_nothing_is_an_answer(nothing):
+    assert read(200, {**IMAGES, "error": nothing}).images[0].url == LINK
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"error": {"detail": "1", "message": "2", "title": "3"}, "error_message": "4"}, "1"),
+        ({"error": {"message": "2", "title": "3"}, "error_message": "4", "status_message": "5"}, "2"),
+        ({"error": {"title": "3"}, "error_message": "4", "status_message": "5"}, "3"),
+        ({"error": {"type": "x"}, "error_message": "4", "status_message": "5"}, "4"),
+        ({"error": {"type": "x"}, "status_message": "5"}, "5"),
+        ({"error": "0", "error_message": "4"}, "0"),
+        ({"error": {"detail": " ", "message": None, "title": ["3"]}, "status_message": "5"}, "5"),
+        ({"error_message": "4"}, "4"),
+        ({"errors": {"prompt": ["is bad"]}}, '{"errors": {"prompt": ["is bad"]}}'),
+        (["is", "bad"], '["is", "bad"]'),
+        ("is bad\n", "is bad"),
+        (b"is \xff bad", "is � bad"),
+    ],
+    ids=str,
+)
+def test_reason_is_the_first_of_the_places_the_hub_puts_one_in(body, says):
+    assert failure(400, body).message.startswith(f"The hub answered {says!r} to the request to ")
+
+
+@pytest.mark.parametrize("body", ["", "  \n", {"error": {}}], ids=repr)
+def test_refusal_without_a_reason_says_so(body):
+    said = (
+        "The hub answered without a reason" if isinstance(body, str) else "The hub answered '{\"error\": {}}'"
+    )
+
+    assert failure(400, body).message.startswith(f"{said} to the request")
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("<!DOCTYPE html><html><title>502 Bad\n Gateway</title><body>…</body></html>", "502 Bad Gateway"),
+        ("\n<HTML><TITLE lang='en'>Sign in</TITLE></HTML>", "Sign in"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HTML], ids=["by_its_look", "by_its_type"])
+def test_html_page_is_shown_by_its_title(page, says, headers):
+    assert f"an HTML page: {says}'" in failure(502, page, **headers).message
+
+
+def test_html_page_without_a_title_is_not_quoted():
+    assert failure(404, "<html><body>long</body></html>").message.startswith(
+        "The hub answered 'an HTML page'"
+    )
+    assert failure(404, "no tag", **HTML).message.startswith("The hub answered 'an HTML page'")
+
+
+def test_charset_that_python_has_no_text_for_is_no_obstacle():
+    error = failure(500, "broken", content_type="text/plain; charset=hex")
+
+    assert type(error) is errors.OxenOutcomeUnknown
+    assert "'broken'" in error.message
+
+
+def test_long_reason_is_shortened():
+    shown = ("word " * 60)[:299]
+
+    assert f"The hub answered '{shown}…' to the request" in failure(400, message("word " * 1000)).message
+
+
+def test_meaning_is_found_beyond_what_is_shown():
+    assert type(failure(422, message(f"{'word ' * 200}content policy"))) is errors.OxenModerationError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"could not read {LINK}",
+        f'could not read "{LINK}".',
+        f"Could not read <{LINK}&X-Date=1>",
+        f"could not read ({LINK.replace('https', 'http')})",
+    ],
+)
+def test_query_of_a_quoted_url_is_left_out(text):
+    assert "://hub.example/files/image.png?…" in failure(400, message(text)).message
+
+
+UNREADABLE = [
+    ("", "the body is empty"),
+    (" \n", "the body is empty"),
+    ("<html>hello</html>", "the body is not JSON (text/html)"),
+    ('{"images": [', "the body is not JSON (application/json)"),
+    (b"\xff\xfe\x00", "the body is not JSON (application/json)"),
+    ("[" * 100_000, "the body is not JSON (application/json)"),
+    (f'{{"created": {"1" * 5000}}}', "the body is not JSON (application/json)"),
+    ({"images": []}, "the answer holds no image"),
+    ({"images": [{"revised_prompt": "…"}]}, "an image of the answer holds neither url nor b64_json"),
+    ({"images": [{"url": 5}]}, "images.0.url: Input should be a valid string"),
+    ({"images": LINK}, "images: Input should be a valid list"),
+    ({"model": "z-image-turbo"}, "images: Field required"),
+    ([LINK], "Input should be a valid dictionary or instance of GenerateAnswer"),
+]
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(
+    ("body", "problem"), UNREADABLE, ids=[f"{str(body)[:24]!r}" for body, _ in UNREADABLE]
+)
+def test_answer_that_cannot_be_read_leaves_a_paid_call_unknown(body, problem, status):
+    kind = "text/html; charset=utf-8" if "html" in problem else "application/json"
+    error = failure(status, body, content_type=kind, x_request_id="F-1")
+
+    assert type(error) is errors.OxenOutcomeUnknown
+    assert error.message.startswith(
+        f"The hub answered the request to generate an image with 'z-image-turbo', but {problem}"
+    )
+    assert error.message.endswith(
+        ". Whether an image was generated is not known: one may have been paid for."
+    )
+    assert (error.status, error.request_id) == (status, "F-1")
+
+
+def test_answer_that_cannot_be_read_is_the_hubs_fault_where_nothing_was_paid():
+    error = failure(200, "", FREE, x_request_id="F-1")
+
+    assert type(error) is errors.OxenServerError
+    assert str(error) == (
+        "The hub answered the request to look up the model with 'z-image-turbo', but the body is empty. "
+        "(HTTP 200, request id F-1)"
+    )
+
+
+def test_body_of_no_type_is_said_to_have_none():
+    assert "the body is not JSON (no content type)" in failure(200, "hello").message
+
+
+def test_answer_is_what_the_call_makes_of_it():
+    assert read(200, IMAGES).images[0].url == LINK
+    assert read(200, MODEL, FREE).id == "z-image-turbo"
+
+
+def test_older_answer_with_image_url_is_accepted():
+    assert read(200, {"image_url": LINK}).images[0].url == LINK
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
+def test_redirect_that_wants_the_same_request_elsewhere_is_a_wrong_host(status, call):
+    assert type(failure(status, "", call)) is errors.OxenRouteNotFound
+
+
+@pytest.mark.parametrize("status", [300, 302, 303, 304])
+def test_redirect_that_may_mean_done_leaves_a_paid_call_unknown(status):
+    assert type(failure(status, "")) is errors.OxenOutcomeUnknown
+    assert type(failure(status, "", FREE)) is errors.OxenRouteNotFound
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+        httpx.LocalProtocolError,
+    ],
+)
+@pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
+def test_request_that_was_not_sent_cost_nothing(kind, call):
+    error = answers.from_transport(kind("[Errno 111] Connection refused"), call, SETTINGS)
+
+    assert type(error) is errors.OxenConnectionError
+    assert str(error) == (
+        f"Could not reach {HUB} to {call.name}: {kind.__name__}: [Errno 111] Connection refused. "
+        "Nothing was sent, nothing was spent."
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        httpx.ReadTimeout,
+        httpx.WriteTimeout,
+        httpx.ReadError,
+        httpx.WriteError,
+        httpx.CloseError,
+        httpx.RemoteProtocolError,
+        httpx.DecodingError,
+        httpx.TooManyRedirects,
+        httpx.InvalidURL,
+    ],
+)
+def test_lost_answer_leaves_a_paid_call_unknown_and_a_free_one_repeatable(kind):
+    paid = answers.from_transport(kind(""), PAID, SETTINGS)
+    free = answers.from_transport(kind("broken"), FREE, SETTINGS)
+
+    assert type(paid) is errors.OxenOutcomeUnknown
+    assert str(paid) == (
+        f"The answer to the request to generate an image was lost ({kind.__name__}). "
+        "The hub may have accepted it: one image may have been generated and paid for."
+    )
+    assert type(free) is errors.OxenServerError
+    assert str(free) == f"{HUB} did not answer the request to look up the model: {kind.__name__}: broken."
+
+
+def test_every_failure_that_httpx_knows_is_judged():
+    """A class that a newer httpx adds counts as lost; this tells of it, so that it can be thought about."""
+    known = (
+        "CloseError ConnectError ConnectTimeout DecodingError LocalProtocolError NetworkError PoolTimeout "
+        "ProtocolError ProxyError ReadError ReadTimeout RemoteProtocolError TimeoutException "
+        "TooManyRedirects TransportError UnsupportedProtocol WriteError WriteTimeout"
+    )
+    found = {
+        name
+        for name, kind in vars(httpx).items()
+        if isinstance(kind, type) and issubclass(kind, httpx.RequestError)
+    }
+
+    assert found - {"RequestError"} == set(known.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("5", 5.0),
+        (" 5 ", 5.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("86400", 86400.0),
+        ("Tue, 01 Sep 2026 12:00:30 GMT", 30.0),
+        ("Tue, 01 Sep 2026 14:00:30 +0200", 30.0),
+        ("Tue, 01 Sep 2026 12:00:30 -0000", 30.0),
+        ("Tue, 01 Sep 2026 12:00:30", 30.0),
+        ("Tuesday, 01-Sep-26 12:00:30 GMT", 30.0),
+        ("Tue, 01 Sep 2026 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("5, 5", None),
+        ("1e3", None),
+        ("٥", None),
+        ("Tue, 41 Sep 2026 12:00:30 GMT", None),
+        ("Tue, 01 Sep 99999999999999999999 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text, seconds):
+    assert answers.retry_after({"retry-after": text}, NOW.timestamp()) == seconds
+
+
+def test_retry_after_is_unknown_where_the_header_is_missing():
+    assert answers.retry_after({}) is None
+
+
+@pytest.mark.parametrize("status", [429, 503, 500, 400])
+def test_error_carries_what_retry_after_asks_for(status):
+    date = format_datetime(NOW + timedelta(seconds=45), usegmt=True)
+    with time_machine.travel(NOW, tick=False):
+        assert failure(status, message("…"), FREE, retry_after=date).retry_after == 45.0
+        assert failure(status, message("…"), FREE, retry_after="7").retry_after == 7.0
+        assert failure(status, message("…"), FREE).retry_after is None
