@@ -106,7 +106,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _base_url(host: str | None, schema: str | None, port: int | None, allow_http: bool) -> str:
-    text = (host or "").strip().rstrip("/") or DEFAULT_HOST
+    text = (host or "").strip() or DEFAULT_HOST
     if "://" not in text:
         scheme = (schema or "").strip().lower()
         text = f"{scheme if scheme in ('http', 'https') else 'https'}://{text}"
@@ -128,7 +128,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None, allow_http
         raise OxenSettingsError(
             "The Oxen connection's host must hold no user, query or fragment; the key goes into the password."
         )
-    if parts.path:
+    if parts.path.strip("/"):
         raise OxenSettingsError(
             f"The Oxen connection's host must hold no path, but holds {parts.path!r}: give {DEFAULT_HOST}, "
             "the package adds the paths."

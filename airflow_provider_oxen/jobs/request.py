@@ -151,7 +151,7 @@ def _parameters(value: Any) -> dict[str, Any]:
 
 def _sendable(request: GenerateRequest) -> None:
     try:
-        json.dumps(request.body(), allow_nan=False, ensure_ascii=False).encode()
+        json.dumps(request.body(), allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise OxenInvalidRequest(
             f"The request cannot be written as JSON: {error}. Nothing was sent."

@@ -304,6 +304,52 @@ def test_unknown_model_comes_with_near_names(connected, run_dag):
     assert "Did you mean 'z-image-turbo'" in run.log
 
 
+def test_near_names_are_left_out_where_the_catalogue_does_not_answer(connected, run_dag):
+    connected.fail(Fault(on="models", kind="status", status=500, times=None))
+
+    run = run_dag(dag_of(model="z-image-turb"))
+
+    assert "Model not found: z-image-turb" in run.log
+    assert "Did you mean" not in run.log
+
+
+def test_validate_warn_goes_on_without_the_model(connected, run_dag):
+    run = run_dag(dag_of(model="z-image-turb", validate="warn"))
+
+    assert "Going on, because validate is 'warn'" in run.log
+    assert [seen["status"] for seen in connected.requests() if seen["method"] == "POST"] == [404]
+    assert connected.ledger() == []
+
+
+def test_catalogue_that_fails_stops_the_try_before_the_money(connected, run_dag):
+    connected.fail(Fault(on="model", kind="status", status=500, times=None))
+
+    run = run_dag(dag_of())
+
+    assert run.state == "failed"
+    assert "OxenServerError" in run.log
+    assert connected.ledger() == []
+
+
+def test_validate_warn_goes_on_without_the_catalogue(connected, run_dag):
+    connected.fail(Fault(on="model", kind="status", status=500, times=None))
+
+    run = run_dag(dag_of(validate="warn"))
+
+    assert run.state == "success"
+    assert "The model could not be checked" in run.log
+
+
+def test_store_that_cannot_tell_what_is_there_stops_the_try_before_the_money(connected, run_dag, tmp_path):
+    (tmp_path / "cube.json").mkdir()
+
+    run = run_dag(dag_of(storage_path=str(tmp_path / "cube.png")))
+
+    assert run.state == "failed"
+    assert "OxenStoreUnavailable" in run.log
+    assert connected.requests() == []
+
+
 FINAL = {
     "out of credits": (Fault(on="generate", kind="status", status=402, shape="typed"), "OxenCreditsError"),
     "moderation": ("a forbidden thing", "OxenModerationError"),

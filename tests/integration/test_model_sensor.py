@@ -46,6 +46,13 @@ def test_parameters_that_never_fit_fail_at_once(connected, run_dag):
     assert "num_inference_steps: must be at most 50, not 99" in run.log
 
 
+def test_what_is_odd_about_the_model_is_told(connected, run_dag):
+    run = run_dag(dag_of(model="stable-diffusion-xl"))
+
+    assert run.state == "success"
+    assert "Model 'stable-diffusion-xl' is deprecated" in run.log
+
+
 def test_unknown_model_waits(connected, run_dag):
     run = run_dag(dag_of(model="klein-5b"))
 

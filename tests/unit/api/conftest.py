@@ -1,14 +1,24 @@
-"""A hub that answers from a list, and both clients behind one face: each test is for the one and the other."""
+"""A hub that answers from a list, and both clients behind one face: a test of one is a test of the other."""
 
 from __future__ import annotations
 
+import http.server
+import ipaddress
+import json
 import logging
+import ssl
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from airflow_provider_oxen.api import calls
 from airflow_provider_oxen.api.client import AsyncClient, Client
@@ -99,6 +109,55 @@ class Twin:
         return caught.value
 
 
+class Loopback(http.server.ThreadingHTTPServer):
+    """A real server on this machine that answers everybody with a model, and those who have the key with a
+    signed link in a header; a context.
+
+    :param certificate: path of a PEM file with key and certificate; None speaks plain HTTP.
+    :ivar asked: the first lines of the requests.
+    """
+
+    def __init__(self, certificate: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        if certificate:
+            self.url = self.url.replace("http", "https")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.005})
+
+    def __enter__(self) -> Loopback:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that do not like the certificate go away."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Loopback
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.requestline)
+        body = json.dumps(MODEL | {"data": []}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if KEY in self.headers.get("Authorization", ""):
+            self.send_header("X-Link", LINK)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
 def leaks_nothing(error: BaseException) -> None:
     shown = f"{error} {error!r} {error.__dict__} {''.join(traceback.format_exception(error))}"
     for secret in (KEY, KEY[:8], "signature-that"):
@@ -129,3 +188,29 @@ def _nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     logged = "\n".join(caplog.handler.format(record) for record in caplog.get_records("call"))
     assert KEY[:8] not in logged
     assert "signature-that" not in logged
+
+
+@pytest.fixture
+def loopback() -> type[Loopback]:
+    return Loopback
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of a PEM file with a key and its certificate for 127.0.0.1, which nobody has signed."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "hub.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return str(path)

@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.errors import OxenError, OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
 
-from .conftest import FREE, HUB, IMAGES, KEY, LINK, MODEL, PAID, Twin, answer, trouble
+from .conftest import FREE, HUB, IMAGES, KEY, LINK, MODEL, PAID, answer, trouble
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 NOT_FOUND = answer(404, {"error": {"type": "resource_not_found", "title": "Not found"}, "status": "error"})
@@ -147,19 +147,15 @@ class TestPayingOnce:
             answer(json={"error": "odd"}),
             answer(303, headers={"location": "/api/jobs/1"}),
             answer(302, headers={"location": "mailto:ox@example.com"}),
-            answer(headers={"content-encoding": "gzip"}, content=iter([b"not gzip"])),
+            answer(headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip")),
         ],
         ids=["empty", "broken", "html", "none", "no_key", "error", "see_other", "no_url", "no_gzip"],
     )
     @pytest.mark.asyncio
-    async def test_paid_call_whose_answer_cannot_be_read_is_never_sent_again(
-        self, connect, hub, unreadable, request
-    ):
-        if "no_gzip" in request.node.callspec.id:
-            unreadable = answer(headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip"))
+    async def test_paid_call_whose_answer_cannot_be_read_is_never_sent_again(self, twin, hub, unreadable):
         hub.says(unreadable)
 
-        error = await connect().failure(PAID)
+        error = await twin.failure(PAID)
 
         assert type(error) is errors.OxenOutcomeUnknown
         assert (len(hub.asked), hub.slept) == (1, [])
@@ -523,6 +519,30 @@ class TestTransport:
         with pytest.raises(OxenSettingsError, match="cannot be read"):
             Client(Settings(verify="a\0b"))
 
+    def test_own_bundle_is_trusted_and_no_other_certificate(self, certificate, loopback):
+        with loopback(certificate) as server:
+            with Client(Settings(base_url=server.url, verify=certificate)) as client:
+                assert client.send(FREE).id == "z-image-turbo"
+            with (
+                Client(Settings(base_url=server.url, api_key=KEY), sleep=lambda seconds: None) as client,
+                pytest.raises(errors.OxenConnectionError, match="CERTIFICATE_VERIFY_FAILED"),
+            ):
+                client.send(PAID)
+
+            assert len(server.asked) == 1
+
+    @pytest.mark.asyncio
+    async def test_own_bundle_is_trusted_by_the_async_client_too(self, certificate, loopback):
+        with loopback(certificate) as server:
+            async with AsyncClient(Settings(base_url=server.url, verify=certificate)) as client:
+                assert (await client.send(FREE)).id == "z-image-turbo"
+
+    def test_proxy_that_is_set_is_asked(self, loopback):
+        with loopback() as proxy, Client(Settings("http://hub.example", proxy=proxy.url)) as client:
+            assert client.send(FREE).id == "z-image-turbo"
+
+        assert proxy.asked == ["GET http://hub.example/api/evaluations/models/z-image-turbo HTTP/1.1"]
+
     def test_leaving_the_context_closes(self):
         with Client(Settings(), transport=httpx.MockTransport(answer(json=MODEL))) as client:
             assert client.send(FREE).id == "z-image-turbo"
@@ -545,8 +565,3 @@ class TestTransport:
 
         for method in ("send", "_attempt"):
             assert plain(Client, method) == plain(AsyncClient, method)
-
-
-def test_twin_is_either_client(connect):
-    assert isinstance(connect(), Twin)
-    assert isinstance(connect().client, Client | AsyncClient)

@@ -112,6 +112,12 @@ def test_length_of_a_compressed_body_is_that_of_what_was_sent(web):
     assert "incomplete" in str(failure(web, max_retries=0))
 
 
+def test_answer_that_was_read_already_is_held_to_its_length_too(web):
+    web.put(LINK, lambda request: httpx.Response(200, content=BODY))
+
+    assert read(get(web)) == BODY
+
+
 def test_incomplete_download_starts_over(web):
     web.put(LINK, found(BODY + b"more", content_length="999999"), found(b"short"))
 
@@ -331,6 +337,10 @@ def test_http_is_asked_where_the_connection_allows_it(web):
     web.put(url, found(BODY))
 
     assert read(get(web, url, allow_http=True)) == BODY
+
+
+def test_http_is_all_that_the_connection_allows(web):
+    assert "is not https" in str(failure(web, "ftp://files.example/image.png", allow_http=True))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])

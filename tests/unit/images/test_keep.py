@@ -207,6 +207,19 @@ def test_first_failure_is_told_and_every_one_is_logged(web, folder, caplog):
     assert [message.partition(":")[0] for message in logged] == ["Image 1 of 3", "Image 3 of 3"]
 
 
+def test_first_failure_is_told_even_if_the_sidecars_fail_after_it(web, folder):
+    folder.failing = failing("put", "hero.json")
+
+    assert isinstance(failure(web, folder, [text(picture()), text(PAGE)]), OxenBadImage)
+
+
+def test_only_the_first_images_sidecar_stands_for_the_answer(web, folder):
+    failure(web, folder, [text(PAGE), text(picture()), text(picture())])
+
+    assert "stems" not in told(folder, "hero-2.json")
+    assert "images" not in told(folder, "hero-2.json")
+
+
 def test_output_that_misses_an_image_is_not_taken_for_whole(web, folder):
     failure(web, folder, [text(picture()), text(PAGE)])
 

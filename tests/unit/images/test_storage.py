@@ -61,8 +61,9 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
     sync, replace = os.fsync, os.replace
 
     def synced(handle: int) -> None:
-        inodes = {path.stat().st_ino: path.name for path in tmp_path.iterdir()}
-        done.append(("sync", inodes.get(os.fstat(handle).st_ino, "folder")))
+        found = os.fstat(handle)
+        names = {path.stat().st_ino: (path.name, found.st_size) for path in tmp_path.iterdir()}
+        done.append(("sync", names.get(found.st_ino, "folder")))
         sync(handle)
 
     def replaced(part: Any, path: Any) -> None:
@@ -75,7 +76,7 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
     LocalFolder(str(tmp_path)).put("hero.png", io.BytesIO(b"new"), MARK)
 
     part = f".hero.png.{MARK}.part"
-    assert done == [("sync", part), ("replace", (part, "hero.png", True)), ("sync", "folder")]
+    assert done == [("sync", (part, 3)), ("replace", (part, "hero.png", True)), ("sync", "folder")]
 
 
 def test_folder_that_cannot_be_synced_is_no_failed_write(tmp_path, monkeypatch):
