@@ -6,6 +6,7 @@ Pure: it takes plain values, so that the same rules hold for the hook, async cod
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,13 +62,14 @@ class Settings:
         password: str | None = None,
         schema: str | None = None,
         port: int | None = None,
-        extra: Mapping[str, Any] | None = None,
+        extra: object = None,
     ) -> Settings:
         """Read an Airflow connection's fields; empty and null ones count as unset.
 
+        :param extra: the extra fields, or the JSON text that Airflow could make nothing of.
         :raises OxenSettingsError: naming the field, what it holds and what is allowed. Never the key.
         """
-        given = {name: value for name, value in (extra or {}).items() if value not in (None, "")}
+        given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
         unknown = sorted(set(given) - set(EXTRAS))
         if unknown:
             raise OxenSettingsError(
@@ -103,6 +105,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _extra(value: object) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        fields = value or None
+    if fields is not None and not isinstance(fields, Mapping):
+        raise OxenSettingsError("The Oxen connection's extra must be a JSON object, and is none.")
+    return fields or {}
 
 
 def _base_url(host: str | None, schema: str | None, port: int | None, allow_http: bool) -> str:

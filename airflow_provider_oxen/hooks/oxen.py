@@ -182,7 +182,12 @@ def _settings(conn: Connection, extra: Mapping[str, Any]) -> Settings:
     from airflow_provider_oxen.api.settings import Settings
 
     return Settings.from_fields(
-        host=conn.host, password=conn.password, schema=conn.schema, port=conn.port, extra=extra
+        host=conn.host,
+        password=conn.password,
+        schema=conn.schema,
+        port=conn.port,
+        # Airflow goes on without an extra that is no JSON; but who is billed may stand in it.
+        extra=extra or conn.extra,
     )
 
 

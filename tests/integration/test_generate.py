@@ -223,6 +223,23 @@ def test_all_answered_images_are_kept(connected, run_dag, tmp_path):
     ).xcom("hero")["reused"]
 
 
+def test_lineage_names_each_final_file_once_and_nothing_else(connected, run_dag, tmp_path, monkeypatch):
+    from airflow.providers.common.compat.lineage import hook
+
+    reported: list[str] = []
+
+    class Collector:
+        def add_output_asset(self, context: Any, uri: str) -> None:
+            reported.append(uri)
+
+    monkeypatch.setattr(hook, "get_hook_lineage_collector", Collector)
+
+    run = run_dag(dag_of(storage_path=str(tmp_path / "cube.png"), model_params={"output_format": "png"}))
+
+    assert run.state == "success"
+    assert reported == [f"file://{tmp_path}/cube.png"]
+
+
 BAD = {
     "empty prompt": ({"prompt": "  "}, "prompt must be a text"),
     "no model": ({"model": ""}, "model must be the model's id"),

@@ -184,6 +184,7 @@ def twin(connect: Callable[..., Twin]) -> Twin:
 def _nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever a test does: no key and no signed query in the log, at any level."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpx")  # Airflow sets it to WARNING.
     yield
     logged = "\n".join(caplog.handler.format(record) for record in caplog.get_records("call"))
     assert KEY[:8] not in logged

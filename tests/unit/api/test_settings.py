@@ -236,6 +236,22 @@ def test_key_that_no_header_can_hold_is_refused_unquoted(key):
     assert key not in str(caught.value)
 
 
+@pytest.mark.parametrize("nothing", [None, "", {}, "{}", "null"], ids=repr)
+def test_no_extra_is_none(nothing):
+    assert Settings.from_fields(extra=nothing) == Settings()
+
+
+def test_extra_is_read_from_its_json():
+    assert Settings.from_fields(extra='{"target_namespace": "my-org"}').target_namespace == "my-org"
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"target_namespace": "my-org"', "[1]", "5", [1], 5, [], f"key={KEY}"], ids=repr
+)
+def test_extra_that_is_no_object_is_refused_since_who_is_billed_may_stand_in_it(broken):
+    assert problem(extra=broken) == "The Oxen connection's extra must be a JSON object, and is none."
+
+
 def test_unknown_extras_are_named_with_the_known_ones():
     assert problem(extra={"timeout": 5, "retries": 1, "API_KEY": KEY, "empty": None, "blank": ""}) == (
         "Unknown extra field(s) 'API_KEY', 'retries' in the Oxen connection; known are api_layout, "

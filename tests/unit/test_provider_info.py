@@ -1,0 +1,82 @@
+"""What Airflow learns about the package is true, and in the form that it wants."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from airflow_provider_oxen.api.settings import EXTRAS, Settings
+from airflow_provider_oxen.hooks.oxen import OxenHook
+from airflow_provider_oxen.provider_info import CONNECTION_TYPE, get_provider_info
+
+INFO = get_provider_info()
+FIELDS = CONNECTION_TYPE["conn-fields"]
+
+
+def airflows(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(importlib.resources.files("airflow").joinpath(name).read_text())
+    return schema
+
+
+def test_metadata_is_in_the_form_that_airflow_reads():
+    jsonschema.validate(INFO, airflows("provider_info.schema.json"))
+
+
+def test_connection_type_is_in_the_form_that_airflows_own_providers_use():
+    whole = airflows("provider.yaml.schema.json")
+
+    jsonschema.validate(
+        INFO["connection-types"],
+        {**whole["properties"]["connection-types"], "definitions": whole.get("definitions")},
+    )
+
+
+def test_everything_that_is_named_exists():
+    for part in ("hooks", "operators", "sensors"):
+        [group] = INFO[part]
+        assert group["integration-name"] == INFO["integrations"][0]["integration-name"]
+        for module in group["python-modules"]:
+            assert importlib.import_module(module).__all__
+
+
+def test_connection_type_is_the_hooks():
+    [connection_type] = INFO["connection-types"]
+    module, _, name = connection_type["hook-class-name"].rpartition(".")
+
+    assert getattr(importlib.import_module(module), name) is OxenHook
+    assert connection_type["connection-type"] == OxenHook.conn_type
+    assert connection_type["hook-name"] == OxenHook.hook_name
+
+
+def test_form_offers_every_extra_and_no_other():
+    assert tuple(FIELDS) == EXTRAS
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_what_the_form_offers_is_what_the_settings_take(name):
+    rules = FIELDS[name]["schema"]
+    least = [rules[key] for key in ("minimum", "default") if key in rules]
+
+    for value in [None, *least, *rules.get("enum", [])]:
+        jsonschema.validate(value, rules) if value is not None or "enum" not in rules else None
+        Settings.from_fields(extra={name: value})
+
+
+def test_defaults_of_the_form_are_those_of_the_settings():
+    for name, field in FIELDS.items():
+        if "default" in field["schema"]:
+            assert field["schema"]["default"] == getattr(Settings(), name)
+
+
+def test_documented_defaults_are_those_of_the_settings():
+    assert f"Empty: {Settings().timeout:.0f}." in FIELDS["timeout"]["description"]
+    assert f"Empty: {Settings().max_retries}." in FIELDS["max_retries"]["description"]
+
+
+def test_fields_that_hold_a_secret_are_masked():
+    assert FIELDS["proxy"]["schema"]["format"] == "password"
