@@ -221,7 +221,7 @@ def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
 def _reason(error: ValueError) -> str:
     if isinstance(error, pydantic.ValidationError):
         # Not str(error): it quotes the input, and so could quote a signed URL.
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors()[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
     return str(error)
 

@@ -149,8 +149,7 @@ def _whole(value: Any, default: int) -> int:
     return int(value) if finite else default
 
 
-_DROPPED = frozenset({"nullable", "additionalProperties", "unevaluatedProperties", "default", "example"})
-_BY_NAME = frozenset({"properties", "$defs", "definitions"})
+_DROPPED = frozenset({"additionalProperties", "unevaluatedProperties"})
 
 
 def _tidy(node: Any) -> Any:
@@ -161,9 +160,9 @@ def _tidy(node: Any) -> Any:
         return node
     out = {}
     for key, value in node.items():
-        if key in _DROPPED or key.startswith("x-"):
+        if key in _DROPPED:
             continue
-        if key in _BY_NAME and isinstance(value, Mapping):
+        if key == "properties" and isinstance(value, Mapping):
             out[key] = {name: _tidy(rules) for name, rules in value.items()}
         else:
             out[key] = value if key in {"enum", "const", "required"} else _tidy(value)

@@ -39,8 +39,6 @@ def check(read: Callable[[], Settings]) -> tuple[bool, str]:
 def _ask(client: Client) -> str:
     settings = client.settings
     client.send(calls.list_models())
-    if settings.api_key is None:
-        raise errors.OxenAuthenticationError("no key")
     try:
         user = client.send(calls.authorize())
     except errors.OxenRouteNotFound:

@@ -212,16 +212,18 @@ def open_folder(path: str, conn_id: str | None) -> Folder:
     """Return the folder that a local path or a URL names. Nothing is asked of the store yet.
 
     :param path: a folder as :func:`.names.locate` returns it.
-    :raises OxenInvalidRequest: where no driver for the scheme is installed or the store cannot be opened.
+    :raises OxenInvalidRequest: where the driver or the connection is missing, or the store cannot be opened.
     """
     if path.startswith("/"):
         return LocalFolder(path)
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     scheme = urlsplit(path).scheme
     try:
         place = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         protocol, fs = str(place.protocol), place.fs
+    except AirflowNotFoundException as error:
+        raise OxenInvalidRequest(f"storage_path {path!r} cannot be opened: {error}.") from None
     except (ImportError, ValueError) as error:
         raise OxenInvalidRequest(
             f"storage_path {path!r} cannot be opened: {error}.{_advice(scheme)}"

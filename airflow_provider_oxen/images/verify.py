@@ -45,6 +45,10 @@ def prove(file: BinaryIO) -> Facts:
     :param file: seekable; left at its beginning.
     :raises OxenBadImage: with the reason, where the bytes are not a whole image of a known format.
     """
+    from PIL import ImageFile
+
+    # A setting of the whole process, which a Dag file may have changed.
+    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         return _decode(file)
     except OxenBadImage:
@@ -56,6 +60,7 @@ def prove(file: BinaryIO) -> Facts:
         reason = "not an image of a known format" if "cannot identify" in first else first
         raise _bad(reason) from None
     finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
         file.seek(0)
 
 

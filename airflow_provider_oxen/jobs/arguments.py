@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,7 +74,7 @@ def positive(name: str, value: Any) -> int:
 def whole(name: str, value: Any, *, least: int) -> int:
     """Return an integer; an exact number with no fraction counts, and so does its text."""
     number = exact_number(value) if isinstance(value, str) else value
-    if isinstance(number, float) and math.isfinite(number) and number.is_integer():
+    if isinstance(number, float) and number.is_integer():
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")

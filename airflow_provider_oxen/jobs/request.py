@@ -146,7 +146,7 @@ def _parameters(value: Any) -> dict[str, Any]:
             f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
             "hub's own fields. Allowed is anything else in the model's request schema."
         )
-    return {name: item for name, item in given.items() if item is not None}
+    return given
 
 
 def _sendable(request: GenerateRequest) -> None:

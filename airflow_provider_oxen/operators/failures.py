@@ -43,10 +43,12 @@ def never_again(meaning: type[OxenError], message: str) -> Iterator[None]:
     :param message: what is known then, and that money was, or may have been, spent.
     """
     from airflow_provider_oxen.api.errors import OxenError
+    from airflow_provider_oxen.images.fetch import without_queries
 
     try:
         yield
     except (OxenError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
-        raise meaning(f"{message} It was interrupted by {type(error).__name__}: {error}") from error
+        cause = f"{type(error).__name__}: {without_queries(str(error))}"
+        raise meaning(f"{message} It was interrupted by {cause}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen import __version__
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 __all__ = ["Output", "describe", "open_output"]
+
+log = getLogger(__name__)
 
 _IMAGE_FACTS = ("media_type", "width", "height", "bytes", "sha256")
 
@@ -115,9 +118,13 @@ class Output:
     def _report_lineage(folder: Folder, records: list[dict[str, Any]]) -> None:
         from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-        for record in records:
-            collector.add_output_asset(context=folder, uri=folder.asset_uri(record["file"]))
+        try:
+            collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+            for record in records:
+                collector.add_output_asset(context=folder, uri=folder.asset_uri(record["file"]))
+        except Exception as error:
+            # The images are kept: a collector that fails must not make the task look as if they were not.
+            log.warning("The lineage of the images could not be reported: %s", error)
 
 
 def open_output(

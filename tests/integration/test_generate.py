@@ -240,6 +240,17 @@ def test_lineage_names_each_final_file_once_and_nothing_else(connected, run_dag,
     assert reported == [f"file://{tmp_path}/cube.png"]
 
 
+def test_lineage_that_fails_does_not_undo_what_was_kept(connected, run_dag, tmp_path, monkeypatch):
+    from airflow.providers.common.compat.lineage import hook
+
+    monkeypatch.setattr(hook, "get_hook_lineage_collector", lambda: None)
+
+    run = run_dag(dag_of(storage_path=str(tmp_path / "cube.png")))
+
+    assert run.state == "success"
+    assert "The lineage of the images could not be reported" in run.log
+
+
 BAD = {
     "empty prompt": ({"prompt": "  "}, "prompt must be a text"),
     "no model": ({"model": ""}, "model must be the model's id"),

@@ -256,7 +256,10 @@ def test_object_that_another_worker_replaced_has_its_new_size(s3):
 def test_store_that_cannot_tell_is_no_free_place(s3, method, status, code):
     s3.fail(method, status=status, code=code)
 
-    with pytest.raises(OSError, match=r"as told|Forbidden|Internal|Fault"):
+    for ask in (folder(s3).size, folder(s3).read, lambda stem: sidecar.is_free(folder(s3), stem)):
+        with pytest.raises(OSError, match=r"as told|Forbidden|Internal Server Error"):
+            ask("hero")
+    with pytest.raises(OSError, match=r"as told|Forbidden|Internal Server Error"):
         sidecar.find(folder(s3), "hero", "f1", overwrite=False)
 
 

@@ -306,7 +306,7 @@ class TestSecrets:
         hub.says(echo)
 
         # Whatever is shown of the error, and whatever is logged between the attempts, is looked at there.
-        assert isinstance(await connect(max_retries=1).failure(call), OxenError)
+        assert isinstance(await connect(max_retries=1, api_layout="ai").failure(call), OxenError)
 
     @pytest.mark.parametrize("key", ["it's-a-key", 'quo"te-key', "back\\slash-key"])
     @pytest.mark.asyncio

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from fsspec import AbstractFileSystem
 from fsspec.spec import AbstractBufferedFile
 
@@ -526,6 +527,18 @@ def test_driver_that_is_not_installed_names_the_extra(monkeypatch):
 
     with pytest.raises(OxenInvalidRequest, match=r"airflow-provider-oxen\[s3\]"):
         open_folder("s3://bucket/out", None)
+
+
+def test_connection_that_is_not_defined_is_refused(monkeypatch):
+    class Undefined(Opened):
+        @property
+        def fs(self) -> Any:
+            raise AirflowNotFoundException("The conn_id `nowhere` isn't defined")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Undefined, raising=False)
+
+    with pytest.raises(OxenInvalidRequest, match="The conn_id `nowhere` isn't defined"):
+        open_folder("gs://bucket/out", "nowhere")
 
 
 def test_parts_are_as_large_as_s3_asks():

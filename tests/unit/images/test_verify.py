@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from airflow_provider_oxen.api.errors import OxenBadImage
 from airflow_provider_oxen.images import verify
@@ -94,6 +94,15 @@ def test_image_cut_anywhere_is_refused(kind):
     cuts = {*range(0, len(whole), step), *range(len(whole) - 16, len(whole))}
 
     assert [cut for cut in sorted(cuts) if _is_proved(whole[:cut])] == []
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif"])
+def test_cut_image_is_refused_even_where_the_process_is_lenient(kind, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+    assert reason(of(kind)[:-100])
+    assert verify.prove(io.BytesIO(of(kind)))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
 def _is_proved(content: bytes) -> bool:
