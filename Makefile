@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 AIRFLOW ?= 3.3.2 2.11.2
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n2
 FAIL_UNDER ?= 0
 
 # An Airflow of the caller's own must not reach in here, neither its settings nor its connections.

@@ -41,6 +41,27 @@ LOST = [
     httpx.RemoteProtocolError,
     httpx.DecodingError,
 ]
+PASSING = (500, 502, 504, 503, 429)
+
+ECHOES = {
+    "message": answer(400, {"error": {"message": f"bad key {KEY}, really"}}),
+    "title_and_type": answer(400, {"error": {"title": f"bad key {KEY}", "type": KEY}}),
+    "error": answer(400, {"error": KEY}),
+    "raw_json": answer(400, {"echo": {"authorization": f"Bearer {KEY}"}}),
+    "text": answer(401, text=f"bad key {KEY}"),
+    "html_title": answer(502, html=f"<html><title>{KEY}</title></html>"),
+    "request_id": answer(400, text="broken", headers={"x-request-id": KEY}),
+    "request_id_of_200": answer(200, text="broken", headers={"x-request-id": KEY}),
+    "content_type": answer(200, text="broken", headers={"content-type": f"text/{KEY}"}),
+    "redirect": answer(307, headers={"location": f"https://{KEY}.example/"}),
+    "type_of_404": answer(404, {"error": {"type": f"resource_not_found {KEY}", "title": "no"}}),
+    "logged": answer(429, {"error": {"message": f"slow down, {KEY}"}}),
+    # At the end of what is shown: cut first, half the key would stand there.
+    "at_the_cut": answer(400, text=f"{'x' * 280}{KEY}"),
+    "across_the_cut": answer(400, text=f"{'x' * 296}{KEY}"),
+    "never_sent": trouble(httpx.ConnectError, f"Illegal header value b'Bearer {KEY}'"),
+    "lost": trouble(httpx.RemoteProtocolError, f"{'x' * 290}{KEY}"),
+}
 
 
 class TestRequests:
@@ -204,7 +225,11 @@ class TestPayingOnce:
         assert type(error) is errors.OxenConnectionError
         assert (len(hub.asked), len(hub.slept)) == (max_retries + 1, max_retries)
 
-    @pytest.mark.parametrize("failing", [*map(trouble, LOST), *map(answer, (500, 502, 504, 503, 429))])
+    @pytest.mark.parametrize(
+        "failing",
+        [*map(trouble, LOST), *map(answer, PASSING)],
+        ids=[*(kind.__name__ for kind in LOST), *map(str, PASSING)],
+    )
     @pytest.mark.asyncio
     async def test_call_that_costs_nothing_is_sent_again(self, twin, hub, failing):
         hub.says(failing, answer(json=MODEL))
@@ -278,28 +303,7 @@ class TestSecrets:
 
         assert "a redirect to https://elsewhere.example, which was not followed" in error.message
 
-    @pytest.mark.parametrize(
-        "echo",
-        [
-            answer(400, {"error": {"message": f"bad key {KEY}, really"}}),
-            answer(400, {"error": {"title": f"bad key {KEY}", "type": KEY}}),
-            answer(400, {"error": KEY}),
-            answer(400, {"echo": {"authorization": f"Bearer {KEY}"}}),
-            answer(401, text=f"bad key {KEY}"),
-            answer(502, html=f"<html><title>{KEY}</title></html>"),
-            answer(400, text="broken", headers={"x-request-id": KEY}),
-            answer(200, text="broken", headers={"x-request-id": KEY}),
-            answer(200, text="broken", headers={"content-type": f"text/{KEY}"}),
-            answer(307, headers={"location": f"https://{KEY}.example/"}),
-            answer(404, {"error": {"type": f"resource_not_found {KEY}", "title": "no"}}),
-            answer(429, {"error": {"message": f"slow down, {KEY}"}}),
-            # At the end of what is shown: cut first, half the key would stand there.
-            answer(400, text=f"{'x' * 280}{KEY}"),
-            answer(400, text=f"{'x' * 296}{KEY}"),
-            trouble(httpx.ConnectError, f"Illegal header value b'Bearer {KEY}'"),
-            trouble(httpx.RemoteProtocolError, f"{'x' * 290}{KEY}"),
-        ],
-    )
+    @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
     @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
     @pytest.mark.asyncio
     async def test_key_that_is_echoed_is_not_repeated(self, connect, hub, call, echo):
