@@ -173,7 +173,9 @@ def test_answer_that_is_no_model_is_refused(data):
 
 
 @pytest.mark.parametrize(
-    "data", [{"user": {"name": "ox", "email": "ox@example.com"}}, {"name": "ox", "email": "ox@example.com"}]
+    "data",
+    [{"user": {"name": "ox", "email": "ox@example.com"}}, {"name": "ox", "email": "ox@example.com"}],
+    ids=["wrapped", "bare"],
 )
 def test_user_is_read_bare_or_wrapped(data):
     user = parsed(calls.authorize(), data)

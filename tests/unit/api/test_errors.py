@@ -63,6 +63,7 @@ def test_class_answers_whether_money_was_spent_and_whether_a_retry_helps(kind):
         ({"status": 429, "request_id": "F-1"}, "Too many requests. (HTTP 429, request id F-1)"),
         ({"retry_after": 5.0, "type": "lock_timeout"}, "Too many requests."),
     ],
+    ids=str,
 )
 def test_text_is_the_message_with_what_to_quote_to_the_support(facts, text):
     assert str(OxenRateLimited("Too many requests.", **facts)) == text
@@ -75,7 +76,9 @@ def test_added_words_are_shown():
     assert str(error) == "No such model. Did you mean 'z-image-turbo'? (HTTP 404)"
 
 
-@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copied", "pickled"]
+)
 @pytest.mark.parametrize(
     "error",
     [

@@ -114,6 +114,7 @@ def test_request_that_fits_has_no_problem(parameters):
             "input_image: breaks the rule maxItems: 2, not ['a', 'b', 'c']",
         ),
     ],
+    ids=str,
 )
 def test_contradiction_names_parameter_rule_and_value(parameters, parameter, rule, message):
     whole = {"prompt": "p", **parameters} if parameters else {}

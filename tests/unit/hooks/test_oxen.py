@@ -85,6 +85,7 @@ class TestSettings:
                 {"base_url": "https://hub.example", "api_key": "odd/key="},
             ),
         ],
+        ids=["key", "port", "https", "http", "url", "extras", "odd_key"],
     )
     def test_uri(self, connect, uri, fields):
         connect(uri)
