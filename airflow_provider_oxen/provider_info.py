@@ -28,7 +28,7 @@ CONNECTION_TYPE: dict[str, Any] = {
         "api_layout": {
             "label": "API layout",
             "description": "Which of the hub's two path layouts to use. auto tries classic, then ai.",
-            "schema": {"type": ["string", "null"], "enum": ["auto", "classic", "ai"], "default": "auto"},
+            "schema": {"type": "string", "enum": ["auto", "classic", "ai"], "default": "auto"},
         },
         "target_namespace": {
             "label": "Namespace",

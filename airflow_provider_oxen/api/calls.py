@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
+
+from pydantic import ValidationError
 
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
 
@@ -113,7 +116,12 @@ def _models(data: Any) -> list[Model]:
     items = data.get("data", data.get("models")) if isinstance(data, dict) else data
     if not isinstance(items, list):
         raise ValueError("the answer holds no list of models")
-    return [Model.model_validate(item) for item in items]
+    found = []
+    for item in items:
+        # One odd entry must not hide the others.
+        with contextlib.suppress(ValidationError):
+            found.append(Model.model_validate(item))
+    return found
 
 
 def _model(data: Any) -> Model:

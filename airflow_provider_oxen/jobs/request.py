@@ -95,7 +95,7 @@ def settle(
     :param key: the identity's key.
     :param fresh: draw the seed at random: the user wants another image than the one that is there.
     """
-    extra = schemas.coerce(schema, request.model_extra or {})
+    extra = schemas.coerce(schema, _listed(request.model_extra or {}))
     fixed = {name: getattr(request, name) for name in GenerateRequest.model_fields}
     ours = request.seed is None and schemas.takes(schema, "seed")
     if ours:
@@ -147,6 +147,13 @@ def _parameters(value: Any) -> dict[str, Any]:
             "hub's own fields. Allowed is anything else in the model's request schema."
         )
     return given
+
+
+def _listed(value: Any) -> Any:
+    """Return a value with its tuples as lists: what JSON makes of them, and what a schema expects."""
+    if isinstance(value, Mapping):
+        return {name: _listed(item) for name, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _sendable(request: GenerateRequest) -> None:

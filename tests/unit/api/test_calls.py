@@ -144,6 +144,12 @@ def test_catalogue_is_read_in_either_layouts_shape(data):
     assert [model.id for model in parsed(calls.list_models(), data)] == ["a", "b"]
 
 
+def test_odd_entry_of_the_catalogue_does_not_hide_the_others():
+    data = {"data": [{"id": "a"}, {"display_name": "no id"}, "x", {"id": "b"}]}
+
+    assert [model.id for model in parsed(calls.list_models(), data)] == ["a", "b"]
+
+
 @pytest.mark.parametrize("data", [{}, {"data": None}, {"models": "a"}, None, "a"], ids=str)
 def test_catalogue_without_a_list_is_refused(data):
     with pytest.raises(ValueError, match="no list of models"):

@@ -315,6 +315,11 @@ class TestFingerprint:
 class TestSettling:
     """The body fits the model's schema and has its seed; nothing changes it afterwards."""
 
+    def test_tuples_are_lists_to_a_schema(self):
+        settled = settle(read(model_params={"sizes": (1, (2, 3)), "deep": {"a": (4,)}}), None, KEY)
+
+        assert settled.request.model_extra == {"sizes": [1, [2, 3]], "deep": {"a": [4]}}
+
     def test_seed_of_the_user_stays(self):
         settled = settle(read(seed="7"), SCHEMA, KEY)
 
