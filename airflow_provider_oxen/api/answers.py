@@ -18,6 +18,7 @@ import pydantic
 
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
+from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.api.settings import Settings
 
 __all__ = ["from_transport", "read", "retry_after"]
@@ -26,7 +27,10 @@ T = TypeVar("T")
 
 _MODEL_NOT_FOUND = re.compile(r"model not found", re.IGNORECASE)
 _MODERATION = re.compile(
-    r"moderat|content[ _-]?policy|safety (system|filter|checker)|nsfw|flagged", re.IGNORECASE
+    # Not the bare word: it is also the name of a parameter.
+    r"moderated|moderation (system|filter|policy|failed|blocked)|(by|failed|for) (content )?moderation"
+    r"|content[ _-]?policy|safety (system|filter|checker)|nsfw|flagged",
+    re.IGNORECASE,
 )
 _CREDITS = re.compile(r"insufficient[_ ]credits|out of credits", re.IGNORECASE)
 
@@ -115,7 +119,10 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     status = response.status_code
     text = _text(data) or _plain(response)
     word = _type(data)
-    kind = _kind(status, text, word, call)
+    # A proxy also says 503 when the hub broke off after it had taken the request: only the hub's own words,
+    # or a time to come back at, say that it did not take it.
+    refused = isinstance(data, dict) or "retry-after" in response.headers
+    kind = _kind(status, text, word, call, refused)
     quoted = _quoted(text, settings)
     said = f"The hub answered {quoted!r}" if quoted else "The hub answered without a reason"
     if response.is_redirect:
@@ -130,7 +137,7 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     )
 
 
-def _kind(status: int, text: str, word: str | None, call: Call[Any]) -> type[errors.OxenError]:
+def _kind(status: int, text: str, word: str | None, call: Call[Any], refused: bool) -> type[errors.OxenError]:
     # A 200 with an error, and a 5xx, count as refused only where the words leave no doubt.
     if _MODEL_NOT_FOUND.search(text) and status < 500:
         return errors.OxenModelNotFound
@@ -143,6 +150,8 @@ def _kind(status: int, text: str, word: str | None, call: Call[Any]) -> type[err
             return errors.OxenAuthenticationError
         if text.strip(". ") == "Prompt cannot be empty":
             return errors.OxenInvalidRequest
+    if status == 503 and call.paid and not refused:
+        return errors.OxenOutcomeUnknown
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == 404 or status in _MOVED or (300 <= status < 400 and not call.paid):
@@ -213,8 +222,7 @@ def _plain(response: httpx.Response) -> str:
 
 def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
     """Take out the key and the query of every URL (it may be signed), fold white space, then cut."""
-    text = settings.hide(text)
-    text = re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", r"\1?…", " ".join(text.split()))
+    text = without_queries(" ".join(settings.hide(text).split()))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

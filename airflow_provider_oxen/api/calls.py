@@ -33,6 +33,7 @@ class Call(Generic[T]):
     :ivar parse: turns the decoded JSON into the result, raising ``ValueError`` where it cannot.
     :ivar paid: whether an accepted request costs money; a paid call is never sent again blindly.
     :ivar model: the model asked for, for messages.
+    :ivar patience: seconds to wait for the answer at most; None: as long as the connection says.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     paid: bool = False
     model: str | None = None
+    patience: float | None = 30.0
 
     @property
     def has_layouts(self) -> bool:
@@ -60,6 +62,7 @@ def generate(request: GenerateRequest) -> Call[GenerateAnswer]:
         body=request.body(),
         paid=True,
         model=request.model,
+        patience=None,
     )
 
 
@@ -107,7 +110,8 @@ def _generated(data: Any) -> GenerateAnswer:
     answer = GenerateAnswer.model_validate(data)
     if not answer.images:
         raise ValueError("the answer holds no image")
-    if any(not item.url and not item.b64_json for item in answer.images):
+    # One odd item must not cost the paid images beside it; whoever keeps them meets it again.
+    if not any(item.url or item.b64_json for item in answer.images):
         raise ValueError("an image of the answer holds neither url nor b64_json")
     return answer
 

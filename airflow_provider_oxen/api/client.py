@@ -50,9 +50,15 @@ class _Sender:
     def _request(
         self, http: httpx.Client | httpx.AsyncClient, call: Call[Any], layout: Layout
     ) -> httpx.Request:
-        headers = bearer(self.settings.api_key)
+        settings = self.settings
+        seconds = min(call.patience or settings.timeout, settings.timeout)
         return http.build_request(
-            call.method, call.paths[layout], params=call.params, json=call.body, headers=headers
+            call.method,
+            call.paths[layout],
+            params=call.params,
+            json=call.body,
+            headers=bearer(settings.api_key),
+            timeout=httpx.Timeout(seconds, connect=settings.connect_timeout),
         )
 
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
@@ -210,7 +216,7 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:
 def _options(settings: Settings, networked: bool) -> dict[str, Any]:
     return {
         "base_url": settings.base_url,
-        "timeout": httpx.Timeout(settings.timeout, connect=settings.connect_timeout),
+        "timeout": httpx.Timeout(settings.timeout, connect=settings.connect_timeout),  # of downloads
         "headers": {"User-Agent": _user_agent(), "Accept": "application/json"},
         "verify": ssl_context(settings.verify) if networked else True,
         "proxy": settings.proxy if networked else None,

@@ -6,13 +6,11 @@ import base64
 import contextlib
 import hashlib
 import io
-import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -21,6 +19,7 @@ from airflow_provider_oxen.api import answers, retries
 from airflow_provider_oxen.api.client import Client, bearer
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.quiet import quietly
+from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
 
 __all__ = [
@@ -30,8 +29,6 @@ __all__ = [
     "from_base64",
     "from_bytes",
     "from_url",
-    "without_queries",
-    "without_query",
 ]
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -40,6 +37,10 @@ MAX_BYTES = 256 * 1024 * 1024
 MAX_REDIRECTS = 5
 
 _CHUNK = 64 * 1024
+
+_PATIENCE = 7
+"""How often a link is asked again, some 30 s in all, whatever the connection's ``max_retries``: the image is
+paid for, and asking costs nothing."""
 
 
 @dataclass
@@ -73,7 +74,7 @@ def from_url(
     try:
         with contextlib.ExitStack() as on_error:
             file = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
-            again = tenacity.Retrying(sleep=sleep, **retries.policy(client.settings.max_retries))
+            again = tenacity.Retrying(sleep=sleep, **retries.policy(_PATIENCE))
             size, digest = again(_download, client, url, file, max_bytes)
             file.seek(0)
             on_error.pop_all()
@@ -98,17 +99,6 @@ def from_base64(text: str) -> Fetched:
 def from_bytes(data: bytes) -> Fetched:
     """Return bytes that are here already."""
     return Fetched(io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
-
-
-def without_query(url: str) -> str:
-    """Return the URL without user, query and fragment: fit for a log line, whatever was signed."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def without_queries(text: str) -> str:
-    """Return a text with every http URL in it as :func:`without_query` has it."""
-    return re.sub(r"(https?://)(?:[^\s/?#@]*@)?([^\s?#]*)(?:[?#]\S*)?", r"\1\2", text, flags=re.IGNORECASE)
 
 
 def _download(client: Client, url: str, file: BinaryIO, max_bytes: int) -> tuple[int, str]:

@@ -21,6 +21,7 @@ import tenacity
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
+from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images import fetch, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
 from airflow_provider_oxen.images.storage import Folder
@@ -31,8 +32,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 4
-"""Attempts at a write or a look, some 7 s in all: enough for a hiccup, little against what the image cost."""
+_ATTEMPTS = 6
+"""Attempts at a write or a look, some 30 s in all: enough for a hiccup, little beside what was paid."""
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Keeper:
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
+    _old_files: Set[str] = field(default=frozenset(), init=False)
 
     def keep(self, items: Sequence[ImageItem]) -> list[dict[str, Any]]:
         """Keep all images and return their records, in the answer's order.
@@ -66,7 +68,7 @@ class Keeper:
         records: list[dict[str, Any]] = []
         for index, item in enumerate(items, start=1):
             with self._noted(f"Image {index} of {len(items)}"):
-                records.append(self._image(self._stem(index), index, item))
+                records.append(self._image(index, item))
         with self._noted("The sidecars"):
             self._commit(records, len(items))
         if not any(isinstance(error, OxenStorageError) for error in self._failed):
@@ -92,19 +94,19 @@ class Keeper:
 
     def _mark_replaced(self) -> None:
         """Say that from here until the new sidecar the place is neither the old output nor the new."""
-        stems = self._insist(sidecar.stems_of, self.folder, self.stem)
-        unfinished = {**self.facts, "replacing": True, "stems": stems}
+        stems, files = self._insist(sidecar.parts_of, self.folder, self.stem)
+        unfinished = {**self.facts, "replacing": True, "stems": stems, "files": files}
         self._put(sidecar.name_of(self.stem), sidecar.dump(unfinished))
-        self._replaced = {self.stem, *stems}
+        self._replaced, self._old_files = {self.stem, *stems}, set(files)
 
-    def _stem(self, index: int) -> str:
+    def _stem(self, index: int, suffix: str) -> str:
         """Return a name whose place is free, or ours to replace.
 
         How many images come is known only now, and where a place was free before minutes of waiting
         another task may have put its image: that was paid for too, and keeps its place.
         """
         stem = numbered(self.stem, index)
-        if stem in self._replaced:
+        if stem in self._replaced and self._is_old(f"{stem}{suffix}"):
             return stem
         own = f"{stem}-{self.mark.partition('.')[0]}"
         names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
@@ -115,6 +117,10 @@ class Keeper:
             log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
         return free
 
+    def _is_old(self, name: str) -> bool:
+        """Whether a file may be written over: it belongs to the output that is replaced, or is not there."""
+        return name in self._old_files or self._insist(self.folder.size, name) is None
+
     def _free(self, names: Iterable[str], is_free: Callable[[str], bool], unknown: str) -> str:
         """Return the first free name, or ``unknown`` where the store cannot tell."""
         try:
@@ -123,14 +129,16 @@ class Keeper:
             log.warning("The store cannot tell what is there: %s", _said(error))
             return unknown
 
-    def _image(self, stem: str, index: int, item: ImageItem) -> dict[str, Any]:
+    def _image(self, index: int, item: ImageItem) -> dict[str, Any]:
+        stem = numbered(self.stem, index)
         got = self._fetch(stem, item)
         try:
             seen = verify.prove(got.file)
         except OxenBadImage as error:
             raise self._reject(stem, got, error.reason) from None
         else:
-            name = f"{stem}{seen.suffix}"
+            # The look for a free place comes last, to leave others no time to take it.
+            name = f"{self._stem(index, seen.suffix)}{seen.suffix}"
             self._put(name, got)
         finally:
             got.close()
@@ -155,7 +163,11 @@ class Keeper:
                 return fetch.from_base64(item.b64_json)
             except OxenBadImage as error:
                 raise self._reject(stem, fetch.from_bytes(item.b64_json.encode()), error.reason) from None
-        return fetch.from_url(self.client, str(item.url), self.max_bytes, self.sleep)
+        if not item.url:
+            raise OxenImageError(
+                "The hub answered an image with neither a link nor bytes. It may be paid for."
+            )
+        return fetch.from_url(self.client, item.url, self.max_bytes, self.sleep)
 
     def _reject(self, stem: str, got: fetch.Fetched, reason: str) -> OxenBadImage:
         """Keep what cannot be proved to be an image, and return the error that says so."""
@@ -210,4 +222,4 @@ def _tell(state: tenacity.RetryCallState) -> None:
 
 def _said(error: BaseException | None) -> str:
     """Return an error in words; of a link in them only the part that is not signed."""
-    return f"{type(error).__name__}: {fetch.without_queries(str(error))}"
+    return f"{type(error).__name__}: {without_queries(str(error))}"

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from airflow_provider_oxen.api.errors import OxenOutputExists
-from airflow_provider_oxen.images.fetch import without_queries
+from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.names import is_plain
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
 
-__all__ = ["FORMAT", "dump", "find", "is_free", "name_of", "public", "stems_of"]
+__all__ = ["FORMAT", "dump", "find", "is_free", "made_by", "name_of", "parts_of", "public"]
 
 FORMAT = "airflow-provider-oxen/1"
 
@@ -50,11 +50,23 @@ def is_free(folder: Folder, stem: str) -> bool:
     return folder.read(name_of(stem)) is None and _image_beside(folder, stem) is None
 
 
-def stems_of(folder: Folder, stem: str) -> list[str]:
-    """Return the stems of all images of an output, as far as its sidecar, finished or not, tells."""
+def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
+    """Return the stems and the file names of an output's images, as far as its sidecars tell."""
+    first = _read(folder, stem) or {}
+    stems = first["stems"] if _are_stems(first.get("stems")) else [stem]
+    files = first.get("files") if first.get("replacing") else None
+    if not _are_stems(files):
+        files = [(_read(folder, name) or {}).get("file") for name in stems]
+    return stems, [name for name in files if isinstance(name, str)]
+
+
+def made_by(folder: Folder, stem: str) -> tuple[str, int]:
+    """Return the identity and the try that finished the output of a place; an empty identity for none."""
     record = _read(folder, stem) or {}
-    stems = record.get("stems")
-    return stems if _are_stems(stems) else [stem]
+    identity, number = record.get("identity"), record.get("try_number")
+    if record.get("replacing") or not isinstance(identity, str) or not isinstance(number, int):
+        return "", 0
+    return identity, number
 
 
 def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> list[dict[str, Any]] | None:

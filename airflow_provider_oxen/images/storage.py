@@ -155,7 +155,9 @@ class ObjectFolder(Folder):
         try:
             self.fs.info(bucket)
         except FileNotFoundError:
-            raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
+            # Other stores' drivers also say so of a bucket that is empty and may not be described.
+            if self.protocol in ("s3", "s3a", "s3n"):
+                raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
         except PermissionError:
             # Many keys may write below a prefix and not look at the bucket.
             return

@@ -167,16 +167,14 @@ def _sendable(request: GenerateRequest) -> None:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
-        items = {name: _canonical(item) for name, item in value.items()}
-        return {name: item for name, item in items.items() if item is not None}
+        return {name: _canonical(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, str):
-        if value.strip() in schemas.UNSET:
-            return None
-        words: dict[str, Any] = {"true": True, "false": False}
+        # Only what a number or a boolean renders to counts as one: "007" is another text than "7".
         number = schemas.exact_number(value)
-        value = words.get(value.strip().lower(), value if number is None else number)
+        words: dict[str, Any] = {"True": True, "true": True, "False": False, "false": False}
+        value = words.get(value, number if str(number) == value else value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

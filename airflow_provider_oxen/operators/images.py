@@ -108,18 +108,18 @@ class ImageGenerateOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Generate and keep; see the class."""
-        from airflow_provider_oxen.operators.failures import for_airflow
+        from airflow_provider_oxen.hooks.failures import for_airflow
 
         with for_airflow():
             return self._generate(context)
 
     def _generate(self, context: Context) -> dict[str, Any]:
         from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown
+        from airflow_provider_oxen.hooks.failures import never_again
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.jobs import arguments
         from airflow_provider_oxen.jobs import request as requests
         from airflow_provider_oxen.operators import output as outputs
-        from airflow_provider_oxen.operators.failures import never_again
 
         asked = requests.read_arguments(
             prompt=self.prompt,
@@ -150,23 +150,17 @@ class ImageGenerateOperator(BaseOperator):
             settled = self._settle(client, asked, output, validate)
             with never_again(OxenOutcomeUnknown, "An image was asked for and may have been paid for."):
                 answer = self._ask(client, settled)
-            with never_again(OxenImageError, "The image was paid for and could not be kept."):
-                result = output.keep(client, settled, answer)
-        self.log.info(
-            "Kept %d image(s) of %s in %s: %s",
-            len(result["images"]),
-            settled.model,
-            output,
-            ", ".join(outputs.describe(image) for image in result["images"]),
-        )
-        return result
+                with never_again(OxenImageError, "The image was paid for and could not be kept."):
+                    result = output.keep(client, settled, answer)
+                    self.log.info("Kept in %s: %s", output, outputs.describe(result))
+                    return result
 
     def _settle(
         self, client: Client, asked: GenerateRequest, output: Output, validate: str
     ) -> GenerateRequest:
         """Return the exact body to send, checked against the model's catalogue entry."""
+        from airflow_provider_oxen.hooks.model_check import ask_for_model, report
         from airflow_provider_oxen.jobs import request as requests
-        from airflow_provider_oxen.operators.model_check import ask_for_model, report
 
         if asked.target_namespace is None and client.settings.target_namespace:
             asked = asked.model_copy(update={"target_namespace": client.settings.target_namespace})

@@ -11,6 +11,7 @@ from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest
+from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.images import inline, names, sidecar
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.storage import Folder, open_folder
@@ -32,6 +33,7 @@ class Output:
 
     :ivar folder: None where nothing is stored.
     :ivar stem: file name of the first image, without suffix.
+    :ivar first_try: number of the first try since the task was last cleared.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
     """
 
@@ -42,6 +44,7 @@ class Output:
     stem: str
     overwrite: bool
     max_bytes: int
+    first_try: int = 1
     replacing: bool = False
 
     def __str__(self) -> str:
@@ -86,9 +89,13 @@ class Output:
     def _look(self, folder: Folder) -> list[dict[str, Any]] | None:
         try:
             folder.check()
-            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=self.overwrite)
+            identity, number = sidecar.made_by(folder, self.stem)
+            # What an earlier try of this very run has paid for and kept is not paid for again.
+            own = identity == self.identity.key and number >= self.first_try
+            overwrite = self.overwrite and not own
+            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=overwrite)
             # Settled here: after the payment nothing may depend on another look.
-            self.replacing = self.overwrite and folder.read(sidecar.name_of(self.stem)) is not None
+            self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
             return found
         except OxenError:
             raise
@@ -146,13 +153,17 @@ def open_output(
     if storage_path is not None:
         where = names.split(storage_path, stem)
         stem, folder = where.stem, open_folder(where.folder, storage_conn_id)
-    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes)
+    # Clearing a task adds to max_tries what it was given as retries, as Airflow's own sensors reckon.
+    first_try = (ti.max_tries or 0) - (ti.task.retries or 0) + 1
+    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes, first_try)
 
 
-def describe(image: Mapping[str, Any]) -> str:
-    """Return one image in words for the log; of a link only the part that is not signed."""
-    from airflow_provider_oxen.images.fetch import without_query
+def describe(result: Mapping[str, Any]) -> str:
+    """Return the images of a result in words for the log; of a link only the part that is not signed."""
+    return ", ".join(_describe(image) for image in result["images"])
 
+
+def _describe(image: Mapping[str, Any]) -> str:
     if "url" in image:
         return without_query(image["url"])
     where = f"{image['path']}, " if "path" in image else ""

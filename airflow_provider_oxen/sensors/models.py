@@ -55,10 +55,10 @@ class OxenModelSensor(BaseSensorOperator):
         :raises AirflowFailException: where it never will be.
         """
         from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound
+        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.hooks.model_check import suggestion
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.jobs import arguments
-        from airflow_provider_oxen.operators.failures import for_airflow
-        from airflow_provider_oxen.operators.model_check import suggestion
 
         with for_airflow():
             name = arguments.text("model", self.model)

@@ -43,7 +43,7 @@ def never_again(meaning: type[OxenError], message: str) -> Iterator[None]:
     :param message: what is known then, and that money was, or may have been, spent.
     """
     from airflow_provider_oxen.api.errors import OxenError
-    from airflow_provider_oxen.images.fetch import without_queries
+    from airflow_provider_oxen.api.redact import without_queries
 
     try:
         yield
