@@ -40,6 +40,7 @@ def example_oxen_scheduled():
         model=MODEL,
         model_params={"aspect_ratio": "16:9", "output_format": "png"},
         storage_path=f"{OUTPUT}/hero/{{{{ ds }}}}/",
+        retries=0,  # a worker that dies in the middle would pay again on its next try
     )
 
     @task

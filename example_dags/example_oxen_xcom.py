@@ -28,11 +28,13 @@ def example_oxen_xcom():
     )
 
     @task
-    def fetch(result: dict) -> dict:
+    def fetch(ti=None) -> dict:
         import tempfile
 
         from airflow_provider_oxen.hooks.oxen import OxenHook
 
+        # Pulled here, not taken as an argument: Airflow shows arguments, and the link is signed.
+        result = ti.xcom_pull(task_ids="link")
         # The link is temporary, so it is fetched at once; download() proves that the image is whole.
         with tempfile.TemporaryDirectory() as folder:
             return OxenHook().download(result["images"][0], f"{folder}/lighthouse.img")
@@ -43,7 +45,7 @@ def example_oxen_xcom():
 
         return len(base64.b64decode(result["images"][0]["b64_json"]))
 
-    fetch(link.output)
+    link >> fetch()
     decode(text.output)
 
 

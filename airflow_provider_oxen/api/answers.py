@@ -5,8 +5,10 @@ Pure, and the only place that knows statuses, both error bodies and the hub's kn
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -24,6 +26,8 @@ from airflow_provider_oxen.api.settings import Settings
 __all__ = ["from_transport", "read", "retry_after"]
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _MODEL_NOT_FOUND = re.compile(r"model not found", re.IGNORECASE)
 _MODERATION = re.compile(
@@ -65,7 +69,14 @@ def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     """
     data, problem = _decode(response)
     if not response.is_success or (isinstance(data, dict) and data.get("error")):
-        raise _error(response, call, data, settings)
+        error = _error(response, call, data, settings)
+        if call.paid and response.is_success:
+            # Images beside an error were paid for all the same.
+            with contextlib.suppress(ValueError):
+                result = call.parse(data)
+                log.warning("The answer holds what was asked for, and an error beside it: %s", error)
+                return result
+        raise error
     if problem is None:
         try:
             return call.parse(data)

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from airflow_provider_oxen.api import calls, errors
 from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.models import User
 from airflow_provider_oxen.api.settings import Settings
 
-__all__ = ["check"]
+__all__ = ["check", "prove_key"]
 
 _SECONDS = 5.0
 """How long each step may take: somebody is looking at the button."""
@@ -36,13 +37,24 @@ def check(read: Callable[[], Settings]) -> tuple[bool, str]:
         return False, str(error)
 
 
+def prove_key(client: Client) -> User | None:
+    """Return whose key it is, or None where the hub does not tell. Listing models needs no key.
+
+    :raises OxenAuthenticationError: where the key is missing or wrong.
+    """
+    try:
+        return client.send(calls.authorize())
+    except errors.OxenRouteNotFound:
+        # A hub without that route has the queue, which asks for the key too.
+        client.send(calls.list_queue())
+        return None
+
+
 def _ask(client: Client) -> str:
     settings = client.settings
     client.send(calls.list_models())
-    try:
-        user = client.send(calls.authorize())
-    except errors.OxenRouteNotFound:
-        client.send(calls.list_queue())
+    user = prove_key(client)
+    if user is None:
         return f"Connected to {settings.base_url}. The key is accepted."
     who = settings.hide(user.name or user.email or "")
     return f"Connected to {settings.base_url}{f' as {who}' if who else ''}."

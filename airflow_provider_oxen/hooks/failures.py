@@ -13,23 +13,32 @@ if TYPE_CHECKING:
 
 __all__ = ["for_airflow", "never_again"]
 
+_MONEY = {
+    "no": "Nothing was spent.",
+    "unknown": "One image or more may have been paid for.",
+    "yes": "The image was paid for.",
+}
+
 
 @contextmanager
 def for_airflow() -> Iterator[None]:
     """Turn what a retry cannot mend, or must not repeat, into a failure without retry.
 
-    The rest passes as it is, and Airflow's ``retries`` decide. The message is the error's own: it
-    says what happened and whether money was spent.
+    The rest passes, and Airflow's ``retries`` decide. The message says what happened, whether money
+    was spent, and what comes next.
     """
     from airflow_provider_oxen.api.errors import OxenError
 
     try:
         yield
     except OxenError as error:
+        if "spent" not in error.message and "paid" not in error.message:
+            error.message += f" {_MONEY[error.spent]}"
         if error.retry_helps:
+            error.message += " It is safe to try again; Airflow's retries decide."
             raise
         # "from None": the message is whole, and one error is one entry in the log.
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from None
+        raise AirflowFailException(f"{type(error).__name__}: {error} It is not tried again.") from None
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def widgets() -> dict[str, Any]:
     """Return a WTForms field for each extra of the connection, as the older lines' form shows them."""
     from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
     from wtforms import BooleanField, IntegerField, PasswordField, StringField
-    from wtforms.validators import AnyOf, NumberRange, Optional
+    from wtforms.validators import NumberRange, Optional, any_of
 
     fields: dict[str, Any] = {}
     for name, field in CONNECTION_TYPE["conn-fields"].items():
@@ -42,6 +42,6 @@ def widgets() -> dict[str, Any]:
         elif rules.get("format") == "password":
             fields[name] = PasswordField(widget=BS3PasswordFieldWidget(), **common)
         else:
-            checks = [Optional()] + ([AnyOf(rules["enum"])] if "enum" in rules else [])
+            checks = [Optional()] + ([any_of(rules["enum"])] if "enum" in rules else [])
             fields[name] = StringField(widget=BS3TextFieldWidget(), validators=checks, **common)
     return fields

@@ -153,20 +153,27 @@ class OxenHook(BaseHook):
         return [model for model in models if output is None or output in model.outputs]
 
     def download(
-        self, image: ImageItem | Mapping[str, Any], path: str | os.PathLike[str], *, overwrite: bool = False
+        self,
+        image: ImageItem | Mapping[str, Any],
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        max_bytes: int = 256 * 1024 * 1024,
     ) -> dict[str, Any]:
         """Fetch an image, prove that it is whole, and write it to a local path or an object store.
 
         :param image: an item of an answer, or the same as a mapping (``{"url": …}``, ``{"b64_json": …}``).
         :param path: the file to write; its suffix is kept as it is. Locally it appears whole or not at all.
         :param overwrite: replace a file that is there already.
+        :param max_bytes: largest image that is fetched, in bytes.
         :return: ``path, media_type, width, height, bytes, sha256``.
-        :raises OxenImageError: where it cannot be fetched, proved or written.
+        :raises OxenImageError: where it cannot be fetched, proved (then the bytes are kept as
+            ``<path>.rejected``) or written.
         """
         from airflow_provider_oxen.images import download
 
         with self.get_conn() as client:
-            return download.to_path(client, image, path, overwrite=overwrite)
+            return download.to_path(client, image, path, overwrite=overwrite, max_bytes=max_bytes)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host, layout and key, free of charge and within seconds.

@@ -9,7 +9,13 @@ from typing import Any
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.schema import UNSET, exact_number
 
-__all__ = ["boolean", "choice", "mapping", "optional_text", "positive", "shown", "text", "whole"]
+__all__ = ["boolean", "choice", "given", "mapping", "optional_text", "positive", "shown", "text", "whole"]
+
+
+def given(value: Any, default: Any) -> Any:
+    """Return the value, or the default for what a template renders to when there is nothing to say."""
+    unset = value is None or (isinstance(value, str) and value.strip() in UNSET)
+    return default if unset else value
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -37,24 +43,20 @@ def text(name: str, value: Any) -> str:
 
 def optional_text(name: str, value: Any) -> str | None:
     """Return a text, or None for what a template renders to when there is nothing to say."""
-    if value is None or (isinstance(value, str) and value.strip() in UNSET):
-        return None
-    return text(name, value)
+    value = given(value, None)
+    return None if value is None else text(name, value)
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
     """Return a mapping of names to values; a template renders it to JSON with ``| tojson``."""
+    value = given(value, {})
     if isinstance(value, str):
-        if value.strip() in UNSET:
-            return {}
         try:
             value = json.loads(value)
         except ValueError:
             raise OxenInvalidRequest(
                 f"{name} was rendered to {shown(value)}, which is not JSON: render it with '| tojson'."
             ) from None
-    if value is None:
-        return {}
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
         raise OxenInvalidRequest(f"{name} must map names to values, not {shown(value)}.")
     return dict(value)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from airflow_provider_oxen.api import schema as schemas
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import HUB_PARAMETERS, GenerateRequest
-from airflow_provider_oxen.jobs.arguments import choice, mapping, optional_text, shown, whole
+from airflow_provider_oxen.jobs.arguments import choice, given, mapping, optional_text, shown, whole
 
 __all__ = ["RESERVED", "Settled", "fingerprint", "read_arguments", "settle"]
 
@@ -54,7 +54,7 @@ def read_arguments(
 
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    response_format = _unset(response_format)
+    response_format = given(response_format, None)
     wanted = choice("response_format", "url" if response_format is None else response_format, _FORMATS)
     request = GenerateRequest(
         model=_text("model", model, "the model's id, such as 'z-image-turbo'").strip(),
@@ -106,13 +106,12 @@ def settle(
     return Settled(GenerateRequest(**fixed, **extra), ours)
 
 
-def _unset(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip() in schemas.UNSET else value
-
-
 def _text(name: str, value: Any, what: str) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # What a native template makes of a text of digits.
+        value = str(value)
     # "None" too: it is what a template makes of an XCom that is not there, and would be paid for.
-    nothing = _unset(value) is None
+    nothing = given(value, None) is None
     if nothing or not isinstance(value, str):
         said = "Prompt cannot be empty. " if nothing and name == "prompt" else ""
         raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}. Nothing was sent.")
@@ -120,12 +119,12 @@ def _text(name: str, value: Any, what: str) -> str:
 
 
 def _whole(name: str, value: Any, *, least: int) -> int | None:
-    value = _unset(value)
+    value = given(value, None)
     return None if value is None else whole(name, value, least=least)
 
 
 def _size(value: Any) -> str | dict[str, int] | None:
-    value = _unset(value)
+    value = given(value, None)
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = mapping("image_size", value)
     if value is None or isinstance(value, str):
@@ -139,14 +138,14 @@ def _size(value: Any) -> str | dict[str, int] | None:
 
 
 def _parameters(value: Any) -> dict[str, Any]:
-    given = mapping("model_params", value)
-    reserved = sorted(set(given) & RESERVED)
+    parameters = mapping("model_params", value)
+    reserved = sorted(set(parameters) & RESERVED)
     if reserved:
         raise OxenInvalidRequest(
             f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
             "hub's own fields. Allowed is anything else in the model's request schema."
         )
-    return given
+    return parameters
 
 
 def _listed(value: Any) -> Any:

@@ -76,16 +76,16 @@ class ImageGenerateOperator(BaseOperator):
         *,
         prompt: str,
         model: str,
-        response_format: Literal["url", "b64_json"] = "url",
+        response_format: Literal["url", "b64_json"] | str = "url",
         image_size: str | Mapping[str, int] | None = None,
         num_inference_steps: int | str | None = None,
         seed: int | str | None = None,
         target_namespace: str | None = None,
-        model_params: Mapping[str, Any] | None = None,
+        model_params: Mapping[str, Any] | str | None = None,
         storage_path: str | None = None,
         storage_conn_id: str | None = None,
         overwrite: bool | str = False,
-        validate: Literal["error", "warn", "off"] = "error",
+        validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
@@ -117,6 +117,7 @@ class ImageGenerateOperator(BaseOperator):
         from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown
         from airflow_provider_oxen.hooks.failures import never_again
         from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.images import fetch
         from airflow_provider_oxen.jobs import arguments
         from airflow_provider_oxen.jobs import request as requests
         from airflow_provider_oxen.operators import output as outputs
@@ -131,9 +132,13 @@ class ImageGenerateOperator(BaseOperator):
             target_namespace=self.target_namespace,
             model_params=self.model_params,
         )
-        overwrite = arguments.boolean("overwrite", self.overwrite)
-        validate = arguments.choice("validate", self.validate, ("error", "warn", "off"))
-        max_bytes = arguments.positive("max_bytes", self.max_bytes)
+        overwrite = arguments.boolean("overwrite", arguments.given(self.overwrite, False))
+        validate = arguments.given(self.validate, "error")
+        validate = arguments.choice("validate", validate, ("error", "warn", "off"))
+        max_bytes = arguments.positive("max_bytes", arguments.given(self.max_bytes, fetch.MAX_BYTES))
+        conn_id = arguments.text(
+            "oxen_conn_id", arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
+        )
         output = outputs.open_output(
             context,
             arguments.optional_text("storage_path", self.storage_path),
@@ -146,7 +151,7 @@ class ImageGenerateOperator(BaseOperator):
         if kept is not None:
             self.log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", output)
             return kept
-        with OxenHook(arguments.text("oxen_conn_id", self.oxen_conn_id)).get_conn() as client:
+        with OxenHook(conn_id).get_conn() as client:
             settled = self._settle(client, asked, output, validate)
             with never_again(OxenOutcomeUnknown, "An image was asked for and may have been paid for."):
                 answer = self._ask(client, settled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator
+from airflow.providers.common.compat.sdk import BaseSensorOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -38,7 +38,7 @@ class OxenModelSensor(BaseSensorOperator):
         self,
         *,
         model: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
         fail_fast: bool | str = False,
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
@@ -62,9 +62,10 @@ class OxenModelSensor(BaseSensorOperator):
 
         with for_airflow():
             name = arguments.text("model", self.model)
-            fail_fast = arguments.boolean("fail_fast", self.fail_fast)
+            fail_fast = arguments.boolean("fail_fast", arguments.given(self.fail_fast, False))
             parameters = arguments.mapping("parameters", self.parameters)
-            with OxenHook(arguments.text("oxen_conn_id", self.oxen_conn_id)).get_conn() as client:
+            conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
+            with OxenHook(arguments.text("oxen_conn_id", conn_id)).get_conn() as client:
                 try:
                     return self._look(client, name, parameters)
                 except OxenModelNotFound as error:
@@ -74,28 +75,27 @@ class OxenModelSensor(BaseSensorOperator):
                     self.log.info("Model %r is not there yet: the hub does not know it.", name)
                 except OxenError as error:
                     if not error.retry_helps:
+                        if self.soft_fail:
+                            # Airflow makes a skip of the failure, and keeps the reason to itself.
+                            self.log.error("%s", error)
                         raise
                     self.log.warning("%s Looking again later.", error)
         return False
 
     def _look(self, client: Client, name: str, parameters: Mapping[str, Any]) -> bool:
         from airflow_provider_oxen.api import calls
-        from airflow_provider_oxen.api.errors import OxenRouteNotFound
+        from airflow_provider_oxen.api.errors import OxenInvalidRequest
         from airflow_provider_oxen.api.schema import coerce
+        from airflow_provider_oxen.hooks.check import prove_key
         from airflow_provider_oxen.jobs.check import check
 
-        # The catalogue answers without a key, so only this tells a wrong one; a hub that lacks the
-        # route lists the queue instead.
-        try:
-            client.send(calls.authorize())
-        except OxenRouteNotFound:
-            client.send(calls.list_queue())
+        prove_key(client)
         model = client.send(calls.get_model(name))
         findings = check(model, coerce(model.request_schema, parameters), whole=False)
         for message in findings.warnings:
             self.log.warning("%s", message)
         if findings.never:
-            raise AirflowFailException(f"Waiting will not help: {'; '.join(findings.never)}")
+            raise OxenInvalidRequest(f"Waiting will not help: {'; '.join(findings.never)}.")
         if findings.not_yet:
             self.log.info("%s", findings.not_yet)
         return findings.not_yet is None

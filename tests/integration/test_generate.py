@@ -116,7 +116,9 @@ def test_rendered_arguments_get_their_types(connected, run_dag, tmp_path):
             model_params={"guidance_scale": "{{ params.guidance }}"},
             storage_path=f"{tmp_path}/{{{{ params.seed }}}}.png",
             overwrite="{{ params.again }}",
-            oxen_conn_id="{{ 'oxen_default' }}",
+            validate="{{ None }}",
+            max_bytes="",
+            oxen_conn_id="{{ params.steps }}",
         )
     )
 
@@ -378,6 +380,71 @@ def test_store_that_cannot_tell_what_is_there_stops_the_try_before_the_money(con
     assert connected.requests() == []
 
 
+SAFE = {
+    "rate limit": Fault(on="generate", kind="status", status=429),
+    "hub not taking requests": Fault(on="generate", kind="status", status=503),
+    "catalogue that fails": Fault(on="model", kind="status", status=500),
+}
+
+
+@pytest.mark.parametrize("fault", SAFE.values(), ids=SAFE)
+def test_what_is_safe_to_repeat_is_left_to_airflows_retries(hub, connect, run_dag, fault):
+    connect(hub.url, hub.key, max_retries=0)
+    hub.fail(fault)
+
+    run = run_dag(dag_of(retries=1))
+
+    assert run.state == "success"
+    assert run.ti("hero").try_number == 2
+    assert "It is safe to try again; Airflow's retries decide." in run.log
+    assert len(hub.ledger()) == 1
+
+
+class FailsOnce(ImageGenerateOperator):
+    """Loses what it has returned on its first try, as when XCom cannot be written."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        result = super().execute(context)
+        if context["ti"].try_number == 1:
+            raise RuntimeError("the XCom backend is away")
+        return result
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_try_that_is_lost_after_keeping_is_not_paid_again(connected, run_dag, tmp_path, overwrite):
+    arguments = {"storage_path": str(tmp_path / "cube"), **REQUEST}
+    run_dag(dag_of(**arguments))
+    with DAG("lost", schedule=None, start_date=START) as dag:
+        FailsOnce(
+            task_id="hero",
+            retries=1,
+            retry_delay=timedelta(milliseconds=10),
+            overwrite=overwrite,
+            **arguments,
+        )
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert run.xcom("hero")["reused"] is True
+    assert len(connected.ledger()) == (2 if overwrite else 1)
+
+
+def test_numbers_of_a_native_template_are_text_to_a_prompt(connected, run_dag):
+    with DAG(
+        "native", schedule=None, start_date=START, params={"year": 2024}, render_template_as_native_obj=True
+    ) as dag:
+        ImageGenerateOperator(
+            task_id="hero", model=KLEIN, prompt="{{ params.year }}", model_params={"seed_hint": "{{ [1] }}"}
+        )
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert connected.ledger()[0]["prompt"] == "2024"
+    assert connected.ledger()[0]["request"]["seed_hint"] == [1]
+
+
 FINAL = {
     "out of credits": (Fault(on="generate", kind="status", status=402, shape="typed"), "OxenCreditsError"),
     "moderation": ("a forbidden thing", "OxenModerationError"),
@@ -390,6 +457,16 @@ FINAL = {
     "broken answer": (Fault(on="generate", kind="broken_json"), "OxenOutcomeUnknown"),
     "no images": (Fault(on="generate", kind="no_images"), "the answer holds no image"),
     "empty item": (Fault(on="generate", kind="empty_item"), "neither url nor b64_json"),
+    "gateway that gave up": (
+        Fault(on="generate", kind="status", status=503, shape="html", billed=True),
+        "one may have been paid for",
+    ),
+    "link that is no URL": (
+        Fault(
+            on="generate", kind="status", status=200, body={"images": [{"url": "https://[x"}]}, billed=True
+        ),
+        "OxenDownloadError",
+    ),
 }
 
 
@@ -516,10 +593,50 @@ def test_the_log_tells_the_story_and_no_secret(connected, run_dag, tmp_path):
     run = run_dag(dag_of(storage_path=f"{tmp_path}/"))
 
     assert f"Asking {connected.url} for an image of {KLEIN}" in run.log
-    assert "Kept 1 image(s)" in run.log
+    assert f"Kept in file://{tmp_path}/" in run.log
     assert connected.key not in run.log
     assert "signature=" not in run.log
     assert connected.key not in json.dumps(run.xcom("hero"))
+
+
+def picture() -> str:
+    """Return a small PNG as base64 text."""
+    written = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def test_an_error_beside_images_does_not_cost_the_images(connected, run_dag, tmp_path):
+    answer = {"error": {"message": "one of two failed"}, "images": [{"b64_json": picture()}]}
+    connected.fail(Fault("status", status=200, body=answer, billed=True))
+
+    run = run_dag(dag_of(storage_path=f"{tmp_path}/"))
+
+    assert run.state == "success"
+    assert "an error beside it: The hub answered 'one of two failed'" in run.log
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_an_odd_item_does_not_cost_the_images_beside_it(connected, run_dag, tmp_path):
+    answer = {"images": [{"b64_json": picture()}, {}, {"b64_json": picture()}]}
+    connected.fail(Fault("status", status=200, body=answer, billed=True))
+
+    run = run_dag(dag_of(retries=2, storage_path=str(tmp_path / "cube")))
+
+    assert run.state == "failed"
+    assert run.ti("hero").try_number == 1
+    assert "The hub answered an image with neither a link nor bytes" in run.log
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["cube-3.png", "cube.png"]
+
+
+def test_a_link_that_is_no_url_does_not_make_a_second_payment(connected, run_dag):
+    answer = {"images": [{"url": "https://[broken"}]}
+    connected.fail(Fault(on="generate", kind="status", status=200, body=answer, billed=True))
+
+    run = run_dag(dag_of(retries=2))
+
+    assert run.state == "success"
+    assert len(connected.ledger()) == 1
 
 
 def test_a_link_in_xcom_is_not_logged_with_its_signature(connected, run_dag):

@@ -82,6 +82,15 @@ def test_wrong_key_fails_at_once(hub, connect, run_dag):
     assert "a-very-wrong-key" not in run.log
 
 
+def test_reason_of_a_soft_failure_is_logged(hub, connect, run_dag):
+    connect(hub.url, "a-very-wrong-key")
+
+    run = run_dag(dag_of(timeout=600, soft_fail=True))
+
+    assert run.ti("there").state == "skipped"
+    assert "The API key is missing or wrong" in run.log
+
+
 def test_wrong_key_is_told_by_a_hub_without_the_authorize_route(hub, connect, run_dag):
     hub.settings.authorize = False
     connect(hub.url, "a-very-wrong-key")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
+    OxenDownloadError,
     OxenExpiredURL,
     OxenInvalidRequest,
     OxenStorageError,
@@ -104,8 +104,9 @@ def test_image_without_link_and_bytes_is_refused(web, tmp_path, image):
 
 
 def test_image_of_another_shape_is_refused(web, tmp_path):
-    with pytest.raises(ValidationError):
-        to_path(web, tmp_path / "cube.png", {"url": 5})
+    with pytest.raises(OxenInvalidRequest, match="must be one item of an answer's images") as raised:
+        to_path(web, tmp_path / "cube.png", [{"url": "https://hub.example/x?sig=secret"}])
+    assert "secret" not in repr(raised.value)
 
 
 def test_file_that_is_there_is_not_covered_and_nothing_is_asked(web, tmp_path):
@@ -122,11 +123,20 @@ def test_file_that_is_there_is_not_covered_and_nothing_is_asked(web, tmp_path):
     assert os.listdir(tmp_path) == ["cube.png"]
 
 
-def test_bytes_that_are_no_image_are_not_written(web, tmp_path):
+def test_bytes_that_are_no_image_are_kept_aside(web, tmp_path):
     web.put(LINK, found(PNG[:-10]))
 
-    with pytest.raises(OxenBadImage):
+    with pytest.raises(OxenBadImage, match=r"kept as file://.*/cube\.png\.rejected"):
         to_path(web, tmp_path / "cube.png", {"url": LINK})
+    assert os.listdir(tmp_path) == ["cube.png.rejected"]
+    assert (tmp_path / "cube.png.rejected").read_bytes() == PNG[:-10]
+
+
+def test_image_above_the_cap_is_not_fetched(web, tmp_path):
+    web.put(LINK, found(PNG))
+
+    with pytest.raises(OxenDownloadError, match="larger than max_bytes"):
+        download.to_path(web.client(), {"url": LINK}, tmp_path / "cube.png", overwrite=False, max_bytes=10)
     assert os.listdir(tmp_path) == []
 
 
