@@ -199,10 +199,10 @@ def test_write_that_keeps_failing_is_an_error_of_the_store(s3):
     slept: list[float] = []
 
     with pytest.raises(
-        OxenStorageError, match=rf"s3://{s3.bucket}/out/hero.png could not be written in 4 att"
+        OxenStorageError, match=rf"s3://{s3.bucket}/out/hero.png could not be written in 6 att"
     ):
         keeper(s3, slept).keep(items(picture()))
-    assert slept == [1, 2, 4]
+    assert slept == [1, 2, 4, 8, 16]
     assert s3.keys() == []
 
 

@@ -157,13 +157,39 @@ def test_failure_of_the_hub_proves_nothing_about_the_model():
         message("something odd"),
         {"error": "something odd"},
         {"error": {"code": 7}},
-        {**IMAGES, "error": {"message": "flagged by moderation"}},
     ],
     ids=str,
 )
 def test_200_that_carries_an_error_is_one_and_leaves_a_paid_call_unknown(body):
     assert type(failure(200, body)) is errors.OxenOutcomeUnknown
     assert type(failure(200, body, FREE)) is errors.OxenServerError
+
+
+def test_images_beside_an_error_were_paid_for_and_are_the_answer(caplog):
+    answer = read(200, {**IMAGES, "error": {"message": "one of two failed"}})
+
+    assert answer.images[0].url == LINK
+    assert "an error beside it: The hub answered 'one of two failed'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        (message("overloaded"), {}, errors.OxenUnavailable),
+        ("upstream connect error or disconnect/reset before headers", {}, errors.OxenOutcomeUnknown),
+        ("<html><title>503 Service Unavailable</title></html>", {}, errors.OxenOutcomeUnknown),
+    ],
+    ids=["hub", "proxy", "page"],
+)
+def test_503_of_a_paid_call_is_a_refusal_only_in_the_hubs_own_words(body, headers, kind):
+    assert type(failure(503, body)) is kind
+    assert type(failure(503, body, FREE)) is errors.OxenUnavailable
+
+
+def test_parameter_called_moderation_is_no_moderation():
+    error = failure(422, message("moderation: must be one of 'low', 'auto', not 'high'"))
+
+    assert type(error) is errors.OxenInvalidRequest
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}, []], ids=repr)
@@ -248,7 +274,9 @@ def test_meaning_is_found_beyond_what_is_shown():
     ],
 )
 def test_query_of_a_quoted_url_is_left_out(text):
-    assert "://hub.example/files/image.png?…" in failure(400, message(text)).message
+    shown = failure(400, message(text)).message
+    assert "://hub.example/files/image.png" in shown
+    assert "signature" not in shown.lower()
 
 
 UNREADABLE = [

@@ -115,7 +115,6 @@ def test_every_shape_of_a_generate_answer_is_understood(data, images):
     [
         ({"images": []}, "holds no image"),
         ({"images": [{}]}, "neither url nor b64_json"),
-        ({"images": [{"url": "https://a/1"}, {"revised_prompt": "…"}]}, "neither url nor b64_json"),
         ({"images": [{"url": ""}]}, "neither url nor b64_json"),
         ({"images": None}, "images"),
         ({"images": ["https://a/1"]}, "images.0"),
@@ -129,6 +128,12 @@ def test_every_shape_of_a_generate_answer_is_understood(data, images):
 def test_generate_answer_without_an_image_is_refused(data, problem):
     with pytest.raises(ValueError, match=problem):
         generated(data)
+
+
+def test_odd_item_does_not_cost_the_images_beside_it():
+    data = {"images": [{"url": "https://a/1"}, {"revised_prompt": "…"}]}
+
+    assert generated(data) == [("https://a/1", None), (None, None)]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class TestRequests:
 
     @pytest.mark.parametrize(
         ("settings", "connecting", "reading"),
-        [({}, 10.0, 300.0), ({"timeout": 7.0, "connect_timeout": 2.0}, 2.0, 7.0)],
+        [({}, 10.0, 30.0), ({"timeout": 7.0, "connect_timeout": 2.0}, 2.0, 7.0)],
         ids=["default", "set"],
     )
     @pytest.mark.asyncio
@@ -128,6 +128,14 @@ class TestRequests:
 
         timeout = hub.asked[0].extensions["timeout"]
         assert (timeout["connect"], timeout["read"], timeout["write"]) == (connecting, reading, reading)
+
+    @pytest.mark.asyncio
+    async def test_image_is_waited_for_as_long_as_the_connection_says(self, connect, hub):
+        hub.says(answer(json=IMAGES))
+
+        await connect(timeout=250.0).send(PAID)
+
+        assert hub.asked[0].extensions["timeout"]["read"] == 250.0
 
     def test_key_is_the_bearer_and_none_is_nothing(self):
         assert bearer("k") == {"Authorization": "Bearer k"}

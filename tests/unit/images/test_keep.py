@@ -340,14 +340,14 @@ def test_write_that_keeps_failing_is_an_error_that_names_the_file(web, folder, e
 
     assert isinstance(error, OxenStorageError)
     assert str(error) == (
-        f"The image was paid for and fetched, but file://{folder.path}/{ending} could not be written in 4 "
+        f"The image was paid for and fetched, but file://{folder.path}/{ending} could not be written in 6 "
         f"attempts: OSError: the disk is on fire: https://store.example/{ending}"
     )
-    assert web.slept == [1, 2, 4]
+    assert web.slept == [1, 2, 4, 8, 16]
     assert len(web.asked) == 1
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [message[:34] for message in warned] == [
-        f"The store failed (attempt {n} of 4): "[:34] for n in (1, 2, 3)
+        f"The store failed (attempt {n} of 6): "[:34] for n in (1, 2, 3, 4, 5)
     ]
 
 
@@ -610,7 +610,7 @@ def test_old_output_that_cannot_be_marked_stays_and_the_new_image_is_kept_beside
 ):
     old_output(web, folder, count=1)
     before = (folder.path / "hero.json").read_bytes()
-    left = [4]
+    left = [6]
 
     def fail(asked: str, name: str) -> None:
         if (asked, name) == (kind, ending) and left[0]:
@@ -624,6 +624,38 @@ def test_old_output_that_cannot_be_marked_stays_and_the_new_image_is_kept_beside
     assert (folder.path / "hero.png").read_bytes() == picture("PNG", (8, 8))
     assert (folder.path / f"hero-{IDENTITY}.png").read_bytes() == picture()
     assert sidecar.find(folder, "hero", "f2", overwrite=False)
+
+
+def test_strangers_file_survives_a_replacement(web, folder):
+    keep(web, folder, [text(picture("WEBP"))])
+    (folder.path / "hero.png").write_bytes(b"a stranger's")
+
+    [record] = keep(web, folder, [text(picture())], replacing=True)
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert (folder.path / "hero.png").read_bytes() == b"a stranger's"
+    assert (folder.path / record["file"]).read_bytes() == picture()
+
+
+def test_item_with_neither_link_nor_bytes_costs_no_other(web, folder):
+    error = failure(web, folder, [text(picture()), ImageItem(), text(picture())])
+
+    assert "neither a link nor bytes" in str(error)
+    assert files(folder) == ["hero-3.json", "hero-3.png", "hero.json", "hero.png"]
+
+
+def test_place_is_looked_for_only_when_the_image_is_there(web, folder):
+    def slow(request: httpx.Request) -> httpx.Response:
+        # While it is fetched, another task puts its image there.
+        (folder.path / "hero.png").write_bytes(b"another's")
+        return httpx.Response(200, content=picture())
+
+    web.put(LINK, slow)
+
+    [record] = keep(web, folder, [ImageItem(url=LINK)])
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert (folder.path / "hero.png").read_bytes() == b"another's"
 
 
 def test_damaged_sidecar_is_replaced(web, folder):

@@ -349,13 +349,25 @@ def test_place_is_not_free_whatever_is_there(folder, name):
     assert not sidecar.is_free(folder, "hero")
 
 
-def test_output_names_the_places_that_it_takes(folder):
-    assert sidecar.stems_of(folder, "hero") == ["hero"]
+def test_output_names_the_places_and_the_files_that_it_takes(folder):
+    assert sidecar.parts_of(folder, "hero") == (["hero"], [])
     write_answer(folder)
-    assert sidecar.stems_of(folder, "hero") == ["hero", "hero-2", "hero-3"]
-    write(folder, "hero", replacing=True, stems=["hero", "hero-2"])
-    assert sidecar.stems_of(folder, "hero") == ["hero", "hero-2"]
+    stems, files = sidecar.parts_of(folder, "hero")
+    assert stems == ["hero", "hero-2", "hero-3"]
+    assert [name.rpartition(".")[0] for name in files] == stems
+    write(folder, "hero", replacing=True, stems=["hero", "hero-2"], files=["hero.gif", "hero-2.gif"])
+    assert sidecar.parts_of(folder, "hero") == (["hero", "hero-2"], ["hero.gif", "hero-2.gif"])
     write(folder, "hero", stems=["../hero"])
-    assert sidecar.stems_of(folder, "hero") == ["hero"]
+    assert sidecar.parts_of(folder, "hero")[0] == ["hero"]
     (folder.path / "hero.json").write_text("{}")
-    assert sidecar.stems_of(folder, "hero") == ["hero"]
+    assert sidecar.parts_of(folder, "hero") == (["hero"], [])
+
+
+def test_output_tells_which_try_of_whom_has_finished_it(folder):
+    assert sidecar.made_by(folder, "hero") == ("", 0)
+    write(folder, "hero", identity="abc", try_number=3)
+    assert sidecar.made_by(folder, "hero") == ("abc", 3)
+    write(folder, "hero", identity="abc", try_number=3, replacing=True)
+    assert sidecar.made_by(folder, "hero") == ("", 0)
+    write(folder, "hero", identity="abc", try_number="3")
+    assert sidecar.made_by(folder, "hero") == ("", 0)
