@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import httpx
-from surroundings import hub
+from surroundings import local_hub
 
 CALLS = 200
 ROUNDS = 7
@@ -21,7 +21,7 @@ def figures() -> Iterator[tuple[str, str, str, str]]:
     from airflow_provider_oxen.api.models import GenerateRequest
     from airflow_provider_oxen.api.settings import Settings
 
-    with hub("--latency", "0") as connection:
+    with local_hub() as connection:
         fields = json.loads(connection["AIRFLOW_CONN_OXEN_DEFAULT"])
         headers = {"Authorization": f"Bearer {fields['password']}"}
         with (

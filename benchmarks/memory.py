@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from surroundings import ROOT, hub
+from surroundings import ROOT, local_hub
 
 ROUNDS = 3
 MB = 1_000_000
@@ -45,7 +45,7 @@ print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
 
 
 def figures() -> Iterator[tuple[str, str, str, str]]:
-    with hub() as connection, tempfile.TemporaryDirectory() as home, _s3() as s3:
+    with local_hub() as connection, tempfile.TemporaryDirectory() as home, _s3() as s3:
         env = {**os.environ, **connection, **s3, "AIRFLOW_HOME": home, "PYTHONWARNINGS": "ignore"}
         for name, path, conn_id, limit in (
             ("a local folder", str(Path(home, "kept")), "", 16),

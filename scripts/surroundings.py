@@ -17,21 +17,29 @@ REAL_HUB = "https://hub.oxen.ai"
 
 
 @contextmanager
-def hub(*options: str) -> Iterator[dict[str, str]]:
+def hub() -> Iterator[dict[str, str]]:
     """Give the connection to a hub: the real one where ``OXEN_API_KEY`` is set, else a local one."""
     key = os.environ.get("OXEN_API_KEY")
     if key:
         print(f"Hub:     {REAL_HUB} (OXEN_API_KEY is set: this costs money)", flush=True)
         yield connection(REAL_HUB, key)
         return
-    command = [PYTHON, "-m", "airflow_provider_oxen.localhub", "--port", "0", "--with-parent", *options]
+    with local_hub() as environment:
+        host = json.loads(environment["AIRFLOW_CONN_OXEN_DEFAULT"])["host"]
+        print(f"Hub:     {host} (a local one: images are drawn, nothing is paid)", flush=True)
+        yield environment
+
+
+@contextmanager
+def local_hub() -> Iterator[dict[str, str]]:
+    """Give the connection to a local hub in a process of its own, whatever key is set."""
+    command = [PYTHON, "-m", "airflow_provider_oxen.localhub", "--port", "0", "--with-parent"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("Local hub: "):
             raise SystemExit("The local hub did not start.")
         url, key = line.removeprefix("Local hub: ").replace("key:", "").split()
-        print(f"Hub:     {url} (a local one: images are drawn, nothing is paid)", flush=True)
         yield connection(url, key)
     finally:
         process.terminate()

@@ -174,6 +174,10 @@ class ImageGenerateOperator(BaseOperator):
         settled = requests.settle(asked, schema, output.identity.key, fresh=output.overwrite)
         if model:
             report(model, settled.request.parameters(), validate)
+        if settled.seed_is_ours:
+            self.log.info(
+                "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
+            )
         return settled.request
 
     def _ask(self, client: Client, request: GenerateRequest) -> GenerateAnswer:

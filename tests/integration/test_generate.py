@@ -594,6 +594,7 @@ def test_the_log_tells_the_story_and_no_secret(connected, run_dag, tmp_path):
 
     assert f"Asking {connected.url} for an image of {KLEIN}" in run.log
     assert f"Kept in file://{tmp_path}/" in run.log
+    assert f"No seed was given: {connected.ledger()[0]['seed']} was chosen" in run.log
     assert connected.key not in run.log
     assert "signature=" not in run.log
     assert connected.key not in json.dumps(run.xcom("hero"))
