@@ -51,14 +51,16 @@ class _Sender:
         self, http: httpx.Client | httpx.AsyncClient, call: Call[Any], layout: Layout
     ) -> httpx.Request:
         settings = self.settings
-        seconds = min(call.patience or settings.timeout, settings.timeout)
+        wait: Any = httpx.USE_CLIENT_DEFAULT
+        if call.patience is not None:
+            wait = httpx.Timeout(min(call.patience, settings.timeout), connect=settings.connect_timeout)
         return http.build_request(
             call.method,
             call.paths[layout],
             params=call.params,
             json=call.body,
             headers=bearer(settings.api_key),
-            timeout=httpx.Timeout(seconds, connect=settings.connect_timeout),
+            timeout=wait,
         )
 
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
@@ -96,7 +98,8 @@ class Client(_Sender):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(settings)
-        self._sleep = sleep
+        # One for all calls: tenacity keeps a call's state by thread.
+        self._again = tenacity.Retrying(sleep=sleep, **retries.policy(settings.max_retries))
         self.http = httpx.Client(transport=transport, **_options(settings, transport is None))
 
     def send(self, call: Call[T]) -> T:
@@ -107,8 +110,7 @@ class Client(_Sender):
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:
-                again = tenacity.Retrying(sleep=self._sleep, **retries.policy(self.settings.max_retries))
-                result: T = again(self._attempt, call, layout)
+                result: T = self._again(self._attempt, call, layout)
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
@@ -154,6 +156,11 @@ class AsyncClient(_Sender):
         self._sleep = sleep
         self.http = httpx.AsyncClient(transport=transport, **_options(settings, transport is None))
 
+    @property
+    def _again(self) -> tenacity.AsyncRetrying:
+        # A new one for each call: calls that wait side by side in one thread must not share a state.
+        return tenacity.AsyncRetrying(sleep=self._sleep, **retries.policy(self.settings.max_retries))
+
     async def send(self, call: Call[T]) -> T:
         """Send the call, again where it may be, and return its result.
 
@@ -162,8 +169,7 @@ class AsyncClient(_Sender):
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:
-                again = tenacity.AsyncRetrying(sleep=self._sleep, **retries.policy(self.settings.max_retries))
-                result: T = await again(self._attempt, call, layout)
+                result: T = await self._again(self._attempt, call, layout)
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
@@ -216,7 +222,7 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:
 def _options(settings: Settings, networked: bool) -> dict[str, Any]:
     return {
         "base_url": settings.base_url,
-        "timeout": httpx.Timeout(settings.timeout, connect=settings.connect_timeout),  # of downloads
+        "timeout": httpx.Timeout(settings.timeout, connect=settings.connect_timeout),
         "headers": {"User-Agent": _user_agent(), "Accept": "application/json"},
         "verify": ssl_context(settings.verify) if networked else True,
         "proxy": settings.proxy if networked else None,
