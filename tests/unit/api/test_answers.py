@@ -176,13 +176,14 @@ def test_images_beside_an_error_were_paid_for_and_are_the_answer(caplog):
     ("body", "headers", "kind"),
     [
         (message("overloaded"), {}, errors.OxenUnavailable),
+        ("upstream connect error", {"retry_after": "5"}, errors.OxenUnavailable),
         ("upstream connect error or disconnect/reset before headers", {}, errors.OxenOutcomeUnknown),
         ("<html><title>503 Service Unavailable</title></html>", {}, errors.OxenOutcomeUnknown),
     ],
-    ids=["hub", "proxy", "page"],
+    ids=["hub", "time", "proxy", "page"],
 )
 def test_503_of_a_paid_call_is_a_refusal_only_in_the_hubs_own_words(body, headers, kind):
-    assert type(failure(503, body)) is kind
+    assert type(failure(503, body, **headers)) is kind
     assert type(failure(503, body, FREE)) is errors.OxenUnavailable
 
 
@@ -190,6 +191,21 @@ def test_parameter_called_moderation_is_no_moderation():
     error = failure(422, message("moderation: must be one of 'low', 'auto', not 'high'"))
 
     assert type(error) is errors.OxenInvalidRequest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The prompt was moderated",
+        "Blocked by our moderation system",
+        "The image failed moderation",
+        "moderation_blocked: moderation blocked the request",
+        "Flagged by moderation",
+        "content_policy_violation",
+    ],
+)
+def test_real_words_of_moderation_are_one(text):
+    assert type(failure(422, message(text))) is errors.OxenModerationError
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}, []], ids=repr)

@@ -216,6 +216,18 @@ class TestPayingOnce:
         assert len(hub.asked) == 2
         assert hub.asked[0].content == hub.asked[1].content
 
+    @pytest.mark.parametrize(
+        "said",
+        [{"content": b""}, {"text": "upstream connect error"}, {"html": "<h1>503</h1>"}, {"json": ["busy"]}],
+        ids=["nothing", "text", "page", "list"],
+    )
+    @pytest.mark.asyncio
+    async def test_paid_call_is_never_sent_again_after_a_503_that_is_not_the_hubs(self, twin, hub, said):
+        hub.says(lambda request: httpx.Response(503, **said), answer(json=IMAGES))
+
+        assert type(await twin.failure(PAID)) is errors.OxenOutcomeUnknown
+        assert (len(hub.asked), hub.slept) == (1, [])
+
     @pytest.mark.asyncio
     async def test_paid_call_is_lost_for_good_when_the_second_attempt_is(self, twin, hub):
         hub.says(answer(429), trouble(httpx.ReadTimeout), answer(json=IMAGES))

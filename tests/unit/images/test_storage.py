@@ -422,8 +422,17 @@ def test_store_is_asked_for_the_bucket_only(folder, store):
     folder.check()
 
     assert store.done == ["head"]
+
+
+@pytest.mark.parametrize("protocol", ["s3", "s3a", "s3n"])
+def test_only_s3_says_for_sure_that_there_is_no_bucket(store, protocol):
     with pytest.raises(FileNotFoundError, match="there is no bucket 'other'"):
-        ObjectFolder(store, "s3", "other/out", None).check()
+        ObjectFolder(store, protocol, "other/out", None).check()
+
+
+@pytest.mark.parametrize("protocol", ["gs", "abfs", "memory"])
+def test_bucket_that_another_store_does_not_describe_may_be_there(store, protocol):
+    assert ObjectFolder(store, protocol, "other/out", None).check() is None
 
 
 def test_key_that_may_not_look_at_the_bucket_may_still_write(folder, store, monkeypatch):
