@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from airflow_provider_oxen.localhub import HubSettings, LocalHub
 
@@ -60,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how long an image takes (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--queue-wait", type=float, default=default.queue_wait, metavar="SECONDS",
+        help="how long a queued image waits before that (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=None, metavar="N",
+        help="queued images made at once (default: any number)",
+    )  # fmt: skip
+    parser.add_argument(
         "--credits", type=float, default=default.credits, metavar="USD",
         help="play money to start with (default: %(default)s)",
     )  # fmt: skip
@@ -73,7 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--rate-limit", type=int, default=None, metavar="N",
-        help="generate requests accepted in a minute (default: any number)",
+        help="generate and queue requests accepted in a minute (default: any number)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=JSON", dest="others",
+        help="any setting of docs/testing-your-dags.md, such as row_keys=model; may be given several times",
     )  # fmt: skip
     parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS")
     parser.add_argument("--with-parent", action="store_true", help="stop when the parent process is gone")
@@ -81,10 +95,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> HubSettings:
-    names = ("key", "latency", "credits", "url_ttl", "rate_limit")
+    names = ("key", "latency", "queue_wait", "workers", "credits", "url_ttl", "rate_limit")
     settings = HubSettings()
     settings.update({name: getattr(options, name) for name in names} | {"layouts": options.layout})
+    settings.update(dict(_other(given) for given in options.others))
     return settings
+
+
+def _other(given: str) -> tuple[str, Any]:
+    name, _, value = given.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        # A word without quotes, such as a shell leaves of them: the setting judges it.
+        return name, value
 
 
 if __name__ == "__main__":

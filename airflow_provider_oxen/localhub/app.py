@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_oxen.localhub import faults, local, routes
+from airflow_provider_oxen.localhub import faults, history, jobs, local, routes
 from airflow_provider_oxen.localhub.answers import faulty
+from airflow_provider_oxen.localhub.enqueue import enqueue
 from airflow_provider_oxen.localhub.files import send_file
 from airflow_provider_oxen.localhub.generate import generate
 from airflow_provider_oxen.localhub.problems import PHOENIX_NOT_FOUND, Json, Refused
@@ -35,7 +36,12 @@ def create_app(state: State) -> Starlette:
             *_in_layout("classic", "/api/images/generate", "/api/evaluations/models"),
             *_in_layout("ai", "/api/ai/images/generate", "/api/ai/models"),
             Route("/api/authorize", _with_faults("authorize", routes.authorize)),
-            Route("/api/ai/queue", _with_faults("queue", routes.list_queue)),
+            Route("/api/ai/queue", _with_faults("enqueue", enqueue), methods=["POST"]),
+            Route("/api/ai/queue", _with_faults("queue", jobs.list_jobs)),
+            Route("/api/ai/queue/{id}", _with_faults("job", jobs.one_job)),
+            Route("/api/ai/queue/{id}", _with_faults("cancel", jobs.cancel_job), methods=["DELETE"]),
+            Route("/api/ai/generations", _with_faults("history", history.list_records)),
+            Route("/api/ai/generations/{id}", _with_faults("record", history.one_record)),
             Route(_FILE, _with_faults("file", send_file)),
             *local.ROUTES,
         ],

@@ -26,7 +26,7 @@ async def send_file(request: Request) -> Response:
         raise Refused(403, problem)
     if state.settings.files_need_key:
         state.need_key(request)
-    billed = state.ledger.find(id)
+    billed = state.books.ledger.find(id)
     if billed is None:
         raise Refused(404, "There is no such file.")
     fault = state.faults.take("file", "accepted")

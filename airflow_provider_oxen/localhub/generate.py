@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import re
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from airflow_provider_oxen.localhub import models
 from airflow_provider_oxen.localhub.answers import faulty
+from airflow_provider_oxen.localhub.judge import judge, read_body
 from airflow_provider_oxen.localhub.ledger import Billed
-from airflow_provider_oxen.localhub.problems import Json, Refused
+from airflow_provider_oxen.localhub.problems import Json
 from airflow_provider_oxen.localhub.state import State
 
-__all__ = ["generate", "judge", "read_body"]
+__all__ = ["generate"]
 
 
 async def generate(request: Request) -> Response:
@@ -30,8 +28,8 @@ async def generate(request: Request) -> Response:
     state.need_key(request)
     body = await read_body(request)
     state.need_rate()
-    entry = judge(state, body)
-    billed = state.bill(entry, body)
+    entry = judge(state.settings, body)
+    billed = state.books.bill(entry, body)
     fault = state.faults.take("generate", "accepted", body["prompt"])
     await state.pause(state.settings.latency)
     kind = fault.kind if fault else None
@@ -49,48 +47,6 @@ async def generate(request: Request) -> Response:
     elif fault:
         return faulty(fault, request)
     return _answer(state, body, [await _item(state, request, body, item) for item in billed])
-
-
-async def read_body(request: Request) -> dict[str, Any]:
-    """:raises Refused: where the body is not a JSON object."""
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Refused(400, "The body is not a JSON object.")
-    return body
-
-
-def judge(state: State, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the model that the request may use.
-
-    :raises Refused: in the hub's words; nothing is billed then.
-    """
-    prompt = body.get("prompt")
-    if not isinstance(body.get("model"), str):
-        raise Refused(400, "model is missing")
-    entry = models.find(state.settings.catalogue, body["model"])
-    if entry is None:
-        raise Refused(404, f"Model not found: {body['model']}", shape="message")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise Refused(400, "Prompt cannot be empty", shape="typed")
-    if body.get("response_format", "url") not in ("url", "b64_json"):
-        raise Refused(400, "response_format must be one of url, b64_json")
-    namespace = body.get("target_namespace")
-    if namespace is not None and namespace not in state.settings.namespaces:
-        raise Refused(403, f"You may not use the namespace {namespace}.")
-    if obstacle := models.obstacle(entry):
-        raise Refused(400, obstacle)
-    if problem := models.contradiction(entry, body) or _moderation(prompt):
-        raise Refused(422, f"Getting model response error: 422 - {problem}")
-    return entry
-
-
-def _moderation(prompt: str) -> str | None:
-    if re.search(r"\bforbidden\b", prompt, re.IGNORECASE):
-        return "The prompt was flagged by moderation: it violates the content policy."
-    return None
 
 
 async def _item(state: State, request: Request, body: dict[str, Any], billed: Billed) -> dict[str, str]:

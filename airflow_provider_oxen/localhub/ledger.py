@@ -1,4 +1,7 @@
-"""What was paid: one entry for each billed image, made at the instant the request is accepted."""
+"""What was paid: one entry for each billed image.
+
+A synchronous call makes its entries at the instant it is accepted, a queued job when it has succeeded.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class Billed:
     :ivar time: unix seconds, by the hub's clock.
     :ivar cost: in USD.
     :ivar request: the whole body of the call.
+    :ivar generation_id: of the job that made it; None for a synchronous call.
     :ivar damage: what is wrong with the bytes the hub hands out.
     """
 
@@ -38,7 +42,8 @@ class Billed:
     namespace: str
     picture: Picture
     request: dict[str, Any]
-    route: str = "generate"
+    route: Literal["generate", "queue"] = "generate"
+    generation_id: str | None = None
     damage: Damage | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -72,6 +77,7 @@ class Billed:
             "height": picture.height,
             "media_type": picture.media_type,
             "route": self.route,
+            "generation_id": self.generation_id,
             "request": self.request,
         }
 

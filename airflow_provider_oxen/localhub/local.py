@@ -28,7 +28,7 @@ async def show(request: Request) -> Response:
 
 async def image(request: Request) -> Response:
     """Send an image to that page, without a signature."""
-    billed = _state(request).ledger.find(request.path_params["id"])
+    billed = _state(request).books.ledger.find(request.path_params["id"])
     if billed is None:
         return Json(PHOENIX_NOT_FOUND, 404)
     return Response(await asyncio.to_thread(billed.content), media_type=billed.picture.media_type)
@@ -36,8 +36,13 @@ async def image(request: Request) -> Response:
 
 async def ledger(request: Request) -> Response:
     """List every billed image."""
-    entries = _state(request).ledger.entries()
+    entries = _state(request).books.ledger.entries()
     return Json(await asyncio.to_thread(lambda: [entry.as_dict() for entry in entries]))
+
+
+async def jobs(request: Request) -> Response:
+    """List every job ever accepted."""
+    return Json([job.as_dict() for job in _state(request).books.jobs()])
 
 
 async def requests(request: Request) -> Response:
@@ -48,6 +53,8 @@ async def requests(request: Request) -> Response:
 async def settings(request: Request) -> Response:
     """Tell the settings; PATCH sets those in the body, with ``deployments`` as ``{model: status}``."""
     state = _state(request)
+    # The credits are part of what is told, and what is set holds from now on.
+    state.books.settle()
     if request.method == "PATCH":
         values = await _read(request)
         if not isinstance(values, dict):
@@ -82,6 +89,7 @@ ROUTES = [
     Route("/_local/", show),
     Route("/_local/images/{id}", image),
     Route("/_local/ledger", ledger),
+    Route("/_local/jobs", jobs),
     Route("/_local/requests", requests),
     Route("/_local/settings", settings, methods=["GET", "PATCH"]),
     Route("/_local/faults", faults, methods=["GET", "POST", "DELETE"]),

@@ -27,7 +27,9 @@ __all__ = [
 TIMED_COST = 0.02
 """USD for an image of a model that bills by time: the hub documents no figure, a ledger needs one."""
 
-_OWN = frozenset({"model", "response_format", "target_namespace"})
+_OWN = frozenset(
+    {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
+)
 """Request fields that are the hub's own and stand in no model's schema."""
 
 

@@ -1,10 +1,12 @@
-"""The page that shows a person what was billed."""
+"""The page that shows a person what was billed and what is queued."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from html import escape
 
+from airflow_provider_oxen.localhub.job import Job
 from airflow_provider_oxen.localhub.ledger import Billed
 from airflow_provider_oxen.localhub.state import State
 
@@ -12,6 +14,7 @@ __all__ = ["page"]
 
 _IMAGES = 12
 _ROWS = 200
+_JOBS = 50
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;"
@@ -24,17 +27,18 @@ _STYLE = (
 
 
 def page(state: State) -> str:
-    """Return the page: money, the last images, the ledger, newest first."""
-    entries = state.ledger.entries()[::-1]
-    spent = f"{state.ledger.spent():.4f} USD spent, {state.settings.credits:.4f} USD left"
+    """Return the page: money, the last images, the queue, the ledger, newest first."""
+    ledger = state.books.ledger
+    entries = ledger.entries()[::-1]
+    spent = f"{ledger.spent():.4f} USD spent, {state.settings.credits:.4f} USD left"
     figures = "".join(_figure(entry) for entry in entries[:_IMAGES])
-    rows = "".join(_row(entry) for entry in entries[:_ROWS])
-    heads = "".join(f"<th>{head}</th>" for head in ("Time", "Model", "Prompt", "Seed", "Size", "USD"))
+    rows = [_row(entry) for entry in entries[:_ROWS]]
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Local hub</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>Local hub</h1><p>{len(entries)} images billed, {spent}. All images are simulated.</p>"
-        f"<section>{figures}</section><table><tr>{heads}</tr>{rows}</table></html>\n"
+        f"<section>{figures}</section>{_queue(state.books.jobs()[::-1])}"
+        f"{_table(('Time', 'Model', 'Prompt', 'Seed', 'Size', 'USD'), rows)}</html>\n"
     )
 
 
@@ -46,12 +50,41 @@ def _figure(entry: Billed) -> str:
     )
 
 
+def _queue(jobs: list[Job]) -> str:
+    if not jobs:
+        return ""
+    counts = Counter(job.progress.status for job in jobs)
+    told = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    rows = [
+        _cells(_clock(job.enqueued_at), job.billed.picture.model, job.body["prompt"], _status(job), job.id)
+        for job in jobs[:_JOBS]
+    ]
+    heads = ("Time", "Model", "Prompt", "Status", "Generation")
+    return f"<h2>Queue</h2><p>{_text(told)}.</p>{_table(heads, rows)}"
+
+
+def _status(job: Job) -> str:
+    progress = job.progress
+    return ": ".join(filter(None, [progress.status, progress.error_message]))
+
+
 def _row(entry: Billed) -> str:
     picture = entry.picture
-    moment = time.strftime("%H:%M:%S", time.localtime(entry.time))
     size = f"{picture.width} x {picture.height} {picture.format}"
-    cells = (moment, picture.model, picture.prompt, picture.seed, size, f"{entry.cost:.4f}")
+    moment = _clock(entry.time)
+    return _cells(moment, picture.model, picture.prompt, picture.seed, size, f"{entry.cost:.4f}")
+
+
+def _table(heads: tuple[str, ...], rows: list[str]) -> str:
+    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{''.join(rows)}</table>"
+
+
+def _cells(*cells: object) -> str:
     return f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 def _text(value: object, limit: int = 300) -> str:

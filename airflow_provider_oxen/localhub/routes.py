@@ -1,4 +1,4 @@
-"""The routes that cost nothing: models in both layouts, the key's owner, the queue."""
+"""The routes that cost nothing: models in both layouts, the key's owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_oxen.localhub import models
 from airflow_provider_oxen.localhub.problems import PHOENIX_NOT_FOUND, Json, Refused
 from airflow_provider_oxen.localhub.state import State
 
-__all__ = ["authorize", "list_models", "list_queue", "one_model", "search_models"]
+__all__ = ["authorize", "list_models", "one_model", "search_models"]
 
 
 async def list_models(request: Request) -> Response:
@@ -44,13 +44,6 @@ async def authorize(request: Request) -> Response:
         return Json(PHOENIX_NOT_FOUND, 404)
     state.need_key(request)
     return Json({"user": state.settings.user})
-
-
-async def list_queue(request: Request) -> Response:
-    """List what waits and runs: nothing, as long as nothing can be queued."""
-    state: State = request.app.state.hub
-    state.need_key(request)
-    return Json({"count": 0, "generations": []})
 
 
 def _listed(request: Request, entries: list[dict[str, Any]]) -> Response:

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import socket
 import threading
+import time
 from typing import Any
 
 import uvicorn
@@ -44,8 +45,7 @@ class LocalHub:
     ) -> None:
         if not _is_loopback(host):
             raise ValueError(f"The local hub runs on loopback (127.0.0.1) only, not on {host!r}.")
-        self.settings = settings or HubSettings()
-        self._state = State(self.settings)
+        self._state = State(settings or HubSettings())
         self._host = host
         self._port = port
         self._server: _Server | None = None
@@ -75,11 +75,24 @@ class LocalHub:
             self._server.stop()
             self._server = None
 
+    def restart(self, down: float = 0.0) -> None:
+        """Close, wait ``down`` seconds, and serve again on the same port with all that was known."""
+        self.close()
+        time.sleep(down)
+        self.start()
+
     def __enter__(self) -> LocalHub:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def settings(self) -> HubSettings:
+        """The settings in use; the credits in them are those of now."""
+        # What is changed holds from now on: what is due by now happens as it was set before.
+        self._state.books.settle()
+        return self._state.settings
 
     @property
     def url(self) -> str:
@@ -89,15 +102,19 @@ class LocalHub:
     @property
     def key(self) -> str:
         """The API key, for the connection's password."""
-        return self.settings.key
+        return self._state.settings.key
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return every billed image, oldest first."""
-        return [entry.as_dict() for entry in self._state.ledger.entries()]
+        return [entry.as_dict() for entry in self._state.books.ledger.entries()]
 
     def spent(self) -> float:
         """Return the sum of the ledger in USD."""
-        return self._state.ledger.spent()
+        return self._state.books.ledger.spent()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return every job the queue ever accepted, oldest first, as far as it is now."""
+        return [job.as_dict() for job in self._state.books.jobs()]
 
     def requests(self) -> list[dict[str, Any]]:
         """Return every request that was seen, oldest first; never with the key."""

@@ -22,11 +22,23 @@ class HubSettings:
     nothing would pass for the wrong reason.
 
     :param key: the one API key that is accepted.
-    :param latency: seconds between accepting a generate request and answering it.
+    :param latency: seconds between accepting a generate request and answering it, and seconds that
+        a queued job is worked on.
+    :param queue_wait: seconds that a job waits in the queue before it is worked on.
+    :param workers: how many queued jobs are worked on at once, or None for any number.
+    :param queue_bills: when a queued job is entered into the ledger: on its ``success``, or at the
+        ``enqueue``, whatever becomes of it.
+    :param row_keys: how a row of the queue calls its model: ``model_name``, or ``model`` as older hubs.
+    :param list_delay: seconds after which a job shows in the lists of queue and history.
+    :param detail_delay: seconds after which a job can be looked up by its id.
+    :param cancel_ended: what cancelling a job that is over does: an ``error``, or ``ignore``.
+    :param history_detail: the answer about one generation of the history: ``wrapped`` as
+        ``{"generation": row}``, or the ``bare`` row.
+    :param history_shows_generate: whether synchronous calls are in the history too.
     :param credits: play money in USD that is left.
     :param url_ttl: seconds for which a result's URL works; 0 or less makes URLs that have expired.
     :param layouts: path layouts that are served: ``classic``, ``ai`` or both.
-    :param rate_limit: generate requests accepted within ``rate_window``, or None for any number.
+    :param rate_limit: generate and queue requests accepted within ``rate_window``, or None for any number.
     :param rate_window: seconds.
     :param namespaces: what the key may use as ``target_namespace``; the first is its own.
     :param user: name and e-mail that ``/api/authorize`` tells.
@@ -43,6 +55,15 @@ class HubSettings:
 
     key: str = field(default="local-key", repr=False)
     latency: float = 0.0
+    queue_wait: float = 0.0
+    workers: int | None = None
+    queue_bills: Literal["success", "enqueue"] = "success"
+    row_keys: Literal["model_name", "model"] = "model_name"
+    list_delay: float = 0.0
+    detail_delay: float = 0.0
+    cancel_ended: Literal["error", "ignore"] = "error"
+    history_detail: Literal["wrapped", "bare"] = "wrapped"
+    history_shows_generate: bool = False
     credits: float = 1000.0
     url_ttl: float = 600.0
     layouts: frozenset[str] = frozenset(LAYOUTS)
@@ -167,6 +188,15 @@ def _catalogue(name: str, value: Any) -> list[dict[str, Any]]:
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     "key": _text,
     "latency": _from_zero,
+    "queue_wait": _from_zero,
+    "workers": _optional(_limit),
+    "queue_bills": _one_of("success", "enqueue"),
+    "row_keys": _one_of("model_name", "model"),
+    "list_delay": _from_zero,
+    "detail_delay": _from_zero,
+    "cancel_ended": _one_of("error", "ignore"),
+    "history_detail": _one_of("wrapped", "bare"),
+    "history_shows_generate": _boolean,
     "credits": _from_zero,
     "url_ttl": _number,
     "layouts": _layouts,

@@ -8,36 +8,30 @@ import copy
 import dataclasses
 import hmac
 import math
-import random
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 
-from airflow_provider_oxen.localhub import models
+from airflow_provider_oxen.localhub.books import Books
 from airflow_provider_oxen.localhub.faults import Faults
-from airflow_provider_oxen.localhub.ledger import Billed, Ledger
 from airflow_provider_oxen.localhub.links import Links
-from airflow_provider_oxen.localhub.picture import Picture, number_of_images
 from airflow_provider_oxen.localhub.problems import Refused
 from airflow_provider_oxen.localhub.settings import HubSettings
 
 __all__ = ["State"]
 
-_LARGEST_SEED = 2**31 - 1
-
 
 class State:
-    """Settings, ledger, requests and faults of one hub.
+    """Settings, books, requests and faults of one hub.
 
     The routes use it on the hub's event loop, :class:`.LocalHub` from other threads.
     """
 
     def __init__(self, settings: HubSettings) -> None:
         self.settings = settings
-        self.ledger = Ledger()
+        self.books = Books(settings, self.now)
         self.faults = Faults()
         self.links = Links()
         self.closing = asyncio.Event()
@@ -49,10 +43,11 @@ class State:
     def reset(self) -> None:
         """Return to the start: settings as they were given, nothing billed, no fault to come."""
         fresh = copy.deepcopy(self._start)
+        # First: what is forgotten gives no credits back.
+        self.books.clear()
         for item in dataclasses.fields(fresh):
             setattr(self.settings, item.name, getattr(fresh, item.name))
         self.faults.clear()
-        self.ledger.clear()
         with self._lock:
             self._requests.clear()
             self._accepted.clear()
@@ -106,27 +101,3 @@ class State:
             wait = self._accepted[-limit] + window - now if limit else window
             raise Refused(429, "Too many requests.", headers={"Retry-After": str(max(1, math.ceil(wait)))})
         self._accepted.append(now)
-
-    def bill(self, entry: Mapping[str, Any], body: dict[str, Any]) -> list[Billed]:
-        """Accept a request: take its cost off the credits and enter its images into the ledger.
-
-        :param entry: the model.
-        :raises Refused: 402, with nothing taken.
-        """
-        settings = self.settings
-        price = models.cost(entry, body)
-        total = price * (number := number_of_images(entry, body))
-        if total > settings.credits + 1e-9:
-            raise Refused(402, "You have run out of credits.", shape="typed")
-        settings.credits = max(0.0, round(settings.credits - total, 6))
-        given = body.get("seed")
-        seed = given if type(given) is int else random.randint(0, _LARGEST_SEED)
-        namespace = body.get("target_namespace") or settings.namespaces[0]
-        billed = [
-            Billed(self.now(), price, namespace, picture, body)
-            for picture in (
-                Picture.of(entry, body, seed, index, settings.default_size) for index in range(number)
-            )
-        ]
-        self.ledger.add(billed)
-        return billed

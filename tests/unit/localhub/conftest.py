@@ -47,6 +47,31 @@ def generate(client: httpx.Client) -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture
+def order(client: httpx.Client) -> Callable[..., httpx.Response]:
+    """Send something to the queue; a parameter that is None is left out."""
+
+    def order(**parameters: Any) -> httpx.Response:
+        body = {"model": "z-image-turbo", "prompt": "A red cube", **parameters}
+        return client.post(
+            "/api/ai/queue", json={name: value for name, value in body.items() if value is not None}
+        )
+
+    return order
+
+
+@pytest.fixture
+def enqueue(order: Callable[..., httpx.Response]) -> Callable[..., str]:
+    """Put a job into the queue and return its id."""
+    return lambda **parameters: str(order(**parameters).json()["generations"][0]["generation_id"])
+
+
+@pytest.fixture
+def look(client: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Return a job's row."""
+    return lambda id: dict(client.get(f"/api/ai/queue/{id}").json())
+
+
+@pytest.fixture
 def url(generate: Callable[..., httpx.Response]) -> str:
     """The URL of a generated image."""
     return str(generate().json()["images"][0]["url"])

@@ -192,19 +192,24 @@ def test_redirect_without_a_location_is_a_loop(hub, url, stranger):
 
 
 @pytest.mark.parametrize(
-    ("route", "path"),
+    ("route", "path", "method", "otherwise"),
     [
-        ("models", "/api/evaluations/models"),
-        ("models", "/api/ai/models"),
-        ("search", "/api/ai/models/search?search=z"),
-        ("model", "/api/ai/models/z-image-turbo"),
-        ("authorize", "/api/authorize"),
-        ("queue", "/api/ai/queue"),
+        ("models", "/api/evaluations/models", "GET", 200),
+        ("models", "/api/ai/models", "GET", 200),
+        ("search", "/api/ai/models/search?search=z", "GET", 200),
+        ("model", "/api/ai/models/z-image-turbo", "GET", 200),
+        ("authorize", "/api/authorize", "GET", 200),
+        ("queue", "/api/ai/queue", "GET", 200),
+        ("enqueue", "/api/ai/queue", "POST", 400),
+        ("job", "/api/ai/queue/some-id", "GET", 404),
+        ("cancel", "/api/ai/queue/some-id", "DELETE", 404),
+        ("history", "/api/ai/generations", "GET", 200),
+        ("record", "/api/ai/generations/some-id", "GET", 404),
     ],
 )
-def test_every_route_can_fail_by_its_name(hub, client, route, path):
+def test_every_route_can_fail_by_its_name(hub, client, route, path, method, otherwise):
     hub.fail(Fault("status", on=route, status=503))
-    assert [client.get(path).status_code for _ in range(2)] == [503, 200]
+    assert [client.request(method, path).status_code for _ in range(2)] == [503, otherwise]
 
 
 def test_held_answer_comes_late(hub, client, generate):

@@ -60,6 +60,7 @@ def test_ledger_tells_the_whole_call(hub, generate):
         "height": 40,
         "media_type": "image/png",
         "route": "generate",
+        "generation_id": None,
         "request": {
             "model": KLEIN,
             "prompt": "A red cube",

@@ -123,6 +123,36 @@ def test_page_shows_money_images_and_ledger_with_all_text_escaped(hub, client, s
     assert "<td>77</td><td>32 x 32 WEBP</td>" in answer.text
 
 
+def test_jobs_are_told_without_a_key(hub, enqueue, stranger):
+    id = enqueue(num_generations=2)
+    told = stranger.get("/_local/jobs").json()
+    assert told == hub.jobs()
+    assert (len(told), told[0]["generation_id"]) == (2, id)
+
+
+def test_settings_tell_the_credits_of_now(hub, enqueue, stranger):
+    hub.settings.latency = 100
+    enqueue(prompt="Forbidden")
+    assert stranger.get("/_local/settings").json()["credits"] == 999.99
+    told = stranger.patch("/_local/settings", json={"clock_ahead": 101}).json()
+    assert told["clock_ahead"] == 101
+    assert stranger.get("/_local/settings").json()["credits"] == 1000
+
+
+def test_page_shows_the_queue_once_there_is_one(hub, enqueue, stranger):
+    assert "<h2>Queue</h2>" not in stranger.get("/_local/").text
+    hub.settings.latency = 100
+    id = enqueue(prompt="<b>A fox</b>", num_generations=3)
+    enqueue(prompt="Forbidden")
+    hub.settings.clock_ahead += 101
+    enqueue()
+    page = stranger.get("/_local/").text
+    assert "<p>1 failed, 1 processing, 3 succeeded.</p>" in page
+    assert "<td>failed: Getting model response error: 422 - The prompt was flagged" in page
+    assert f"<td>&lt;b&gt;A fox&lt;/b&gt;</td><td>succeeded</td><td>{id}</td>" in page
+    assert "3 images billed, 0.0300 USD spent, 999.9600 USD left" in page
+
+
 def test_page_stays_short(hub, stranger, generate):
     for seed in range(13):
         generate(prompt="long " * 200, seed=seed)

@@ -83,10 +83,13 @@ def test_options_become_settings(monkeypatch):
 
     monkeypatch.setattr(__main__, "LocalHub", Seen)
     options = "--key sesame --latency 1.5 --credits 2 --url-ttl 3 --layout ai --rate-limit 4"
+    options += " --queue-wait 5 --workers 6 --set row_keys=model --set default_size=[8,9]"
     assert __main__.main([*options.split(), "--port", "0", "--stop-after", "0"]) == 0
     [settings] = started
     assert (settings.key, settings.latency, settings.credits, settings.url_ttl) == ("sesame", 1.5, 2, 3)
     assert (settings.layouts, settings.rate_limit) == (frozenset({"ai"}), 4)
+    assert (settings.queue_wait, settings.workers) == (5, 6)
+    assert (settings.row_keys, settings.default_size) == ("model", (8, 9))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,9 @@ def test_options_become_settings(monkeypatch):
         ("--host 0.0.0.0", "loopback (127.0.0.1) only, not on '0.0.0.0'"),
         ("--port 99999", "port must be 0-65535"),
         ("--latency -1", "latency must be a number of at least 0, not -1.0"),
+        ("--workers -1", "workers must be an integer of at least 0, or none, not -1"),
+        ("--set speed=1", "no such setting: speed"),
+        ("--set latency", "latency must be a number, not ''"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(capsys, options, message):

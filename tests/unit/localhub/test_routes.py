@@ -69,11 +69,6 @@ def test_authorize_tells_whose_key_it_is(hub, client, stranger):
     assert (missing.status_code, missing.json()) == (404, PHOENIX)
 
 
-def test_queue_is_empty_and_needs_a_key(client, stranger):
-    assert client.get("/api/ai/queue").json() == {"count": 0, "generations": []}
-    assert stranger.get("/api/ai/queue").status_code == 401
-
-
 @pytest.mark.parametrize(
     ("layout", "served", "missing"),
     [

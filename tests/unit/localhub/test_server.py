@@ -49,6 +49,32 @@ def test_hub_can_be_closed_twice_and_started_again_with_what_it_knew():
         assert len(hub.ledger()) == 1
 
 
+def test_restart_keeps_the_port_and_all_that_was_known(hub, client, stranger, url, enqueue, look):
+    hub.settings.latency = 100
+    id, before = enqueue(), hub.url
+    hub.restart()
+    assert hub.url == before
+    assert stranger.get(url).status_code == 200
+    assert len(hub.ledger()) == 1
+    assert look(id)["status"] == "processing"
+    hub.settings.clock_ahead += 101
+    assert look(id)["status"] == "succeeded"
+
+
+def test_hub_is_down_between_stop_and_start(hub, monkeypatch):
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(hub.url)
+
+    monkeypatch.setattr(server.time, "sleep", wait)
+    hub.restart(down=3.5)
+    assert waits == [3.5]
+    assert httpx.get(f"{hub.url}/api/ai/models").status_code == 200
+
+
 def test_settings_given_are_the_ones_in_use():
     settings = HubSettings(authorize=False)
     with LocalHub(settings) as hub:
