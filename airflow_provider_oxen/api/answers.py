@@ -70,11 +70,12 @@ def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     data, problem = _decode(response)
     if not response.is_success or (isinstance(data, dict) and data.get("error")):
         error = _error(response, call, data, settings)
-        if call.paid and response.is_success:
-            # Images beside an error were paid for all the same.
+        if (call.paid or call.generation) and response.is_success:
+            # Images beside an error were paid for all the same; and a row tells of an error of its own.
             with contextlib.suppress(ValueError):
                 result = call.parse(data)
-                log.warning("The answer holds what was asked for, and an error beside it: %s", error)
+                if call.paid:
+                    log.warning("The answer holds what was asked for, and an error beside it: %s", error)
                 return result
         raise error
     if problem is None:
@@ -128,12 +129,16 @@ def _decode(response: httpx.Response) -> tuple[Any, str | None]:
 
 def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:
     status = response.status_code
-    text = _text(data) or _plain(response)
+    said_by_hub = _text(data)
+    text = said_by_hub or _plain(response)
     word = _type(data)
     # A proxy also says 503 when the hub broke off after it had taken the request: only the hub's own words,
     # or a time to come back at, say that it did not take it.
     refused = isinstance(data, dict) or "retry-after" in response.headers
-    kind = _kind(status, text, word, call, refused)
+    kind = _kind(status, text, word, call, refused, bool(said_by_hub))
+    if kind is errors.OxenOutcomeUnknown and isinstance(data, dict) and data.get("generations") == []:
+        # Beside an error, an empty list of what was accepted leaves no doubt.
+        kind = errors.OxenInvalidRequest
     quoted = _quoted(text, settings)
     said = f"The hub answered {quoted!r}" if quoted else "The hub answered without a reason"
     if response.is_redirect:
@@ -148,10 +153,14 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     )
 
 
-def _kind(status: int, text: str, word: str | None, call: Call[Any], refused: bool) -> type[errors.OxenError]:
+def _kind(
+    status: int, text: str, word: str | None, call: Call[Any], refused: bool, said_by_hub: bool
+) -> type[errors.OxenError]:
     # A 200 with an error, and a 5xx, count as refused only where the words leave no doubt.
     if _MODEL_NOT_FOUND.search(text) and status < 500:
         return errors.OxenModelNotFound
+    if status == 404 and call.generation and said_by_hub:
+        return errors.OxenGenerationNotFound
     if status < 300 or status in (400, 422):
         if _CREDITS.search(text):
             return errors.OxenCreditsError
@@ -200,6 +209,7 @@ _MEANING: dict[type[errors.OxenError], str] = {
     errors.OxenRateLimited: f"Too many requests. {_NOTHING}",
     errors.OxenUnavailable: f"The hub does not take requests now. {_NOTHING}",
     errors.OxenServerError: "The fault is on the hub's side.",
+    errors.OxenGenerationNotFound: "The hub does not know this generation: one image may have been paid for.",
     errors.OxenOutcomeUnknown: "Whether an image was generated is not known: one may have been paid for.",
 }
 
@@ -251,4 +261,6 @@ def _origin_of(response: httpx.Response) -> str:
 
 
 def _for(call: Call[Any]) -> str:
+    if call.generation:
+        return f" ({call.generation})"
     return f" with {call.model!r}" if call.model else ""

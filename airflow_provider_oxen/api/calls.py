@@ -1,5 +1,7 @@
 """One function for each endpoint, returning a :class:`Call`: everything about a request but the sending.
 
+Those of the queue and the history are in :mod:`.queue`.
+
 :class:`~airflow_provider_oxen.api.client.Client` and its async twin send any of them the same way.
 """
 
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
 
-__all__ = ["LAYOUTS", "Call", "Layout", "authorize", "generate", "get_model", "list_models", "list_queue"]
+__all__ = ["LAYOUTS", "Call", "Layout", "authorize", "generate", "get_model", "list_models"]
 
 T = TypeVar("T")
 Layout = Literal["classic", "ai"]
@@ -33,6 +35,7 @@ class Call(Generic[T]):
     :ivar parse: turns the decoded JSON into the result, raising ``ValueError`` where it cannot.
     :ivar paid: whether an accepted request costs money; a paid call is never sent again blindly.
     :ivar model: the model asked for, for messages.
+    :ivar generation: the generation asked about; a 404 in the hub's own words says that it does not know it.
     :ivar patience: seconds to wait for the answer at most; None: as long as the connection says.
     """
 
@@ -44,6 +47,7 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     paid: bool = False
     model: str | None = None
+    generation: str | None = None
     patience: float | None = 30.0
 
     @property
@@ -96,13 +100,6 @@ def authorize() -> Call[User]:
     )
 
 
-def list_queue() -> Call[list[dict[str, Any]]]:
-    """GET the queued and running jobs of the key's user. Free, and it needs a right key."""
-    return Call(
-        name="list the queue", method="GET", paths=dict.fromkeys(LAYOUTS, "/api/ai/queue"), parse=_rows
-    )
-
-
 _MODELS: dict[Layout, str] = {"classic": "/api/evaluations/models", "ai": "/api/ai/models"}
 
 
@@ -137,10 +134,3 @@ def _model(data: Any) -> Model:
 
 def _user(data: Any) -> User:
     return User.model_validate(data.get("user", data) if isinstance(data, dict) else data)
-
-
-def _rows(data: Any) -> list[dict[str, Any]]:
-    rows = data.get("generations") if isinstance(data, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("the answer holds no list of generations")
-    return rows

@@ -12,11 +12,20 @@
     │   ├── OxenModelNotFound          404 that names the model
     │   ├── OxenRouteNotFound          404 that does not: the path layout, or the host, is another
     │   ├── OxenOutputExists           the place of the output holds something else
-    │   ├── OxenStoreUnavailable       the place of the output could not be looked at
+    │   ├── OxenStoreUnavailable       the place of the output, or of the record, could not be looked at
+    │   ├── OxenChangedRequest         the task has a job already, and it is another request's
+    │   ├── OxenBudgetError            it would cost more than max_cost, or nobody knows what it costs
     │   ├── OxenRateLimited            429
     │   └── OxenUnavailable            503
     ├── OxenServerError                5xx, a lost or unreadable answer to a request that costs nothing
     ├── OxenOutcomeUnknown             a paid request whose answer was lost: an image may have been paid for
+    │   ├── OxenGenerationNotFound     the hub does not know the generation's id
+    │   └── OxenRecordError            the record of a job is damaged, not ours, or was not written
+    ├── OxenGenerationError            a generation was accepted, and no image came of it
+    │   ├── OxenGenerationFailed       the hub says that it failed
+    │   ├── OxenGenerationCancelled    somebody cancelled it
+    │   └── OxenGenerationTimeout      it did not end in time
+    ├── OxenPollError                  how a generation stands could not be learnt
     └── OxenImageError                 the image was generated, and so paid for, but
         ├── OxenBadImage               its bytes are not a whole image
         ├── OxenDownloadError          it could not be fetched
@@ -34,11 +43,18 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "OxenAuthenticationError",
     "OxenBadImage",
+    "OxenBudgetError",
+    "OxenChangedRequest",
     "OxenConnectionError",
     "OxenCreditsError",
     "OxenDownloadError",
     "OxenError",
     "OxenExpiredURL",
+    "OxenGenerationCancelled",
+    "OxenGenerationError",
+    "OxenGenerationFailed",
+    "OxenGenerationNotFound",
+    "OxenGenerationTimeout",
     "OxenImageError",
     "OxenInvalidRequest",
     "OxenModelNotFound",
@@ -46,7 +62,9 @@ __all__ = [
     "OxenOutcomeUnknown",
     "OxenOutputExists",
     "OxenPermissionError",
+    "OxenPollError",
     "OxenRateLimited",
+    "OxenRecordError",
     "OxenRefused",
     "OxenRouteNotFound",
     "OxenServerError",
@@ -68,7 +86,7 @@ class OxenError(Exception):
     """
 
     spent: ClassVar[Literal["no", "unknown", "yes"]] = "no"
-    retry_helps: ClassVar[bool] = False
+    retry_helps: bool = False
 
     def __init__(
         self,
@@ -147,6 +165,14 @@ class OxenStoreUnavailable(OxenRefused):
     retry_helps = True
 
 
+class OxenChangedRequest(OxenRefused):
+    """The task's record tells of a job of another request, hub or namespace."""
+
+
+class OxenBudgetError(OxenRefused):
+    """The submission would cost more than the task may spend, or its price is not known."""
+
+
 class OxenRateLimited(OxenRefused):
     """Too many requests; ``retry_after`` says how long to wait where the hub told."""
 
@@ -169,6 +195,46 @@ class OxenOutcomeUnknown(OxenError):
     """A paid request was sent and its answer was lost: the image may exist and be paid for."""
 
     spent = "unknown"
+
+
+class OxenGenerationNotFound(OxenOutcomeUnknown):
+    """The hub does not know a generation that it once accepted, or that somebody named."""
+
+
+class OxenRecordError(OxenOutcomeUnknown):
+    """The record that keeps a task from paying twice cannot be relied upon."""
+
+
+class OxenGenerationError(OxenError):
+    """A generation was accepted and gave no image. Whether the hub bills such a one is not documented.
+
+    :param retry_helps: whether another submission may succeed.
+    """
+
+    spent = "unknown"
+
+    def __init__(self, message: str, *, retry_helps: bool = False, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.retry_helps = retry_helps
+
+
+class OxenGenerationFailed(OxenGenerationError):
+    """The hub says that the generation failed."""
+
+
+class OxenGenerationCancelled(OxenGenerationError):
+    """The generation was cancelled."""
+
+
+class OxenGenerationTimeout(OxenGenerationError):
+    """The generation did not end within ``timeout``."""
+
+
+class OxenPollError(OxenError):
+    """How a generation stands could not be learnt. It may go on; the next try asks again."""
+
+    spent = "unknown"
+    retry_helps = True
 
 
 class OxenImageError(OxenError):

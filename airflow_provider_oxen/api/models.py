@@ -5,19 +5,33 @@ Unknown fields of an answer are ignored: the hub may grow. Of a request, only wh
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
 
-__all__ = ["HUB_PARAMETERS", "Deployment", "GenerateAnswer", "GenerateRequest", "ImageItem", "Model", "User"]
+__all__ = [
+    "HUB_PARAMETERS",
+    "Deployment",
+    "GenerateAnswer",
+    "GenerateRequest",
+    "Generation",
+    "HistoryPage",
+    "ImageItem",
+    "Model",
+    "User",
+    "readable",
+]
 
 HUB_PARAMETERS = frozenset(
     {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
@@ -59,12 +73,20 @@ def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
         return None
 
 
+def _decimal(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_Text = Annotated[str | None, WrapValidator(_or_none)]
+_Number = Annotated[float | None, WrapValidator(_or_none)]
+
+
 class ImageItem(_Answer):
     """One image of an answer: a temporary link, or the base64 text of its bytes."""
 
     url: str | None = Field(default=None, repr=False)
     b64_json: str | None = Field(default=None, repr=False)
-    revised_prompt: Annotated[str | None, WrapValidator(_or_none)] = None
+    revised_prompt: _Text = None
 
 
 class GenerateAnswer(_Answer):
@@ -73,7 +95,7 @@ class GenerateAnswer(_Answer):
     :ivar created: unix seconds, by the hub's clock.
     """
 
-    model: Annotated[str | None, WrapValidator(_or_none)] = None
+    model: _Text = None
     created: Annotated[int | None, WrapValidator(_or_none)] = None
     images: list[ImageItem]
 
@@ -83,6 +105,72 @@ class GenerateAnswer(_Answer):
         if isinstance(data, dict) and "images" not in data and isinstance(data.get("image_url"), str):
             return {**data, "images": [{"url": data["image_url"]}]}
         return data
+
+
+class Generation(BaseModel):
+    """A row of the queue or the history; what was submitted is echoed beside the fixed fields.
+
+    Older servers and the event stream use other names for some of them.
+
+    :ivar status: ``queued``, ``processing``, ``succeeded``, ``failed``, ``cancelled``, or one that the hub
+        has added since.
+    :ivar result_url: a temporary link, signed anew on each read.
+    :ivar enqueued_at: unix seconds by the hub's clock, as are the other times.
+    :ivar cost: what was charged, in USD, as decimal text; only the history tells it.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    generation_id: str
+    status: str = "unknown"
+    model: _Text = Field(default=None, validation_alias=AliasChoices("model_name", "model"))
+    prompt: _Text = None
+    media_type: _Text = None
+    result_url: _Text = Field(default=None, validation_alias=AliasChoices("result_url", "url"), repr=False)
+    error_message: _Text = Field(
+        default=None, validation_alias=AliasChoices("error_message", "error"), repr=False
+    )
+    enqueued_at: _Number = None
+    started_at: _Number = None
+    completed_at: _Number = None
+    cost: Annotated[str | None, BeforeValidator(_decimal), WrapValidator(_or_none)] = None
+
+    def echo(self) -> dict[str, Any]:
+        """Return the submitted parameters that the row repeats; null ones were not submitted."""
+        return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+
+
+class HistoryPage(_Answer):
+    """One page of the history.
+
+    :ivar total_pages: how many there are; None where the hub does not tell.
+    """
+
+    generations: list[Generation]
+    total_pages: Annotated[int | None, WrapValidator(_or_none)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {**data, "generations": readable(data.get("generations"))}
+        return data
+
+
+def readable(rows: Any) -> list[Generation]:
+    """Return the rows that name a generation; one odd row must not hide the others.
+
+    :raises ValueError: where it is no list of rows, or none of them can be read.
+    """
+    if not isinstance(rows, list):
+        raise ValueError("the answer holds no list of generations")
+    found = []
+    for row in rows:
+        with contextlib.suppress(ValidationError):
+            found.append(Generation.model_validate(row))
+    if rows and not found:
+        raise ValueError("no row of the list can be read")
+    return found
 
 
 class Deployment(_Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from airflow_provider_oxen.api import calls, errors
+from airflow_provider_oxen.api import calls, errors, queue
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import User
 from airflow_provider_oxen.api.settings import Settings
@@ -46,7 +46,7 @@ def prove_key(client: Client) -> User | None:
         return client.send(calls.authorize())
     except errors.OxenRouteNotFound:
         # A hub without that route has the queue, which asks for the key too.
-        client.send(calls.list_queue())
+        client.send(queue.list_queue())
         return None
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_oxen.api.client import AsyncClient, Client
-    from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, ImageItem, Model
+    from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Generation, ImageItem, Model
     from airflow_provider_oxen.api.settings import Settings
 
 __all__ = ["OxenHook"]
@@ -151,6 +151,26 @@ class OxenHook(BaseHook):
         with self.get_conn() as client:
             models = client.send(calls.list_models(search))
         return [model for model in models if output is None or output in model.outputs]
+
+    def get_generation(self, generation_id: str) -> Generation:
+        """Return how a generation of the queue stands; a finished one has a fresh ``result_url``. Free.
+
+        :raises OxenGenerationNotFound: where the hub does not know it.
+        """
+        from airflow_provider_oxen.api import queue
+
+        with self.get_conn() as client:
+            return client.send(queue.get_generation(generation_id))
+
+    def cancel_generation(self, generation_id: str) -> None:
+        """Cancel a generation of the queue. Whether the hub bills a cancelled one is not documented.
+
+        :raises OxenInvalidRequest: where it has ended.
+        """
+        from airflow_provider_oxen.api import queue
+
+        with self.get_conn() as client:
+            client.send(queue.cancel(generation_id))
 
     def download(
         self,

@@ -49,9 +49,8 @@ REQUEST = GenerateRequest(model="z-image-turbo", prompt="A red cube", seed=7)
             None,
         ),
         (calls.authorize(), "GET", "/api/authorize", "/api/authorize", None, None),
-        (calls.list_queue(), "GET", "/api/ai/queue", "/api/ai/queue", None, None),
     ],
-    ids=["generate", "models", "search", "model", "model_with_odd_name", "authorize", "queue"],
+    ids=["generate", "models", "search", "model", "model_with_odd_name", "authorize"],
 )
 def test_call_is_the_request_of_the_contract(call, method, classic, ai, params, body):
     assert call.method == method
@@ -197,15 +196,3 @@ def test_user_is_read_bare_or_wrapped(data):
 def test_answer_that_is_no_user_is_refused():
     with pytest.raises(ValueError, match="User"):
         parsed(calls.authorize(), ["ox"])
-
-
-def test_queue_gives_its_rows():
-    assert parsed(calls.list_queue(), {"count": 1, "generations": [{"generation_id": "1"}]}) == [
-        {"generation_id": "1"}
-    ]
-
-
-@pytest.mark.parametrize("data", [{}, {"generations": None}, [], None], ids=str)
-def test_queue_without_rows_is_refused(data):
-    with pytest.raises(ValueError, match="no list of generations"):
-        parsed(calls.list_queue(), data)
