@@ -11,7 +11,7 @@ import io
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -43,6 +43,8 @@ class Keeper:
     :param facts: what every sidecar tells: request, model, seed, fingerprint, Dag, run, task…
     :param mark: identity and try, for the names of unfinished files.
     :param replacing: whether a finished output is being replaced.
+    :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param claim: told the name of an image before it is written there.
     """
 
     client: Client
@@ -52,6 +54,8 @@ class Keeper:
     mark: str
     max_bytes: int = fetch.MAX_BYTES
     replacing: bool = False
+    ours: Collection[str] = ()
+    claim: Callable[[str], None] = lambda name: None
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
@@ -112,7 +116,7 @@ class Keeper:
         names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
         # Where the store cannot tell, a look before the money was spent has found the first place to be ours.
         unknown = stem if index == 1 else f"{stem}-{self.mark}"
-        free = self._free(names, lambda name: sidecar.is_free(self.folder, name), unknown)
+        free = self._free(names, lambda name: sidecar.is_free(self.folder, name, self.ours), unknown)
         if free != stem:
             log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
         return free
@@ -139,6 +143,7 @@ class Keeper:
         else:
             # The look for a free place comes last, to leave others no time to take it.
             name = f"{self._stem(index, seen.suffix)}{seen.suffix}"
+            self.claim(name)
             self._put(name, got)
         finally:
             got.close()

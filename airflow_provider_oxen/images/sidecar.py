@@ -7,7 +7,7 @@ whole answer: where it is, everything is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from airflow_provider_oxen.api.errors import OxenOutputExists
@@ -45,9 +45,15 @@ def public(value: Any) -> Any:
     return without_queries(value) if isinstance(value, str) else value
 
 
-def is_free(folder: Folder, stem: str) -> bool:
-    """Whether the place holds neither a sidecar nor an image, whoever's they are."""
-    return folder.read(name_of(stem)) is None and _image_beside(folder, stem) is None
+def is_free(folder: Folder, stem: str, ours: Collection[str] = ()) -> bool:
+    """Whether the place holds neither a sidecar nor an image of anybody else.
+
+    :param ours: names of images that this very job wrote when an earlier try was stopped.
+    """
+    record = _read(folder, stem)
+    if record is not None and record.get("file") not in ours:
+        return False
+    return _image_beside(folder, stem, ours) is None
 
 
 def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
@@ -69,18 +75,21 @@ def made_by(folder: Folder, stem: str) -> tuple[str, int]:
     return identity, number
 
 
-def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> list[dict[str, Any]] | None:
+def find(
+    folder: Folder, stem: str, fingerprint: str, *, overwrite: bool, ours: Collection[str] = ()
+) -> list[dict[str, Any]] | None:
     """Return the finished output that a place holds, a record an image, or None where it is free.
 
     :param fingerprint: of the request; an output of another one is not ours to take or to replace.
     :param overwrite: take a finished output of any request as if the place were free.
+    :param ours: names of images that this very job wrote when an earlier try was stopped.
     :raises OxenOutputExists: naming the file, where the place holds something else.
     :raises OSError: where the store cannot tell.
     """
     where = folder.asset_uri(name_of(stem))
     first = _read(folder, stem)
     if first is None:
-        image = _image_beside(folder, stem)
+        image = _image_beside(folder, stem, ours)
         if image is not None:
             raise OxenOutputExists(
                 f"{folder.asset_uri(image)} is there already, without the sidecar that would say what it is. "
@@ -92,7 +101,7 @@ def find(folder: Folder, stem: str, fingerprint: str, *, overwrite: bool) -> lis
             f"{where} is there already and is not a sidecar of this package. It is not touched and nothing "
             "was spent: move it away, or choose another storage_path."
         )
-    if overwrite:
+    if overwrite or (first.get("file") in ours and not _is_whole(first)):
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
@@ -109,12 +118,18 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
         return [stem]
     if not _are_stems(stems):
         raise OxenOutputExists(f"{where} is damaged: it does not name its images. {_AGAIN}")
-    if len(stems) != first.get("images"):
+    if not _is_whole(first):
         raise OxenOutputExists(
             f"{where} names {len(stems)} kept of {first.get('images')} paid images: the others could not be "
             f"kept. {_AGAIN}"
         )
     return stems
+
+
+def _is_whole(first: Mapping[str, Any]) -> bool:
+    """Whether the first image's sidecar tells of as many kept images as were paid for."""
+    stems = first.get("stems")
+    return not isinstance(stems, list) or len(stems) == first.get("images")
 
 
 def _are_stems(value: Any) -> TypeGuard[list[str]]:
@@ -151,6 +166,6 @@ def _read(folder: Folder, stem: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
 
 
-def _image_beside(folder: Folder, stem: str) -> str | None:
+def _image_beside(folder: Folder, stem: str, ours: Collection[str]) -> str | None:
     names = (f"{stem}{suffix}" for suffix in sorted(SUFFIXES))
-    return next((name for name in names if folder.size(name) is not None), None)
+    return next((name for name in names if name not in ours and folder.size(name) is not None), None)

@@ -59,6 +59,17 @@ class Folder(ABC):
         """
 
     @abstractmethod
+    def create(self, name: str, content: bytes, mark: str) -> bool:
+        """Write a small file where there is none, whole or not at all, and return whether that was so.
+
+        :param mark: as for :meth:`put`.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+
+    @abstractmethod
     def uri(self, name: str) -> str:
         """Return what ``ObjectStoragePath`` opens the file by, the connection id included."""
 
@@ -98,7 +109,7 @@ class LocalFolder(Folder):
             return None
 
     def put(self, name: str, source: BinaryIO, mark: str) -> None:
-        part = self.path / f".{name}.{mark}.part"
+        part = self._part(name, mark)
         source.seek(0)
         try:
             with part.open("wb") as file:
@@ -114,6 +125,43 @@ class LocalFolder(Folder):
         # The file is whole and in its place: a file system that cannot sync a folder does not undo that.
         with contextlib.suppress(OSError):
             self._sync()
+
+    def create(self, name: str, content: bytes, mark: str) -> bool:
+        part = self._part(name, mark)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(part, self.path / name)
+            except FileExistsError:
+                return False
+            except OSError:
+                # A file system without links: there, what a death cuts short stays, and stops the next try.
+                return self._open_new(name, content)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        with contextlib.suppress(OSError):
+            self._sync()
+        return True
+
+    def _open_new(self, name: str, content: bytes) -> bool:
+        try:
+            with (self.path / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    def _part(self, name: str, mark: str) -> Path:
+        return self.path / f".{name}.{mark}.part"
 
     def _sync(self) -> None:
         """Make the new name survive a power cut."""
@@ -137,7 +185,7 @@ class LocalFolder(Folder):
 
 
 class ObjectFolder(Folder):
-    """A prefix in an object store: one put a file, never a copy, never a delete.
+    """A prefix in an object store: one put a file, never a copy, and of an image never a delete.
 
     :param protocol: the URL's scheme.
     :param path: bucket and prefix.
@@ -198,6 +246,21 @@ class ObjectFolder(Folder):
             with contextlib.suppress(Exception):
                 file.discard()
             raise
+
+    def create(self, name: str, content: bytes, mark: str) -> bool:
+        try:
+            self.fs.pipe_file(self._key(name), content, mode="create")
+        except Exception:
+            # Each store has its own error for a place that is taken, and some do not know the condition:
+            # what is there afterwards tells. Who comes first there is told by the record being read back.
+            if self.size(name) is not None:
+                return False
+            self.fs.pipe_file(self._key(name), content)
+        return True
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self._key(name))
 
     def uri(self, name: str) -> str:
         user = f"{self.conn_id}@" if self.conn_id else ""

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.schema import UNSET, exact_number
 
-__all__ = ["boolean", "choice", "given", "mapping", "optional_text", "positive", "shown", "text", "whole"]
+__all__ = [
+    "boolean",
+    "choice",
+    "given",
+    "mapping",
+    "number",
+    "optional_text",
+    "positive",
+    "seconds",
+    "shown",
+    "text",
+    "whole",
+]
 
 
 def given(value: Any, default: Any) -> Any:
@@ -81,3 +95,16 @@ def whole(name: str, value: Any, *, least: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")
     return number
+
+
+def number(name: str, value: Any, *, above: float) -> float:
+    """Return a number above a limit; the text of an exact one counts."""
+    found = exact_number(value) if isinstance(value, str) else value
+    if not isinstance(found, int | float) or isinstance(found, bool) or not above < found < math.inf:
+        raise OxenInvalidRequest(f"{name} must be a number above {above:g}, not {shown(value)}.")
+    return float(found)
+
+
+def seconds(name: str, value: Any) -> float:
+    """Return a time in seconds, given as a number above zero or as a ``timedelta``."""
+    return number(name, value.total_seconds() if isinstance(value, timedelta) else value, above=0)

@@ -3,52 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_oxen.api.client import Client
-    from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest
-    from airflow_provider_oxen.operators.output import Output
+    from airflow_provider_oxen.operators.job import ImageJob
 
 __all__ = ["ImageGenerateOperator"]
 
 
 class ImageGenerateOperator(BaseOperator):
-    """Generate an image on the Oxen.ai hub, prove that it is whole, and keep it.
+    """Generate an image on the Oxen.ai hub, prove that it is whole, keep it, and pay for it once.
 
-    Before anything is spent, the arguments are checked, the place of the output is looked at and
-    the hub is asked for the model. What a retry cannot mend fails the task without retry, and so
-    does a lost answer: there an image may have been paid for.
+    Before anything is spent, the task looks for what an earlier try of it has paid for: an output that
+    is kept, or a job that is on its way, in its record or in the hub's lists. Only where there is
+    nothing, the hub is asked for the model, and then for the image. What a retry cannot mend fails the
+    task without retry; see ``docs/paying-once.md`` for what is guaranteed where.
 
     Returns plain JSON, facts that are not known left out::
 
-        {"model": "…", "created": 1780000000, "seed": 42, "reused": False,
+        {"model": "…", "created": 1780000000, "seed": 42, "generation_id": "…", "cost": 0.014,
+         "reused": False,
          "images": [{"path": "s3://…", "media_type": "image/png", "width": 1024, "height": 1024,
                      "bytes": 734003, "sha256": "…"}]}
 
     An image has ``path`` with ``storage_path``; without it ``url`` (a temporary link, not fetched)
-    or ``b64_json``, as ``response_format`` says. All arguments are templated.
+    or ``b64_json``, as ``response_format`` says. A generation of the queue is pushed to the XComs
+    ``generation_id`` and ``generation_link`` as soon as it is accepted. All arguments but ``deferrable``
+    are templated.
 
     :param prompt: what to draw.
     :param model: id of a model of the hub's catalogue.
-    :param response_format: how the hub answers: ``url`` or ``b64_json``.
+    :param response_format: how the hub answers: ``url`` or ``b64_json``. The queue answers links; there
+        the text is made here.
     :param image_size: a preset such as ``square_hd``, or ``{"width": 1024, "height": 1024}`` in pixels.
     :param num_inference_steps: more steps, more detail, more time; where the model takes it.
-    :param seed: the same seed gives the same image. None: settled by the package where the model takes one.
+    :param seed: the same seed gives the same image. None: drawn where the model takes one, which makes the
+        job recognisable and the image reproducible.
     :param target_namespace: user or organisation that owns the result and is billed. None: the connection's.
     :param model_params: any other parameter in the model's request schema.
     :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens: a folder when it ends
         in ``/``, else the file, whose suffix follows the bytes. None: nothing is stored, all goes into XCom.
     :param storage_conn_id: Airflow connection of the store.
-    :param overwrite: generate anew where a finished output is. Otherwise an output of the same request is
-        returned without spending (``"reused": True``), and one of another request is an error.
+    :param overwrite: generate anew where a finished output is, once a clearing. Otherwise an output of the
+        same request is returned without spending (``"reused": True``), and one of another request is an
+        error. A job that is not finished is continued all the same.
     :param validate: ``error`` refuses what the model's catalogue entry contradicts, ``warn`` logs it,
         ``off`` does not ask for the entry.
     :param max_bytes: largest image that is fetched, in bytes.
+    :param max_cost: USD that all submissions of the task may cost by the catalogue's prices; refused before
+        spending, also where the price is not known.
+    :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: when
+        ``deferrable``.
+    :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks at a generation, growing gently; the hub advises 2 to 5.
+    :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
+        It goes on all the same, and the next try looks whether it has ended.
+    :param cancel_on_timeout: cancel it then; the next try submits another.
+    :param cancel_on_kill: cancel it where the task is killed. Airflow also kills on pod eviction, lost
+        heartbeats and ``execution_timeout``; by default the next try goes on with it.
+    :param on_unknown_outcome: what to do where an image may have been paid for and cannot be found: ``fail``,
+        ``adopt`` the one generation that matches, or ``resubmit`` and perhaps pay twice.
+    :param on_changed_request: what to do where the task has a job of another request: ``fail``, or
+        ``submit`` and give that job up.
+    :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
+    :param target_repo: repository of the hub to save the result in too (queue only). The directory there
+        names the task, which makes its job certain to be recognised.
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -66,9 +91,19 @@ class ImageGenerateOperator(BaseOperator):
         "overwrite",
         "validate",
         "max_bytes",
+        "max_cost",
+        "use_queue",
+        "poll_interval",
+        "timeout",
+        "cancel_on_timeout",
+        "cancel_on_kill",
+        "on_unknown_outcome",
+        "on_changed_request",
+        "lookup_grace",
+        "target_repo",
         "oxen_conn_id",
     )
-    template_fields_renderers = {"model_params": "json"}  # noqa: RUF012
+    template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json"}
     ui_color = "#e8f0e4"
 
     def __init__(
@@ -87,6 +122,17 @@ class ImageGenerateOperator(BaseOperator):
         overwrite: bool | str = False,
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
+        max_cost: float | str | None = None,
+        use_queue: bool | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 3.0,
+        timeout: float | timedelta | str | None = 3600.0,
+        cancel_on_timeout: bool | str = False,
+        cancel_on_kill: bool | str = False,
+        on_unknown_outcome: Literal["fail", "adopt", "resubmit"] | str = "fail",
+        on_changed_request: Literal["fail", "submit"] | str = "fail",
+        lookup_grace: float | str = 60.0,
+        target_repo: str | None = None,
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:
@@ -104,90 +150,43 @@ class ImageGenerateOperator(BaseOperator):
         self.overwrite = overwrite
         self.validate = validate
         self.max_bytes = max_bytes
+        self.max_cost = max_cost
+        self.use_queue = use_queue
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.cancel_on_timeout = cancel_on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.on_unknown_outcome = on_unknown_outcome
+        self.on_changed_request = on_changed_request
+        self.lookup_grace = lookup_grace
+        self.target_repo = target_repo
         self.oxen_conn_id = oxen_conn_id
+        self._job: ImageJob | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Generate and keep; see the class."""
+        """Generate and keep, or find what was generated; see the class."""
         from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.operators.job import open_job
 
-        with for_airflow():
-            return self._generate(context)
+        with for_airflow(), open_job(self, context) as self._job:
+            return self._job.run()
 
-    def _generate(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown
-        from airflow_provider_oxen.hooks.failures import never_again
-        from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.images import fetch
-        from airflow_provider_oxen.jobs import arguments
-        from airflow_provider_oxen.jobs import request as requests
-        from airflow_provider_oxen.operators import output as outputs
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, job: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Go on where the trigger has seen the generation's end.
 
-        asked = requests.read_arguments(
-            prompt=self.prompt,
-            model=self.model,
-            response_format=self.response_format,
-            image_size=self.image_size,
-            num_inference_steps=self.num_inference_steps,
-            seed=self.seed,
-            target_namespace=self.target_namespace,
-            model_params=self.model_params,
-        )
-        overwrite = arguments.boolean("overwrite", arguments.given(self.overwrite, False))
-        validate = arguments.given(self.validate, "error")
-        validate = arguments.choice("validate", validate, ("error", "warn", "off"))
-        max_bytes = arguments.positive("max_bytes", arguments.given(self.max_bytes, fetch.MAX_BYTES))
-        conn_id = arguments.text(
-            "oxen_conn_id", arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
-        )
-        output = outputs.open_output(
-            context,
-            arguments.optional_text("storage_path", self.storage_path),
-            arguments.optional_text("storage_conn_id", self.storage_conn_id),
-            fingerprint=requests.fingerprint(asked),
-            overwrite=overwrite,
-            max_bytes=max_bytes,
-        )
-        kept = output.find()
-        if kept is not None:
-            self.log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", output)
-            return kept
-        with OxenHook(conn_id).get_conn() as client:
-            settled = self._settle(client, asked, output, validate)
-            with never_again(OxenOutcomeUnknown, "An image was asked for and may have been paid for."):
-                answer = self._ask(client, settled)
-                with never_again(OxenImageError, "The image was paid for and could not be kept."):
-                    result = output.keep(client, settled, answer)
-                    self.log.info("Kept in %s: %s", output, outputs.describe(result))
-                    return result
+        :param event: from the trigger.
+        :param job: the job's record as it was when the task was deferred.
+        """
+        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.operators.job import open_job
 
-    def _settle(
-        self, client: Client, asked: GenerateRequest, output: Output, validate: str
-    ) -> GenerateRequest:
-        """Return the exact body to send, checked against the model's catalogue entry."""
-        from airflow_provider_oxen.hooks.model_check import ask_for_model, report
-        from airflow_provider_oxen.jobs import request as requests
+        with for_airflow(), open_job(self, context) as self._job:
+            return self._job.resume(event, job)
 
-        if asked.target_namespace is None and client.settings.target_namespace:
-            asked = asked.model_copy(update={"target_namespace": client.settings.target_namespace})
-        model = None if validate == "off" else ask_for_model(client, asked.model, validate)
-        schema = model.request_schema if model else None
-        settled = requests.settle(asked, schema, output.identity.key, fresh=output.overwrite)
-        if model:
-            report(model, settled.request.parameters(), validate)
-        if settled.seed_is_ours:
-            self.log.info(
-                "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
-            )
-        return settled.request
-
-    def _ask(self, client: Client, request: GenerateRequest) -> GenerateAnswer:
-        from airflow_provider_oxen.api import calls
-
-        self.log.info(
-            "Asking %s for an image of %s (seed %s). This costs money once it is accepted.",
-            client.settings.base_url,
-            request.model,
-            request.seed,
-        )
-        self.log.debug("Prompt: %s", request.prompt)
-        return client.send(calls.generate(request))
+    def on_kill(self) -> None:
+        """Tell what becomes of the generation, and cancel it where ``cancel_on_kill`` says so."""
+        if self._job is not None:
+            self._job.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
-from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest
+from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
 from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.images import inline, names, sidecar
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.storage import Folder, open_folder
 from airflow_provider_oxen.jobs.identity import Identity
+from airflow_provider_oxen.jobs.record import Record
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -50,50 +51,78 @@ class Output:
     def __str__(self) -> str:
         return self.folder.asset_uri(self.stem) if self.folder else "XCom"
 
-    def find(self) -> dict[str, Any] | None:
+    def find(self, ours: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the finished output of this very request, marked as reused, or None.
 
+        :param ours: names of images that an earlier try of this job wrote, or was about to.
         :raises OxenRefused: where files cannot be written there, or something else is there.
         """
         if self.folder is None:
             return None
-        records = self._look(self.folder)
+        records = self._look(self.folder, ours)
         if records is None:
             return None
         first = records[0]
         facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
         return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
 
-    def keep(self, client: Client, request: GenerateRequest, answer: GenerateAnswer) -> dict[str, Any]:
-        """Keep what was paid for and return the operator's result.
+    def keep(
+        self,
+        client: Client,
+        record: Record,
+        images: Sequence[ImageItem],
+        *,
+        cost: float | None,
+        claim: Callable[[str], None],
+    ) -> tuple[Record, dict[str, Any]]:
+        """Keep what was paid for; return the job's record as it ends, and the operator's result.
 
+        :param record: of the job.
+        :param cost: that was charged, in USD.
+        :param claim: told the name of each image before it is written.
         :raises OxenImageError: where it cannot be fetched, proved or written.
         """
-        facts = {"model": answer.model or request.model, "created": answer.created, "seed": request.seed}
+        request = GenerateRequest.model_validate(record.body)
+        facts = {
+            "model": record.model or request.model,
+            "created": record.created,
+            "seed": request.seed,
+            "generation_id": record.generation_id,
+            "cost": cost,
+        }
         if self.folder is None:
-            images = inline.records(client, answer.images, request.response_format, self.max_bytes)
-            return _result(facts, images, reused=False)
+            told = inline.records(client, images, request.response_format, self.max_bytes)
+            return record.to("kept"), _result(facts, told, reused=False)
         keeper = Keeper(
             client=client,
             folder=self.folder,
             stem=self.stem,
             facts=self._facts(request, facts),
-            mark=f"{self.identity.key[:16]}.{self.try_number}",
+            mark=self.mark,
             max_bytes=self.max_bytes,
             replacing=self.replacing,
+            ours=record.files,
+            claim=claim,
         )
-        records = keeper.keep(answer.images)
-        self._report_lineage(self.folder, records)
-        return _result(facts, [_stored(self.folder, record) for record in records], reused=False)
+        kept = keeper.keep(images)
+        self._report_lineage(self.folder, kept)
+        files = [item["file"] for item in kept]
+        result = _result(facts, [_stored(self.folder, item) for item in kept], reused=False)
+        return record.to("kept", files=files, items=[]), result
 
-    def _look(self, folder: Folder) -> list[dict[str, Any]] | None:
+    @property
+    def mark(self) -> str:
+        """Identity and try, for the names of unfinished files."""
+        return f"{self.identity.key[:16]}.{self.try_number}"
+
+    def _look(self, folder: Folder, ours: Collection[str]) -> list[dict[str, Any]] | None:
         try:
             folder.check()
             identity, number = sidecar.made_by(folder, self.stem)
             # What an earlier try of this very run has paid for and kept is not paid for again.
             own = identity == self.identity.key and number >= self.first_try
             overwrite = self.overwrite and not own
-            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=overwrite)
+            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=overwrite, ours=ours)
             # Settled here: after the payment nothing may depend on another look.
             self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
             return found

@@ -20,7 +20,7 @@ from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from .conftest import START
 
 KLEIN = "black-forest-labs-flux-2-klein-4b"
-REQUEST: dict[str, Any] = {"prompt": "A red cube", "model": KLEIN}
+REQUEST: dict[str, Any] = {"prompt": "A red cube", "model": KLEIN, "lookup_grace": 0.1}
 
 
 def dag_of(dag_id: str = "images", params: dict[str, Any] | None = None, **arguments: Any) -> DAG:
@@ -488,27 +488,28 @@ def test_what_a_retry_must_not_repeat_fails_without_one(connected, run_dag, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_execution_timeout_while_the_hub_works_is_not_tried_again(connected, run_dag):
+def test_execution_timeout_while_the_hub_works_is_not_paid_for_again(connected, run_dag):
     connected.settings.latency = 30.0
 
-    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=1)))
+    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=2)))
 
     assert run.state == "failed"
-    assert run.ti("hero").try_number == 1
-    assert "OxenOutcomeUnknown: An image was asked for and may have been paid for" in run.log
     assert "AirflowTaskTimeout" in run.log
+    assert "OxenOutcomeUnknown: An earlier request of this task" in run.log
+    assert "one image may have been paid for" in run.log
     assert len(connected.ledger()) == 1
 
 
-def test_execution_timeout_while_fetching_is_not_tried_again(connected, run_dag, tmp_path):
+def test_execution_timeout_while_fetching_is_fetched_again_and_paid_once(connected, run_dag, tmp_path):
     connected.fail(Fault(on="file", kind="slow", seconds=30))
 
-    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=2), storage_path=f"{tmp_path}/"))
+    run = run_dag(dag_of(retries=2, execution_timeout=timedelta(seconds=3), storage_path=f"{tmp_path}/"))
 
-    assert run.state == "failed"
-    assert run.ti("hero").try_number == 1
-    assert "The image was paid for and could not be kept" in run.log
+    assert run.state == "success"
+    assert run.ti("hero").try_number == 2
+    assert "AirflowTaskTimeout" in run.log
     assert len(connected.ledger()) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_credits_that_run_out_are_told(connected, run_dag):

@@ -1,0 +1,160 @@
+"""From a job that was accepted to images that are kept: the other half of the protocol.
+
+A generator like :func:`.resolve.resolve`. Whatever stops it, the record says how far it came, and the
+next try goes on from there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any
+
+from airflow_provider_oxen.api.errors import (
+    OxenBadImage,
+    OxenDownloadError,
+    OxenExpiredURL,
+    OxenGenerationNotFound,
+    OxenGenerationTimeout,
+    OxenImageError,
+    OxenPollError,
+    OxenStorageError,
+)
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.jobs.polling import End
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.resolve import Task, ask, stopped
+from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Row, Step, Wait, Write
+
+__all__ = ["complete", "is_final"]
+
+_FINAL = re.compile(
+    r"insufficient[_ ]credits|out of credits|moderat|content[ _-]?policy|nsfw|flagged|safety"
+    r"|\b4(00|22)\b|invalid[_ ]param",
+    re.IGNORECASE,
+)
+
+
+def is_final(reason: str) -> bool:
+    """Whether a failed generation would fail again: credits, moderation, parameters."""
+    return bool(_FINAL.search(reason))
+
+
+def complete(
+    task: Task, record: Record, *, end: End | None = None, cancel_on_timeout: bool = False
+) -> Generator[Step, Any, Any]:
+    """Wait for the job, keep its images, and return what keeping gave.
+
+    :param record: submitted, or answered.
+    :param end: how the job ended, where somebody else has waited for it.
+    :raises OxenError: which says what became of the job, and what a retry will do.
+    """
+    if record.phase == "submitted":
+        record = yield from _answered(task, record, end or (yield Wait(record)), cancel_on_timeout)
+    try:
+        kept, result = yield from _fetched(task, record)
+    except OxenImageError as error:
+        gone = isinstance(error, OxenExpiredURL) and record.generation_id is None
+        if gone or isinstance(error, OxenBadImage):
+            # Nobody can give other bytes: only a task that is cleared on purpose asks anew.
+            status = "expired" if gone else "rejected"
+            if task.has_home:
+                yield Close(record.to("ended", status=status, reason=error.message[:500], final=True))
+        elif task.comes_back and record.can_be_fetched and _passes(error):
+            error.retry_helps = True
+            error.message += " The next try fetches it again, and pays nothing."
+        raise
+    if task.has_home:
+        yield Close(kept)
+    return result
+
+
+def _passes(error: OxenImageError) -> bool:
+    """Whether what came between the answer and the kept image may be gone by the next try."""
+    if isinstance(error, OxenDownloadError):
+        return error.passing or isinstance(error, OxenExpiredURL)
+    return isinstance(error, OxenStorageError)
+
+
+def _fetched(task: Task, record: Record) -> Generator[Step, Any, Any]:
+    """Keep the images; where a link no longer works, ask once for another."""
+    try:
+        return (yield Keep(record))
+    except OxenExpiredURL:
+        if record.generation_id is None:
+            raise
+    record = yield from _link(task, record)
+    return (yield Keep(record))
+
+
+def _answered(task: Task, record: Record, end: End, cancel_on_timeout: bool) -> Generator[Step, Any, Record]:
+    if end.status == "succeeded":
+        return (yield from _link(task, record))
+    if end.status in ("failed", "cancelled"):
+        return (yield from _ended(task, record, end))
+    if end.status == "timed_out" and cancel_on_timeout:
+        return (yield from _cancelled(task, record))
+    if end.status == "timed_out":
+        raise OxenGenerationTimeout(
+            f"{_name(record)} has not ended within the timeout. It goes on, and costs what it costs: the "
+            "next try looks whether it has ended by then, and submits nothing.",
+            retry_helps=task.comes_back,
+        )
+    if end.status == "unknown":
+        error = OxenGenerationNotFound(f"{_name(record)}: {end.message} Nothing more was sent.")
+        error.retry_helps = task.comes_back and task.on_unknown_outcome == "resubmit"
+        raise error
+    raise OxenPollError(
+        f"{_name(record)}: how it stands could not be learnt. {end.message} It may go on; the next try asks "
+        "again, and submits nothing."
+    )
+
+
+def _link(task: Task, record: Record) -> Generator[Step, Any, Record]:
+    """Ask for a link that works now, and remember it."""
+    row: Generation | None = yield from ask(Row(str(record.generation_id)), record)
+    if row is None or not row.result_url:
+        error = OxenDownloadError(
+            f"{_name(record)} has ended, and the hub gives no link to its image, which was paid for.",
+        )
+        error.retry_helps = task.comes_back
+        raise error
+    created = None if row.completed_at is None else int(row.completed_at)
+    answered = record.to(
+        "answered",
+        items=[{"url": row.result_url}],
+        model=row.model or record.model,
+        created=created or record.created,
+    )
+    if task.has_home:
+        yield Write(answered)
+    return answered
+
+
+def _ended(task: Task, record: Record, end: End) -> Generator[Step, Any, Record]:
+    ended = record.to(
+        "ended", status=end.status, reason=end.message[:500] or None, final=is_final(end.message)
+    )
+    if task.has_home:
+        yield Write(ended)
+    raise stopped(ended)
+
+
+def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
+    generation_id = str(record.generation_id)
+    if task.has_home:
+        yield Write(record.to("cancelling"))
+    yield Cancel(generation_id)
+    row: Generation | None = yield from ask(Row(generation_id), record)
+    if row is not None and row.status == "succeeded":
+        # It was faster.
+        return (yield from _link(task, record))
+    raise OxenGenerationTimeout(
+        f"{_name(record)} has not ended within the timeout and was cancelled. Whether the hub bills it is "
+        "not documented. The next try submits another.",
+        retry_helps=task.comes_back,
+    )
+
+
+def _name(record: Record) -> str:
+    return record.job[0].upper() + record.job[1:]

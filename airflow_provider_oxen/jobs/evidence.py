@@ -1,0 +1,87 @@
+"""Is this row of the hub's lists the job that was asked for? Pure: a body and rows in, matches out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.models import Generation
+
+__all__ = ["SKEW", "Found", "look"]
+
+SKEW = 600.0
+"""Seconds that the hub's clock may lag behind the worker's: far above what synchronised clocks differ by, far
+below the day after which a scheduled task may ask for the same again."""
+
+_ELSEWHERE = frozenset({"model", "prompt", "response_format", "target_namespace"})
+"""Fields of the body that a row tells in another place, or not at all."""
+
+
+class Found(NamedTuple):
+    """The rows that can be the job.
+
+    :ivar certain: those that give the very image: by a seed that was sent, or by the directory that holds
+        the task's identity. Older ones than the request only as long as they did not end badly.
+    :ivar possible: those that match in everything else, where no seed was sent: they may be another task's.
+    """
+
+    certain: list[Generation]
+    possible: list[Generation]
+
+    @property
+    def best(self) -> Generation | None:
+        """The certain match to go on with: the newest; one that ended badly only where there is no other."""
+        order = sorted(self.certain, key=lambda row: (_is_bad(row), -(row.enqueued_at or 0)))
+        return order[0] if order else None
+
+
+def look(body: Mapping[str, Any], rows: Iterable[Generation], since: float | None) -> Found:
+    """Return the rows with the same model, prompt, seed and every echoed parameter.
+
+    :param body: as it was sent.
+    :param since: unix seconds, by the worker's clock, before which it was not sent; None where not known.
+    """
+    certain: dict[str, Generation] = {}
+    possible: dict[str, Generation] = {}
+    for row in rows:
+        named = _is_named(body, row)
+        # The same seed gives the same image, whoever asked for it and when.
+        if _differs(body, row) or (_is_older(row, since) and (_is_bad(row) or not named)):
+            continue
+        where = certain if named else possible
+        # In two lists, or on two pages: the later look tells more.
+        where[row.generation_id] = row
+    if body.get("seed") is not None or body.get("target_directory"):
+        # A row that leaves out what would prove it is no match at all.
+        possible = {}
+    return Found(list(certain.values()), list(possible.values()))
+
+
+def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
+    echo = row.echo()
+    return any(body.get(name) is not None and name in echo for name in ("seed", "target_directory"))
+
+
+def _differs(body: Mapping[str, Any], row: Generation) -> bool:
+    if row.model != body["model"] or (row.prompt or "").strip() != str(body["prompt"]).strip():
+        return True
+    echo = row.echo()
+    sent = {name: value for name, value in body.items() if name not in _ELSEWHERE}
+    return any(name in echo and not _same(value, echo[name]) for name, value in sent.items())
+
+
+def _same(sent: Any, echoed: Any) -> bool:
+    """Whether two values are one: a hub may echo 1 for 1.0, or a number as text."""
+    if isinstance(sent, Mapping) and isinstance(echoed, Mapping):
+        return sent.keys() == echoed.keys() and all(_same(sent[key], echoed[key]) for key in sent)
+    if isinstance(sent, list | tuple) and isinstance(echoed, list | tuple):
+        return len(sent) == len(echoed) and all(map(_same, sent, echoed))
+    return bool(sent == echoed) or str(sent) == str(echoed)
+
+
+def _is_older(row: Generation, since: float | None) -> bool:
+    return since is not None and row.enqueued_at is not None and row.enqueued_at < since - SKEW
+
+
+def _is_bad(row: Generation) -> bool:
+    return row.status in ("failed", "cancelled")

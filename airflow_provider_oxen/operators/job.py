@@ -1,0 +1,284 @@
+"""One try of an image task: its arguments read, its record found, the protocol carried out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenRecordError
+from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.hooks.model_check import ask_for_model, report
+from airflow_provider_oxen.hooks.oxen import OxenHook
+from airflow_provider_oxen.images import fetch
+from airflow_provider_oxen.jobs import arguments, homes
+from airflow_provider_oxen.jobs import record as records
+from airflow_provider_oxen.jobs import request as requests
+from airflow_provider_oxen.jobs.complete import complete
+from airflow_provider_oxen.jobs.price import price
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.resolve import Task, resolve
+from airflow_provider_oxen.jobs.steps import Prepared
+from airflow_provider_oxen.operators import output as outputs
+from airflow_provider_oxen.operators.drive import Driver
+from airflow_provider_oxen.operators.output import Output
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_oxen.operators.images import ImageGenerateOperator
+
+__all__ = ["ImageJob", "open_job"]
+
+_SLACK = 600.0
+"""Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+
+
+@dataclass
+class ImageJob:
+    """One try of one task.
+
+    :param asked: the request as the user made it, its arguments read.
+    """
+
+    operator: ImageGenerateOperator
+    task: Task
+    asked: GenerateRequest
+    options: Options
+    client: Client
+    output: Output
+    home: homes.Home
+    driver: Driver
+
+    def run(self) -> dict[str, Any]:
+        """Find what is kept, or on its way, or generate; return the operator's result.
+
+        :raises OxenError: see the protocol.
+        """
+        log = self.operator.log
+        record = self.home.read()
+        found = self.output.find(record.files if record else ())
+        if found is not None:
+            if record and record.fingerprint == self.task.fingerprint and record.phase != "kept":
+                # Stopped right after the last sidecar was written.
+                self.driver.close(record.to("kept", items=[]))
+            log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", self.output)
+            return found
+        record = self.driver.drive(resolve(self.task, record, time.time()))
+        if record.phase != "kept":
+            return self._complete(record)
+        log.info("This task has generated its image already, and fetches it again. Nothing is spent.")
+        again = record.to("submitted" if record.generation_id else "answered")
+        return {**self._complete(again), "reused": True}
+
+    def resume(self, event: Any, job: Any) -> dict[str, Any]:
+        """Go on after deferral.
+
+        :raises OxenPollError: where the event is none that the trigger sends.
+        """
+        from airflow_provider_oxen.triggers.events import read_event
+
+        deferred = records.read(job, "what the deferred task remembers", self.task.identity)
+        end = read_event(event, str(deferred.generation_id))
+        record = self.home.read() or deferred
+        if record.nonce != deferred.nonce:
+            raise OxenRecordError(
+                f"While this task waited for {deferred.job}, its record became that of {record.job}. Nothing "
+                "was sent by this try. Clear the task to go on with the latter."
+            )
+        if record.phase in ("kept", "ended", "cancelling"):
+            return self.run()
+        return self._complete(deferred if record.phase == "intent" else record, end)
+
+    def stop(self) -> None:
+        """Do what a kill asks for."""
+        self.driver.stop()
+
+    def _complete(self, record: Record, end: Any = None) -> dict[str, Any]:
+        protocol = complete(self.task, record, end=end, cancel_on_timeout=self.options.cancel_on_timeout)
+        result: dict[str, Any] = self.driver.drive(protocol)
+        self.operator.log.info("Kept in %s: %s", self.output, outputs.describe(result))
+        return result
+
+    def prepare(self) -> Prepared:
+        """Return the exact body to send, checked against the model's catalogue entry, and its price."""
+        options, task = self.options, self.task
+        asked = self.asked.model_copy(update={"target_namespace": task.namespace})
+        model = None
+        if options.validate != "off" or task.max_cost is not None:
+            model = ask_for_model(
+                self.client, asked.model, "error" if options.validate == "off" else options.validate
+            )
+        schema = model.request_schema if model else None
+        settled = requests.settle(asked, schema, task.identity, fresh=task.has_home)
+        if model and options.validate != "off":
+            report(model, settled.request.parameters(), options.validate)
+        body = settled.request.body()
+        if settled.seed_is_ours:
+            self.operator.log.info(
+                "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
+            )
+        if options.target_repo:
+            directory = f"airflow/{task.identity}/{task.nonce[:16]}"
+            body |= {"target_repo": options.target_repo, "target_directory": directory}
+        return Prepared(body, price(model, settled.request.parameters()) if model else None, time.time())
+
+    def defer(self, record: Record, deadline: float | None) -> None:
+        """Leave the worker until the generation has ended."""
+        from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
+
+        options = self.options
+        since = record.submitted_at or record.time
+        trigger = OxenGenerationTrigger(
+            generation_id=str(record.generation_id),
+            oxen_conn_id=options.conn_id,
+            namespace=record.namespace,
+            poll_interval=options.poll_interval,
+            deadline=deadline,
+            patience=since + self.task.lookup_grace,
+            cancel_on_kill=options.cancel_on_kill,
+        )
+        left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
+        self.operator.log.info("Waiting for generation %s in the triggerer.", record.generation_id)
+        self.operator.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"job": record.as_json()},
+            timeout=None if left is None else timedelta(seconds=left),
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not go to the hub, read and checked."""
+
+    conn_id: str
+    overwrite: bool
+    validate: str
+    max_bytes: int
+    max_cost: float | None
+    use_queue: bool
+    poll_interval: float
+    timeout: float | None
+    cancel_on_timeout: bool
+    cancel_on_kill: bool
+    on_unknown_outcome: Any
+    on_changed_request: Any
+    lookup_grace: float
+    target_repo: str | None
+
+
+@contextmanager
+def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[ImageJob]:
+    """Read an operator's arguments after rendering, and open what its try needs.
+
+    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
+    """
+    asked = requests.read_arguments(
+        prompt=operator.prompt,
+        model=operator.model,
+        response_format=operator.response_format,
+        image_size=operator.image_size,
+        num_inference_steps=operator.num_inference_steps,
+        seed=operator.seed,
+        target_namespace=operator.target_namespace,
+        model_params=operator.model_params,
+    )
+    options = _options(operator)
+    output = outputs.open_output(
+        context,
+        arguments.optional_text("storage_path", operator.storage_path),
+        arguments.optional_text("storage_conn_id", operator.storage_conn_id),
+        fingerprint=requests.fingerprint(asked),
+        overwrite=options.overwrite,
+        max_bytes=options.max_bytes,
+    )
+    home = _home(context, output)
+    began = getattr(context.get("dag_run"), "start_date", None)
+    with OxenHook(options.conn_id).get_conn() as client:
+        task = Task(
+            identity=output.identity.key,
+            fingerprint=output.fingerprint,
+            origin=client.settings.base_url,
+            namespace=asked.target_namespace or client.settings.target_namespace,
+            endpoint="queue" if options.use_queue else "generate",
+            nonce=secrets.token_hex(16),
+            try_number=output.try_number,
+            clearing=output.first_try,
+            has_home=home.keeps,
+            began=began.timestamp() if began else None,
+            overwrite=options.overwrite,
+            on_unknown_outcome=options.on_unknown_outcome,
+            on_changed_request=options.on_changed_request,
+            lookup_grace=options.lookup_grace,
+            max_cost=options.max_cost,
+        )
+        driver = Driver(
+            client=client,
+            home=home,
+            output=output,
+            log=operator.log,
+            poll_interval=options.poll_interval,
+            timeout=options.timeout,
+            lookup_grace=options.lookup_grace,
+            cancel_on_kill=options.cancel_on_kill,
+            tell=lambda key, value: context["ti"].xcom_push(key=key, value=value),
+        )
+        job = ImageJob(operator, task, asked, options, client, output, home, driver)
+        driver.prepare = job.prepare
+        driver.defer = job.defer if operator.deferrable else None
+        yield job
+
+
+def _options(operator: ImageGenerateOperator) -> Options:
+    given, boolean, choice = arguments.given, arguments.boolean, arguments.choice
+    deferrable = operator.deferrable
+    use_queue = boolean("use_queue", given(operator.use_queue, deferrable))
+    target_repo = arguments.optional_text("target_repo", operator.target_repo)
+    if deferrable and not use_queue:
+        raise OxenInvalidRequest(
+            "deferrable=True waits for a generation of the queue; use_queue=False asks for none. Nothing was "
+            "sent."
+        )
+    if target_repo and not use_queue:
+        raise OxenInvalidRequest("target_repo is a parameter of the queue: set use_queue=True.")
+    max_cost = given(operator.max_cost, None)
+    timeout = given(operator.timeout, None)
+    return Options(
+        conn_id=arguments.text("oxen_conn_id", given(operator.oxen_conn_id, OxenHook.default_conn_name)),
+        overwrite=boolean("overwrite", given(operator.overwrite, False)),
+        validate=choice("validate", given(operator.validate, "error"), ("error", "warn", "off")),
+        max_bytes=arguments.positive("max_bytes", given(operator.max_bytes, fetch.MAX_BYTES)),
+        max_cost=None if max_cost is None else arguments.number("max_cost", max_cost, above=0),
+        use_queue=use_queue,
+        poll_interval=arguments.seconds("poll_interval", given(operator.poll_interval, 3.0)),
+        timeout=None if timeout is None else arguments.seconds("timeout", timeout),
+        cancel_on_timeout=boolean("cancel_on_timeout", given(operator.cancel_on_timeout, False)),
+        cancel_on_kill=boolean("cancel_on_kill", given(operator.cancel_on_kill, False)),
+        on_unknown_outcome=choice(
+            "on_unknown_outcome", given(operator.on_unknown_outcome, "fail"), ("fail", "adopt", "resubmit")
+        ),
+        on_changed_request=choice(
+            "on_changed_request", given(operator.on_changed_request, "fail"), ("fail", "submit")
+        ),
+        lookup_grace=arguments.seconds("lookup_grace", given(operator.lookup_grace, 60.0)),
+        target_repo=target_repo,
+    )
+
+
+def _home(context: Context, output: Output) -> homes.Home:
+    """Return the place of the task's record: Airflow's store, else a file beside the output, else none."""
+    store = cast("homes.StateStore | None", context.get("task_state_store"))
+    if store is not None:
+        # Only where Airflow has the store does it have the word; the compat provider has it nowhere.
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        return homes.StoreHome(store, output.identity.key, NEVER_EXPIRE)
+    if output.folder is not None:
+        return homes.FileHome(output.folder, output.stem, output.identity.key, output.mark)
+    return homes.NoHome()

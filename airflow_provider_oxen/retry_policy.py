@@ -1,0 +1,58 @@
+"""A retry policy for tasks that ask the hub. For Airflow 3.3 and newer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_oxen.api.errors import OxenError
+
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+except ImportError as error:
+    raise ImportError("OxenRetryPolicy needs Airflow 3.3 or newer: before, a task has no retry_policy.") from error
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["OxenRetryPolicy"]
+
+
+class OxenRetryPolicy(RetryPolicy):
+    """Wait as long as the hub says, fail what is final, retry the rest.
+
+    The operators fail what is final by themselves; for them the policy adds the hub's own waiting
+    time after a rate limit. For ``@task`` functions that use the hook it does both::
+
+        @task(retries=3, retry_policy=OxenRetryPolicy())
+        def draw(): ...
+
+    Errors that are not this package's take the task's own ``retries`` and ``retry_delay``.
+    """
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        """Return what to do about an error of a task; see the class."""
+        if not isinstance(exception, OxenError):
+            return RetryDecision.default()
+        name = type(exception).__name__
+        if not exception.retry_helps:
+            return RetryDecision.fail(f"{name}: another try would not help, or might pay twice.")
+        if exception.retry_after is not None:
+            delay = timedelta(seconds=exception.retry_after)
+            return RetryDecision.retry(delay, f"{name}: the hub asks to come back in {delay}.")
+        return RetryDecision.retry(reason=f"{name}: it is safe to try again.")
+
+    def serialize(self) -> dict[str, Any]:
+        """Return nothing: the policy has no settings."""
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> OxenRetryPolicy:
+        """Return the policy."""
+        return cls()
