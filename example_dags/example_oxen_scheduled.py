@@ -1,5 +1,8 @@
 """A picture a day: wait for the model, generate, and open the file in a task of your own.
 
+Both waits are the triggerer's, so neither holds a worker slot; and the job goes through the hub's queue,
+where it is found again whatever dies meanwhile. That is why ``retries`` are welcome.
+
 Needs a connection ``oxen_default``; set ``OXEN_EXAMPLES_OUTPUT`` to keep the images elsewhere, for
 example in ``s3://bucket/oxen/``.
 """
@@ -29,7 +32,7 @@ def example_oxen_scheduled():
     model_is_there = OxenModelSensor(
         task_id="model_is_there",
         model=MODEL,
-        mode="reschedule",
+        deferrable=True,
         poke_interval=60,
         timeout=60 * 60,
     )
@@ -40,7 +43,8 @@ def example_oxen_scheduled():
         model=MODEL,
         model_params={"aspect_ratio": "16:9", "output_format": "png"},
         storage_path=f"{OUTPUT}/hero/{{{{ ds }}}}/",
-        retries=0,  # a worker that dies in the middle would pay again on its next try
+        deferrable=True,
+        max_cost=0.05,
     )
 
     @task

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -17,7 +17,16 @@ from pydantic import ValidationError
 
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
 
-__all__ = ["LAYOUTS", "Call", "Layout", "authorize", "generate", "get_model", "list_models"]
+__all__ = [
+    "LAYOUTS",
+    "Call",
+    "Layout",
+    "authorize",
+    "generate",
+    "get_model",
+    "get_priced_model",
+    "list_models",
+]
 
 T = TypeVar("T")
 Layout = Literal["classic", "ai"]
@@ -91,6 +100,11 @@ def get_model(model: str) -> Call[Model]:
         parse=_model,
         model=model,
     )
+
+
+def get_priced_model(model: str) -> Call[Model]:
+    """GET one model where its price stands too: the ``classic`` layout does not tell it."""
+    return replace(get_model(model), paths=dict.fromkeys(LAYOUTS, f"{_MODELS['ai']}/{quote(model, safe='')}"))
 
 
 def authorize() -> Call[User]:

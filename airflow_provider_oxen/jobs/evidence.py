@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import Generation
@@ -22,7 +22,8 @@ class Found(NamedTuple):
 
     :ivar certain: those that give the very image: by a seed that was sent, or by the directory that holds
         the task's identity. Older ones than the request only as long as they did not end badly.
-    :ivar possible: those that match in everything else, where no seed was sent: they may be another task's.
+    :ivar possible: those that agree in all that they tell, and do not tell what would prove it, or there is
+        nothing that would: they may be another task's.
     """
 
     certain: list[Generation]
@@ -35,15 +36,20 @@ class Found(NamedTuple):
         return order[0] if order else None
 
 
-def look(body: Mapping[str, Any], rows: Iterable[Generation], since: float | None) -> Found:
+def look(
+    body: Mapping[str, Any], rows: Iterable[Generation], since: float | None, past: Collection[str] = ()
+) -> Found:
     """Return the rows with the same model, prompt, seed and every echoed parameter.
 
     :param body: as it was sent.
     :param since: unix seconds, by the worker's clock, before which it was not sent; None where not known.
+    :param past: ids of the task's earlier generations, which are not the job.
     """
     certain: dict[str, Generation] = {}
     possible: dict[str, Generation] = {}
     for row in rows:
+        if row.generation_id in past:
+            continue
         named = _is_named(body, row)
         # The same seed gives the same image, whoever asked for it and when.
         if _differs(body, row) or (_is_older(row, since) and (_is_bad(row) or not named)):
@@ -51,9 +57,6 @@ def look(body: Mapping[str, Any], rows: Iterable[Generation], since: float | Non
         where = certain if named else possible
         # In two lists, or on two pages: the later look tells more.
         where[row.generation_id] = row
-    if body.get("seed") is not None or body.get("target_directory"):
-        # A row that leaves out what would prove it is no match at all.
-        possible = {}
     return Found(list(certain.values()), list(possible.values()))
 
 

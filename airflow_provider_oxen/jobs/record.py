@@ -38,6 +38,7 @@ class Record(BaseModel):
     :ivar submissions: how often a request was sent for this job, this one included.
     :ivar price: what the catalogue says that one costs, in USD; None where not known.
     :ivar clearing: number of the first try since the task was last cleared, when this was written.
+    :ivar past: ids of earlier generations of this task, which this job is not.
     :ivar items: the answer's images: links, of base64 text only that there was one.
     :ivar model: the hub's word for the model.
     :ivar created: unix seconds by the hub's clock.
@@ -61,6 +62,7 @@ class Record(BaseModel):
     submissions: int = 1
     price: float | None = None
     clearing: int = 1
+    past: list[str] = Field(default_factory=list)
     generation_id: str | None = None
     submitted_at: float | None = None
     items: list[dict[str, Any]] = Field(default_factory=list, repr=False)

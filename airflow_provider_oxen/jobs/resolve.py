@@ -110,7 +110,7 @@ def resolve(task: Task, record: Record | None, now: float) -> Generator[Step, An
         if task.has_home or task.try_number == 1:
             return (yield from _submit(task, now))
         # Earlier tries have left no trace: as if the last had died right after sending.
-        intent = yield from _intended(task, 1)
+        intent = yield from _intended(task, 1, [])
         return (yield from _lost(task, intent, now, None if _names_itself(intent) else task.began))
     if record.phase == "ended" and (changed(task, record) or record.clearing < task.clearing):
         # Nothing is running, nothing was kept, and somebody has changed the request or cleared the task.
@@ -187,9 +187,22 @@ def _submit(
     counts = old is not None and old.phase != "kept" and old.clearing == task.clearing
     sent = old.submissions if old and counts else 0
     if again:
-        intent = again.to("intent", nonce=task.nonce, time=now, submissions=sent + 1, clearing=task.clearing)
+        intent = again.to(
+            "intent",
+            nonce=task.nonce,
+            time=now,
+            submissions=sent + 1,
+            clearing=task.clearing,
+            generation_id=None,
+            items=[],
+            past=[*again.past, again.generation_id] if again.generation_id else again.past,
+        )
     else:
-        intent = yield from _intended(task, sent + 1)
+        past = [*replaced.past, replaced.generation_id] if replaced else []
+        intent = yield from _intended(task, sent + 1, [known for known in past if known])
+        if replaced and replaced.phase != "kept":
+            # What it wrote and did not finish is this task's to write over.
+            intent = intent.to("intent", files=replaced.files)
     _afford(task, intent)
     if task.has_home:
         found = yield from _write_down(intent, over=old is not None)
@@ -201,7 +214,7 @@ def _submit(
         if task.has_home:
             # What was sent before it still counts.
             refused = intent.to("ended", status="refused", reason="it was not accepted", submissions=sent)
-            yield Write(refused) if sent else Delete()
+            yield Write(refused) if sent or intent.past else Delete()
         raise
     except OxenOutcomeUnknown as error:
         if again:
@@ -239,7 +252,7 @@ def _write_down(intent: Record, *, over: bool) -> Generator[Step, Any, Record | 
     )
 
 
-def _intended(task: Task, submissions: int) -> Generator[Step, Any, Record]:
+def _intended(task: Task, submissions: int, past: list[str]) -> Generator[Step, Any, Record]:
     prepared: Prepared = yield Prepare()
     return Record(
         phase="intent",
@@ -252,6 +265,7 @@ def _intended(task: Task, submissions: int) -> Generator[Step, Any, Record]:
         namespace=task.namespace,
         fingerprint=task.fingerprint,
         submissions=submissions,
+        past=past,
         price=prepared.price,
         clearing=task.clearing,
     )
@@ -281,12 +295,12 @@ def _lost(task: Task, record: Record, now: float, since: float | None) -> Genera
     if now < record.time - _BACK:
         # The clock was set back: it does not prove that a row is too old.
         since = None
-    found = look(record.body, (yield from ask(Look(record), record)), since)
+    found = look(record.body, (yield from ask(Look(record), record)), since, record.past)
     if not found.best and record.phase == "intent":
         # The whole grace from now on: the request may have gone out long after the intent, behind waits that
         # a rate limit asked for, and nobody can tell when the try that sent it died.
         now = yield Pause(task.lookup_grace)
-        found = look(record.body, (yield from ask(Look(record), record)), since)
+        found = look(record.body, (yield from ask(Look(record), record)), since, record.past)
     row = found.best
     if row is None and task.on_unknown_outcome == "adopt" and len(found.possible) == 1:
         row = found.possible[0]

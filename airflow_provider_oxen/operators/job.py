@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -10,9 +11,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_oxen.api import calls
 from airflow_provider_oxen.api.client import Client
-from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenRecordError
-from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.api.errors import (
+    OxenInvalidRequest,
+    OxenModelNotFound,
+    OxenPollError,
+    OxenRecordError,
+    OxenRouteNotFound,
+    OxenStoreUnavailable,
+)
+from airflow_provider_oxen.api.models import GenerateRequest, Model
 from airflow_provider_oxen.hooks.model_check import ask_for_model, report
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images import fetch
@@ -85,7 +94,13 @@ class ImageJob:
 
         deferred = records.read(job, "what the deferred task remembers", self.task.identity)
         end = read_event(event, str(deferred.generation_id))
-        record = self.home.read() or deferred
+        try:
+            record = self.home.read() or deferred
+        except OxenStoreUnavailable as error:
+            raise OxenPollError(
+                f"{error} Generation {deferred.generation_id}, which this task waited for, may have been "
+                "paid for; the next try goes on with it."
+            ) from None
         if record.nonce != deferred.nonce:
             raise OxenRecordError(
                 f"While this task waited for {deferred.job}, its record became that of {record.job}. Nothing "
@@ -124,9 +139,16 @@ class ImageJob:
                 "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
             )
         if options.target_repo:
-            directory = f"airflow/{task.identity}/{task.nonce[:16]}"
+            # The nonce tells this job from earlier ones; without a record nobody would know it again.
+            directory = f"airflow/{task.identity}" + (f"/{task.nonce[:16]}" if task.has_home else "")
             body |= {"target_repo": options.target_repo, "target_directory": directory}
-        return Prepared(body, price(model, settled.request.parameters()) if model else None, time.time())
+        return Prepared(body, self._price(model, settled.request), time.time())
+
+    def _price(self, model: Model | None, request: GenerateRequest) -> float | None:
+        if model and model.pricing is None and self.task.max_cost is not None:
+            with contextlib.suppress(OxenRouteNotFound, OxenModelNotFound):
+                model = self.client.send(calls.get_priced_model(request.model))
+        return price(model, request.parameters()) if model else None
 
     def defer(self, record: Record, deadline: float | None) -> None:
         """Leave the worker until the generation has ended."""
