@@ -10,7 +10,7 @@ from airflow_provider_oxen.api.errors import OxenError
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 except ImportError as error:
-    raise ImportError("OxenRetryPolicy needs Airflow 3.3 or newer: before, a task has no retry_policy.") from error
+    raise ImportError("OxenRetryPolicy needs Airflow 3.3 or newer: before, no task has a policy.") from error
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

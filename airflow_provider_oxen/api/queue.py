@@ -101,9 +101,12 @@ def list_history(namespace: str | None = None, page: int = 1, model: str | None 
     )
 
 
-def location(base_url: str, generation_id: str) -> str:
-    """Return the link that a generation can be followed by; it needs the key."""
-    return f"{base_url}{_QUEUE}/{quote(generation_id, safe='')}"
+def location(base_url: str, generation_id: str, *, queued: bool = True) -> str:
+    """Return the link that a generation can be followed by; it needs the key.
+
+    :param queued: whether it is one of the queue: others are in the history only.
+    """
+    return f"{base_url}{_QUEUE if queued else _HISTORY}/{quote(generation_id, safe='')}"
 
 
 def _about(

@@ -116,10 +116,16 @@ class Keeper:
         names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
         # Where the store cannot tell, a look before the money was spent has found the first place to be ours.
         unknown = stem if index == 1 else f"{stem}-{self.mark}"
-        free = self._free(names, lambda name: sidecar.is_free(self.folder, name, self.ours), unknown)
+        identity = str(self.facts.get("identity", ""))
+        free = self._free(
+            names, lambda name: sidecar.is_free(self.folder, name, self.ours, identity), unknown
+        )
         if free != stem:
             log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
         return free
+
+    def _is_free(self, stem: str) -> bool:
+        return sidecar.is_free(self.folder, stem, self.ours, str(self.facts.get("identity", "")))
 
     def _is_old(self, name: str) -> bool:
         """Whether a file may be written over: it belongs to the output that is replaced, or is not there."""

@@ -45,13 +45,14 @@ def public(value: Any) -> Any:
     return without_queries(value) if isinstance(value, str) else value
 
 
-def is_free(folder: Folder, stem: str, ours: Collection[str] = ()) -> bool:
+def is_free(folder: Folder, stem: str, ours: Collection[str] = (), identity: str = "") -> bool:
     """Whether the place holds neither a sidecar nor an image of anybody else.
 
     :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param identity: of the task, which its sidecars tell.
     """
     record = _read(folder, stem)
-    if record is not None and record.get("file") not in ours:
+    if record is not None and not _is_of(record, ours, identity):
         return False
     return _image_beside(folder, stem, ours) is None
 
@@ -76,13 +77,20 @@ def made_by(folder: Folder, stem: str) -> tuple[str, int]:
 
 
 def find(
-    folder: Folder, stem: str, fingerprint: str, *, overwrite: bool, ours: Collection[str] = ()
+    folder: Folder,
+    stem: str,
+    fingerprint: str,
+    *,
+    overwrite: bool,
+    ours: Collection[str] = (),
+    identity: str = "",
 ) -> list[dict[str, Any]] | None:
     """Return the finished output that a place holds, a record an image, or None where it is free.
 
     :param fingerprint: of the request; an output of another one is not ours to take or to replace.
     :param overwrite: take a finished output of any request as if the place were free.
     :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param identity: of the task, which its sidecars tell.
     :raises OxenOutputExists: naming the file, where the place holds something else.
     :raises OSError: where the store cannot tell.
     """
@@ -101,7 +109,7 @@ def find(
             f"{where} is there already and is not a sidecar of this package. It is not touched and nothing "
             "was spent: move it away, or choose another storage_path."
         )
-    if overwrite or (first.get("file") in ours and not _is_whole(first)):
+    if overwrite or (_is_of(first, ours, identity) and not _is_whole(first)):
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
@@ -124,6 +132,11 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
             f"kept. {_AGAIN}"
         )
     return stems
+
+
+def _is_of(record: Mapping[str, Any], ours: Collection[str], identity: str) -> bool:
+    """Whether a sidecar is one of this job's own; another task may have taken a name that we had claimed."""
+    return record.get("file") in ours and record.get("identity") == identity
 
 
 def _is_whole(first: Mapping[str, Any]) -> bool:

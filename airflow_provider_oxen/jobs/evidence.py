@@ -37,13 +37,20 @@ class Found(NamedTuple):
 
 
 def look(
-    body: Mapping[str, Any], rows: Iterable[Generation], since: float | None, past: Collection[str] = ()
+    body: Mapping[str, Any],
+    rows: Iterable[Generation],
+    since: float | None,
+    *,
+    past: Collection[str] = (),
+    unique: bool = False,
 ) -> Found:
     """Return the rows with the same model, prompt, seed and every echoed parameter.
 
     :param body: as it was sent.
     :param since: unix seconds, by the worker's clock, before which it was not sent; None where not known.
     :param past: ids of the task's earlier generations, which are not the job.
+    :param unique: whether nobody else has sent the body's seed, so that a row with it which tells other
+        things in other words is still no proof that there is none.
     """
     certain: dict[str, Generation] = {}
     possible: dict[str, Generation] = {}
@@ -52,9 +59,12 @@ def look(
             continue
         named = _is_named(body, row)
         # The same seed gives the same image, whoever asked for it and when.
-        if _differs(body, row) or (_is_older(row, since) and (_is_bad(row) or not named)):
+        differs, older = _differs(body, row), _is_older(row, since)
+        if (older and (_is_bad(row) or not named)) or (
+            differs and not (unique and named and _has_seed(body, row))
+        ):
             continue
-        where = certain if named else possible
+        where = certain if named and not differs else possible
         # In two lists, or on two pages: the later look tells more.
         where[row.generation_id] = row
     return Found(list(certain.values()), list(possible.values()))
@@ -62,11 +72,19 @@ def look(
 
 def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
     echo = row.echo()
-    return any(body.get(name) is not None and name in echo for name in ("seed", "target_directory"))
+    told = row.model is not None and row.prompt is not None
+    return told and any(body.get(name) is not None and name in echo for name in ("seed", "target_directory"))
+
+
+def _has_seed(body: Mapping[str, Any], row: Generation) -> bool:
+    return body.get("seed") is not None and _same(body["seed"], row.echo().get("seed"))
 
 
 def _differs(body: Mapping[str, Any], row: Generation) -> bool:
-    if row.model != body["model"] or (row.prompt or "").strip() != str(body["prompt"]).strip():
+    """Whether the row tells anything else; what it does not tell is neither for nor against it."""
+    if row.model is not None and row.model != body["model"]:
+        return True
+    if row.prompt is not None and row.prompt.strip() != str(body["prompt"]).strip():
         return True
     echo = row.echo()
     sent = {name: value for name, value in body.items() if name not in _ELSEWHERE}

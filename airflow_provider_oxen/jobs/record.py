@@ -38,6 +38,9 @@ class Record(BaseModel):
     :ivar submissions: how often a request was sent for this job, this one included.
     :ivar price: what the catalogue says that one costs, in USD; None where not known.
     :ivar clearing: number of the first try since the task was last cleared, when this was written.
+    :ivar unique: whether the body's seed was drawn for this job, so that no other has it.
+    :ivar found: whether the generation was found in the hub's lists, and could be one with the same seed that
+        somebody else has asked for.
     :ivar past: ids of earlier generations of this task, which this job is not.
     :ivar items: the answer's images: links, of base64 text only that there was one.
     :ivar model: the hub's word for the model.
@@ -62,6 +65,8 @@ class Record(BaseModel):
     submissions: int = 1
     price: float | None = None
     clearing: int = 1
+    unique: bool = False
+    found: bool = False
     past: list[str] = Field(default_factory=list)
     generation_id: str | None = None
     submitted_at: float | None = None

@@ -126,6 +126,10 @@ def resolve(task: Task, record: Record | None, now: float) -> Generator[Step, An
     if record.phase == "ended":
         if record.final or record.status == "cancelled":
             raise stopped(record)
+        if record.found:
+            # It may have been somebody else's with the same seed, and says nothing of our own.
+            sought = record.to("intent", generation_id=None, found=False, past=_past(record))
+            return (yield from _lost(task, sought, now, record.time))
         return (yield from _submit(task, now, replaced=record))
     if record.phase in ("submitted", "cancelling"):
         return (yield from _attach(task, record, now))
@@ -195,11 +199,10 @@ def _submit(
             clearing=task.clearing,
             generation_id=None,
             items=[],
-            past=[*again.past, again.generation_id] if again.generation_id else again.past,
+            past=_past(again),
         )
     else:
-        past = [*replaced.past, replaced.generation_id] if replaced else []
-        intent = yield from _intended(task, sent + 1, [known for known in past if known])
+        intent = yield from _intended(task, sent + 1, _past(replaced) if replaced else [])
         if replaced and replaced.phase != "kept":
             # What it wrote and did not finish is this task's to write over.
             intent = intent.to("intent", files=replaced.files)
@@ -221,11 +224,24 @@ def _submit(
             # For the second time in a row: a later look may tell more.
             error.retry_helps = task.comes_back
             raise
+    else:
+        return (yield from _took(task, intent, accepted))
+    try:
         return (yield from _lost(task, intent, intent.time, intent.time))
-    answered = bool(accepted.items)
-    record = intent.to(
-        "answered" if answered else "submitted", **accepted._asdict(), submitted_at=intent.time
-    )
+    except OxenRefused as error:
+        # It speaks of the second request; the first may have been accepted all the same.
+        unknown = OxenOutcomeUnknown(
+            f"{error} An earlier request of this try, whose answer was lost, may have been paid for.",
+            retry_after=error.retry_after,
+        )
+        unknown.retry_helps = error.retry_helps and task.comes_back
+        raise unknown from None
+
+
+def _took(task: Task, intent: Record, accepted: Accepted) -> Generator[Step, Any, Record]:
+    """Remember what the hub has accepted."""
+    facts = accepted._asdict() | {"items": list(accepted.items), "submitted_at": intent.time}
+    record = intent.to("answered" if accepted.items else "submitted", **facts)
     if task.has_home:
         yield Write(record)
     return record
@@ -266,6 +282,7 @@ def _intended(task: Task, submissions: int, past: list[str]) -> Generator[Step, 
         fingerprint=task.fingerprint,
         submissions=submissions,
         past=past,
+        unique=prepared.unique,
         price=prepared.price,
         clearing=task.clearing,
     )
@@ -295,17 +312,18 @@ def _lost(task: Task, record: Record, now: float, since: float | None) -> Genera
     if now < record.time - _BACK:
         # The clock was set back: it does not prove that a row is too old.
         since = None
-    found = look(record.body, (yield from ask(Look(record), record)), since, record.past)
+    found = look(record.body, (yield from ask(Look(record), record)), since, **_known(record))
     if not found.best and record.phase == "intent":
         # The whole grace from now on: the request may have gone out long after the intent, behind waits that
         # a rate limit asked for, and nobody can tell when the try that sent it died.
         now = yield Pause(task.lookup_grace)
-        found = look(record.body, (yield from ask(Look(record), record)), since, record.past)
+        found = look(record.body, (yield from ask(Look(record), record)), since, **_known(record))
     row = found.best
     if row is None and task.on_unknown_outcome == "adopt" and len(found.possible) == 1:
         row = found.possible[0]
     if row is not None:
-        adopted = record.to("submitted", generation_id=row.generation_id, submitted_at=row.enqueued_at or now)
+        facts = {"generation_id": row.generation_id, "submitted_at": row.enqueued_at or now}
+        adopted = record.to("submitted", found=not record.unique, **facts)
         if task.has_home:
             yield Write(adopted)
         return adopted
@@ -340,6 +358,14 @@ def _attach(task: Task, record: Record, now: float) -> Generator[Step, Any, Reco
     return record.to("submitted", clearing=task.clearing)
 
 
+def _past(record: Record) -> list[str]:
+    return [*record.past, record.generation_id] if record.generation_id else record.past
+
+
+def _known(record: Record) -> dict[str, Any]:
+    return {"past": record.past, "unique": record.unique}
+
+
 def _names_itself(record: Record) -> bool:
     return record.body.get("seed") is not None or record.body.get("target_directory") is not None
 
@@ -367,8 +393,8 @@ def _cannot_tell(record: Record, found: Found) -> str:
             "overwrite=True or on_unknown_outcome='resubmit', and clear the task."
         )
     return (
-        f"An earlier request of this task ({record.job}) was sent, and its answer was lost: one image may "
-        f"have been paid for; {why}. Nothing more was sent. Look at the account's history. To go on, set "
-        "on_unknown_outcome to 'resubmit' (send it again, perhaps pay twice) or to 'adopt' (take the one "
-        "generation that matches), and clear the task."
+        f"An earlier request of this task ({record.job}) may have been sent, and its answer was lost: one "
+        f"image may have been paid for; {why}. Nothing more was sent. Look at the account's history. To "
+        "go on, set on_unknown_outcome to 'resubmit' (send it again, perhaps pay twice) or to 'adopt' (take "
+        "the one generation that matches), and clear the task."
     )

@@ -38,11 +38,13 @@ class Prepared(NamedTuple):
     :ivar body: exact and final.
     :ivar price: of one submission in USD, None where not known.
     :ivar now: unix seconds.
+    :ivar unique: whether the seed was drawn for this very request.
     """
 
     body: dict[str, Any]
     price: float | None
     now: float
+    unique: bool = False
 
 
 class Accepted(NamedTuple):
@@ -95,7 +97,10 @@ class Send:
 
 @dataclass(frozen=True)
 class Look:
-    """Give all rows of the hub's queue, and then of its whole history, that have the record's model."""
+    """Give the rows of the hub's queue, and then of its whole history.
+
+    Those that tell another model and another seed may be left out.
+    """
 
     record: Record
 

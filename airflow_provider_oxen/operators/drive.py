@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_oxen.api import calls, queue
@@ -41,6 +41,10 @@ _ATTEMPTS = 4
 image is worth more than the record, and the log tells the id."""
 
 
+_COST_PATIENCE = 5.0
+"""Seconds that the image waits for what it cost: its link expires."""
+
+
 @dataclass
 class Driver:
     """One try's hands. Safe to be stopped at any instant: what counts is in the record.
@@ -67,6 +71,8 @@ class Driver:
     record: Record | None = field(default=None, init=False)
     stopping: bool = field(default=False, init=False)
     waiting: bool = field(default=False, init=False)
+    _status: str = field(default="", init=False)
+    _announced: str = field(default="", init=False)
     _images: dict[str, list[ImageItem]] = field(default_factory=dict, init=False)
 
     def drive(self, protocol: Generator[steps.Step, Any, Any]) -> Any:
@@ -144,9 +150,12 @@ class Driver:
             self.log.error("The record of %s could not be %s; going on. %s", job, done, error)
 
     def _announce(self, record: Record) -> None:
-        """Tell where the generation can be followed, as soon as that is known."""
+        """Tell where the generation can be followed, once, as soon as that is known."""
         generation_id = str(record.generation_id)
-        link = queue.location(record.origin, generation_id)
+        if generation_id == self._announced:
+            return
+        self._announced = generation_id
+        link = queue.location(record.origin, generation_id, queued=record.endpoint == "queue")
         self.log.info("The hub accepted generation %s. Follow it (with the key) at %s", generation_id, link)
         try:
             self.tell("generation_id", generation_id)
@@ -186,18 +195,22 @@ class Driver:
         return steps.Accepted(generation_id=rows[0].generation_id)
 
     def _rows(self, record: Record) -> Iterator[Generation]:
-        """Give the rows with the record's model of the queue, and then of every page of the history.
+        """Give the rows that may matter of the queue, and then of every page of the history.
 
         In this order: what leaves the queue meanwhile is in the history.
         """
         self.log.info("Looking for %s in the hub's queue and history.", record.job)
-        model = record.body.get("model")
+        model, seed = record.body.get("model"), record.body.get("seed")
+
+        def matters(row: Generation) -> bool:
+            return row.model in (None, model) or (seed is not None and row.echo().get("seed") == seed)
+
         rows = self.client.send(queue.list_queue(record.namespace))
-        yield from (row for row in rows if row.model == model)
+        yield from filter(matters, rows)
         seen: set[str] = set()
         for number in itertools.count(1):
             page = self.client.send(queue.list_history(record.namespace, number))
-            yield from (row for row in page.generations if row.model == model)
+            yield from filter(matters, page.generations)
             known = len(seen)
             seen.update(row.generation_id for row in page.generations)
             # Some servers give the last page for ever.
@@ -220,29 +233,35 @@ class Driver:
         deadline = None if self.timeout is None else since + self.timeout
         poll = Poll(deadline, since + self.lookup_grace)
         self.record = record
+        self._announce(record)
         with self._stoppable(record):
             return self._poll(str(record.generation_id), poll, deadline, record)
 
     def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
-        look = 0
-        status = ""
-        while True:
-            if look or self.defer is None or not self._is_fresh(record):
-                try:
-                    row = self.client.send(queue.get_generation(generation_id))
-                    end = poll.seen(row, time.time())
-                    if row.status != status:
-                        self.log.info("Generation %s is %s.", generation_id, row.status[:50])
-                    status = row.status
-                except OxenError as error:
-                    self.log.warning("Generation %s could not be looked at: %s", generation_id, error)
-                    end = poll.failed(error, time.time())
+        # A synchronous call is in the history only, where the trigger does not look.
+        defer = self.defer if record.endpoint == "queue" else None
+        for look in itertools.count():
+            if look or defer is None or not self._is_fresh(record):
+                end = self._look(generation_id, poll)
                 if end is not None:
                     return end
-            if self.defer is not None:
-                self.defer(record, deadline)
+            if defer is not None:
+                defer(record, deadline)
             self._pause(pace(self.poll_interval, look))
-            look += 1
+        raise AssertionError("it counts for ever")  # pragma: no cover
+
+    def _look(self, generation_id: str, poll: Poll) -> End | None:
+        try:
+            row = self._row(generation_id)
+            if row is None:
+                raise OxenGenerationNotFound("The hub does not know it.")
+        except OxenError as error:
+            self.log.warning("Generation %s could not be looked at: %s", generation_id, error)
+            return poll.failed(error, time.time())
+        if row.status != self._status:
+            self._status = row.status
+            self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+        return poll.seen(row, time.time())
 
     def _is_fresh(self, record: Record) -> bool:
         """Whether it was submitted just now, so that there is nothing to look at yet."""
@@ -316,8 +335,11 @@ class Driver:
         """Return what was charged, in USD, where the hub tells it at once: the images do not wait for it."""
         if record.generation_id is None:
             return None
+        hasty = replace(self.client.settings, max_retries=0)
         try:
-            cost = self.client.send(queue.get_history(record.generation_id)).cost
+            with Client(hasty) as client:
+                call = replace(queue.get_history(record.generation_id), patience=_COST_PATIENCE)
+                cost = client.send(call).cost
             return None if cost is None else float(cost)
         except (OxenError, ValueError) as error:
             self.log.debug("What generation %s cost is not known yet: %s", record.generation_id, error)

@@ -16,8 +16,10 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import (
     OxenInvalidRequest,
     OxenModelNotFound,
+    OxenOutputExists,
     OxenPollError,
     OxenRecordError,
+    OxenRefused,
     OxenRouteNotFound,
     OxenStoreUnavailable,
 )
@@ -71,9 +73,10 @@ class ImageJob:
         """
         log = self.operator.log
         record = self.home.read()
-        found = self.output.find(record.files if record else ())
-        if found is not None:
-            if record and record.fingerprint == self.task.fingerprint and record.phase != "kept":
+        found = self._find(record)
+        # Another task's output is no reason to forget what this one may have paid for.
+        if found is not None and (not _is_open(record) or self.output.is_ours()):
+            if record and _is_open(record) and record.fingerprint == self.task.fingerprint:
                 # Stopped right after the last sidecar was written.
                 self.driver.close(record.to("kept", items=[]))
             log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", self.output)
@@ -92,27 +95,53 @@ class ImageJob:
         """
         from airflow_provider_oxen.triggers.events import read_event
 
-        deferred = records.read(job, "what the deferred task remembers", self.task.identity)
-        end = read_event(event, str(deferred.generation_id))
+        identity = self.task.identity
+        # Airflow 3.3's dag.test() keeps the event only.
+        deferred = None if job is None else records.read(job, "what the deferred task remembers", identity)
         try:
             record = self.home.read() or deferred
         except OxenStoreUnavailable as error:
             raise OxenPollError(
-                f"{error} Generation {deferred.generation_id}, which this task waited for, may have been "
-                "paid for; the next try goes on with it."
+                f"{error} The generation that this task waited for may have been paid for, and is known; the "
+                "next try goes on with it."
             ) from None
+        if record is None:
+            raise OxenPollError(
+                "This task was resumed, and nothing is left that tells what it waited for. A generation may "
+                "have been paid for; the next try looks it up."
+            )
+        deferred = deferred or record
+        end = read_event(event, str(deferred.generation_id))
         if record.nonce != deferred.nonce:
             raise OxenRecordError(
                 f"While this task waited for {deferred.job}, its record became that of {record.job}. Nothing "
                 "was sent by this try. Clear the task to go on with the latter."
             )
-        if record.phase in ("kept", "ended", "cancelling"):
+        if record.phase in ("ended", "cancelling"):
             return self.run()
-        return self._complete(deferred if record.phase == "intent" else record, end)
+        self._find(record)
+        return self._complete(deferred if record.phase in ("intent", "kept") else record, end)
 
     def stop(self) -> None:
         """Do what a kill asks for."""
         self.driver.stop()
+
+    def _find(self, record: Record | None) -> dict[str, Any] | None:
+        """Look at the output's place; what is paid for already must not be lost over what is there."""
+        try:
+            return self.output.find(record.files if record else ())
+        except OxenRefused as error:
+            if record is None or not _is_open(record):
+                raise
+            if isinstance(error, OxenOutputExists):
+                self.operator.log.warning("%s The image of %s goes beside it.", error, record.job)
+                return None
+            failed = OxenPollError(
+                f"{error} But this task has {record.job}, which may have been paid for; a later try goes on "
+                "with it."
+            )
+            failed.retry_helps = error.retry_helps
+            raise failed from None
 
     def _complete(self, record: Record, end: Any = None) -> dict[str, Any]:
         protocol = complete(self.task, record, end=end, cancel_on_timeout=self.options.cancel_on_timeout)
@@ -142,7 +171,8 @@ class ImageJob:
             # The nonce tells this job from earlier ones; without a record nobody would know it again.
             directory = f"airflow/{task.identity}" + (f"/{task.nonce[:16]}" if task.has_home else "")
             body |= {"target_repo": options.target_repo, "target_directory": directory}
-        return Prepared(body, self._price(model, settled.request), time.time())
+        unique = settled.seed_is_ours
+        return Prepared(body, self._price(model, settled.request), time.time(), unique)
 
     def _price(self, model: Model | None, request: GenerateRequest) -> float | None:
         if model and model.pricing is None and self.task.max_cost is not None:
@@ -173,6 +203,10 @@ class ImageJob:
             kwargs={"job": record.as_json()},
             timeout=None if left is None else timedelta(seconds=left),
         )
+
+
+def _is_open(record: Record | None) -> bool:
+    return record is not None and record.phase not in ("kept", "ended")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ class Output:
         facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
         return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
 
+    def is_ours(self) -> bool:
+        """Whether this very task has finished the output that :meth:`find` found."""
+        return self.folder is not None and sidecar.made_by(self.folder, self.stem)[0] == self.identity.key
+
     def keep(
         self,
         client: Client,
@@ -118,11 +122,19 @@ class Output:
     def _look(self, folder: Folder, ours: Collection[str]) -> list[dict[str, Any]] | None:
         try:
             folder.check()
+            key = self.identity.key
             identity, number = sidecar.made_by(folder, self.stem)
             # What an earlier try of this very run has paid for and kept is not paid for again.
-            own = identity == self.identity.key and number >= self.first_try
+            own = identity == key and number >= self.first_try
             overwrite = self.overwrite and not own
-            found = sidecar.find(folder, self.stem, self.fingerprint, overwrite=overwrite, ours=ours)
+            found = sidecar.find(
+                folder,
+                self.stem,
+                self.fingerprint,
+                overwrite=overwrite,
+                ours=ours,
+                identity=self.identity.key,
+            )
             # Settled here: after the payment nothing may depend on another look.
             self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
             return found
