@@ -9,7 +9,7 @@ FAIL_UNDER ?= 0
 $(foreach name,$(filter AIRFLOW_% _AIRFLOW_% PYTHONPATH PYTHONHOME,$(.VARIABLES)),$(eval unexport $(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test matrix coverage check bench wheel lock install clean test-3.3.2 test-2.11.2
+.PHONY: help demo ui test matrix chaos coverage check bench wheel lock install clean test-3.3.2 test-2.11.2
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,10 @@ test: test-3.3.2 ## the tests on the newest Airflow, and their line coverage
 	.venv/bin/python -m coverage report --data-file=.coverage-airflow-3.3.2 --fail-under=$(FAIL_UNDER)
 
 matrix: $(AIRFLOW:%=test-%) ## the tests on each Airflow line (one only: make matrix AIRFLOW=2.11.2)
+
+chaos: .venv/installed .venv-2.11.2/installed ## SIGKILL at every step, on real processes; one image is paid for and kept
+	.venv/bin/python tests/chaos/run.py
+	.venv-2.11.2/bin/python tests/chaos/run.py
 
 coverage: .venv/installed ## line coverage of both Airflow lines together, from the last runs of the tests
 	.venv/bin/python -m coverage combine -q --keep --data-file=.coverage .coverage-airflow-3.3.2 .coverage-airflow-2.11.2

@@ -14,12 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import client_work
 import import_time
 import memory
+import slots
+import waiting
 
 
 def main() -> None:
-    for module in (import_time, client_work, memory):
+    for module in (import_time, client_work, memory, waiting, slots):
         for name, value, unit, reference in module.figures():
-            print(f"{name:<58} {value:>9} {unit:<8} {reference}", flush=True)
+            print(f"{name:<66} {value:>9} {unit:<8} {reference}", flush=True)
 
 
 if __name__ == "__main__":

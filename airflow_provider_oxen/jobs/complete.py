@@ -20,11 +20,10 @@ from airflow_provider_oxen.api.errors import (
     OxenPollError,
     OxenStorageError,
 )
-from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.jobs.polling import End
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.resolve import Task, ask, stopped
-from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Row, Step, Wait, Write
+from airflow_provider_oxen.jobs.resolve import Task, row_of, stopped
+from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Step, Wait, Write
 
 __all__ = ["complete", "is_final"]
 
@@ -112,7 +111,7 @@ def _answered(task: Task, record: Record, end: End, cancel_on_timeout: bool) -> 
 
 def _link(task: Task, record: Record) -> Generator[Step, Any, Record]:
     """Ask for a link that works now, and remember it."""
-    row: Generation | None = yield from ask(Row(str(record.generation_id)), record)
+    row = yield from row_of(record)
     if row is None or not row.result_url:
         error = OxenDownloadError(
             f"{_name(record)} has ended, and the hub gives no link to its image, which was paid for.",
@@ -145,7 +144,7 @@ def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
     if task.has_home:
         yield Write(record.to("cancelling"))
     yield Cancel(generation_id)
-    row: Generation | None = yield from ask(Row(generation_id), record)
+    row = yield from row_of(record)
     if row is not None and row.status == "succeeded":
         # It was faster.
         return (yield from _link(task, record))

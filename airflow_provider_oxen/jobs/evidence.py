@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import Generation
 
-__all__ = ["SKEW", "Found", "look"]
+__all__ = ["SKEW", "Found", "is_another", "look"]
 
 SKEW = 600.0
 """Seconds that the hub's clock may lag behind the worker's: far above what synchronised clocks differ by, far
@@ -74,6 +74,14 @@ def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
     echo = row.echo()
     told = row.model is not None and row.prompt is not None
     return told and any(body.get(name) is not None and name in echo for name in ("seed", "target_directory"))
+
+
+def is_another(body: Mapping[str, Any], row: Generation) -> bool:
+    """Whether a row that goes by the job's id is another model's: then the id is not this job's.
+
+    A seed that is echoed proves the row all the same: the hub may know a model by several names.
+    """
+    return row.model is not None and row.model != body.get("model") and not _has_seed(body, row)
 
 
 def _has_seed(body: Mapping[str, Any], row: Generation) -> bool:

@@ -30,7 +30,7 @@ from airflow_provider_oxen.api.errors import (
     OxenRefused,
 )
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.evidence import Found, look
+from airflow_provider_oxen.jobs.evidence import Found, is_another, look
 from airflow_provider_oxen.jobs.record import Endpoint, Record
 from airflow_provider_oxen.jobs.steps import (
     Accepted,
@@ -47,7 +47,7 @@ from airflow_provider_oxen.jobs.steps import (
     Write,
 )
 
-__all__ = ["Task", "ask", "changed", "resolve", "stopped"]
+__all__ = ["Task", "ask", "changed", "resolve", "row_of", "stopped"]
 
 OnUnknown = Literal["fail", "adopt", "resubmit"]
 OnChanged = Literal["fail", "submit"]
@@ -177,6 +177,21 @@ def ask(step: Look | Row, record: Record) -> Generator[Step, Any, Any]:
         )
         failed.retry_helps = error.retry_helps
         raise failed from None
+
+
+def row_of(record: Record) -> Generator[Step, Any, Generation | None]:
+    """Ask for the row of the record's generation.
+
+    :raises OxenRecordError: where it is another job's.
+    """
+    row: Generation | None = yield from ask(Row(str(record.generation_id)), record)
+    if row is not None and is_another(record.body, row):
+        raise OxenRecordError(
+            f"The hub's row of generation {record.generation_id} tells the model {row.model!r}; this task "
+            f"has asked for {record.body.get('model')!r}: it is another's. One image may have been paid for; "
+            "nothing more was sent. Look at the account's history; then delete the record and clear the task."
+        )
+    return row
 
 
 def _submit(
@@ -336,13 +351,12 @@ def _lost(task: Task, record: Record, now: float, since: float | None) -> Genera
 
 def _attach(task: Task, record: Record, now: float) -> Generator[Step, Any, Record]:
     """Go on with a job that was accepted, or find out that it is no more."""
-    generation_id = str(record.generation_id)
-    row: Generation | None = yield from ask(Row(generation_id), record)
+    row = yield from row_of(record)
     left = (record.submitted_at or record.time) + task.lookup_grace - now
     if row is None and left > 0:
         # What was just accepted may not be told yet.
         now = yield Pause(min(task.lookup_grace, left))
-        row = yield from ask(Row(generation_id), record)
+        row = yield from row_of(record)
     if row is None:
         if task.on_unknown_outcome == "resubmit":
             return (yield from _submit(task, now, again=record))

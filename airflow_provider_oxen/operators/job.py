@@ -85,7 +85,8 @@ class ImageJob:
         if record.phase != "kept":
             return self._complete(record)
         log.info("This task has generated its image already, and fetches it again. Nothing is spent.")
-        again = record.to("submitted" if record.generation_id else "answered")
+        # Of the queue's jobs the row gives a fresh link; an old one has no business in a deferred task.
+        again = record.to("submitted", items=[]) if record.generation_id else record.to("answered")
         return {**self._complete(again), "reused": True}
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
@@ -255,6 +256,11 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
         max_bytes=options.max_bytes,
     )
     home = _home(context, output)
+    if options.overwrite and not home.keeps:
+        raise OxenInvalidRequest(
+            "overwrite=True needs a place to remember what was paid for, or every retry would pay again: set "
+            "storage_path, or use Airflow 3.3 or newer. Nothing was sent."
+        )
     began = getattr(context.get("dag_run"), "start_date", None)
     with OxenHook(options.conn_id).get_conn() as client:
         task = Task(

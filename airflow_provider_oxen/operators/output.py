@@ -96,7 +96,9 @@ class Output:
         }
         if self.folder is None:
             told = inline.records(client, images, request.response_format, self.max_bytes)
-            return record.to("kept"), _result(facts, told, reused=False)
+            # The queue gives fresh links; of a synchronous call there is no other.
+            items = [] if record.generation_id else record.items
+            return record.to("kept", items=items), _result(facts, told, reused=False)
         keeper = Keeper(
             client=client,
             folder=self.folder,
