@@ -83,7 +83,22 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.operators.images"]}
         ],
         "sensors": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.sensors.models"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_oxen.sensors.generations",
+                    "airflow_provider_oxen.sensors.models",
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_oxen.triggers.generations",
+                    "airflow_provider_oxen.triggers.models",
+                ],
+            }
         ],
         "connection-types": [CONNECTION_TYPE],
     }

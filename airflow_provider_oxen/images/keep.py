@@ -116,10 +116,7 @@ class Keeper:
         names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
         # Where the store cannot tell, a look before the money was spent has found the first place to be ours.
         unknown = stem if index == 1 else f"{stem}-{self.mark}"
-        identity = str(self.facts.get("identity", ""))
-        free = self._free(
-            names, lambda name: sidecar.is_free(self.folder, name, self.ours, identity), unknown
-        )
+        free = self._free(names, self._is_free, unknown)
         if free != stem:
             log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
         return free

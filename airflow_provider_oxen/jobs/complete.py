@@ -6,7 +6,6 @@ next try goes on from there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from typing import Any
 
@@ -20,23 +19,14 @@ from airflow_provider_oxen.api.errors import (
     OxenPollError,
     OxenStorageError,
 )
-from airflow_provider_oxen.jobs.polling import End
+from airflow_provider_oxen.jobs.polling import End, is_final
+from airflow_provider_oxen.jobs.questions import row_of
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.resolve import Task, row_of, stopped
+from airflow_provider_oxen.jobs.resolve import stopped
 from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Step, Wait, Write
+from airflow_provider_oxen.jobs.task import Task, comes_back
 
-__all__ = ["complete", "is_final"]
-
-_FINAL = re.compile(
-    r"insufficient[_ ]credits|out of credits|moderat|content[ _-]?policy|nsfw|flagged|safety"
-    r"|\b4(00|22)\b|invalid[_ ]param",
-    re.IGNORECASE,
-)
-
-
-def is_final(reason: str) -> bool:
-    """Whether a failed generation would fail again: credits, moderation, parameters."""
-    return bool(_FINAL.search(reason))
+__all__ = ["complete"]
 
 
 def complete(
@@ -59,7 +49,7 @@ def complete(
             status = "expired" if gone else "rejected"
             if task.has_home:
                 yield Close(record.to("ended", status=status, reason=error.message[:500], final=True))
-        elif task.comes_back and record.can_be_fetched and _passes(error):
+        elif comes_back(task, record) and record.can_be_fetched and _passes(error):
             error.retry_helps = True
             error.message += " The next try fetches it again, and pays nothing."
         raise
@@ -91,17 +81,17 @@ def _answered(task: Task, record: Record, end: End, cancel_on_timeout: bool) -> 
         return (yield from _link(task, record))
     if end.status in ("failed", "cancelled"):
         return (yield from _ended(task, record, end))
-    if end.status == "timed_out" and cancel_on_timeout:
+    if end.status == "timed_out" and cancel_on_timeout and not record.found:
         return (yield from _cancelled(task, record))
     if end.status == "timed_out":
         raise OxenGenerationTimeout(
             f"{_name(record)} has not ended within the timeout. It goes on, and costs what it costs: the "
             "next try looks whether it has ended by then, and submits nothing.",
-            retry_helps=task.comes_back,
+            retry_helps=comes_back(task, record),
         )
     if end.status == "unknown":
         error = OxenGenerationNotFound(f"{_name(record)}: {end.message} Nothing more was sent.")
-        error.retry_helps = task.comes_back and task.on_unknown_outcome == "resubmit"
+        error.retry_helps = comes_back(task, record) and task.on_unknown_outcome == "resubmit"
         raise error
     raise OxenPollError(
         f"{_name(record)}: how it stands could not be learnt. {end.message} It may go on; the next try asks "
@@ -116,7 +106,7 @@ def _link(task: Task, record: Record) -> Generator[Step, Any, Record]:
         error = OxenDownloadError(
             f"{_name(record)} has ended, and the hub gives no link to its image, which was paid for.",
         )
-        error.retry_helps = task.comes_back
+        error.retry_helps = comes_back(task, record)
         raise error
     created = None if row.completed_at is None else int(row.completed_at)
     answered = record.to(
@@ -151,7 +141,7 @@ def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
     raise OxenGenerationTimeout(
         f"{_name(record)} has not ended within the timeout and was cancelled. Whether the hub bills it is "
         "not documented. The next try submits another.",
-        retry_helps=task.comes_back,
+        retry_helps=comes_back(task, record),
     )
 
 

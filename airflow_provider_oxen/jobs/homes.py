@@ -159,4 +159,4 @@ def _ask(done: str, ask: Callable[[], T]) -> T:
         raise OxenStoreUnavailable(
             f"The record of this task's paid job could not be {done}: {type(error).__name__}: "
             f"{without_queries(str(error))}. Nothing was sent by this try."
-        ) from error
+        ) from None

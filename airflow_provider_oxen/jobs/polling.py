@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ from typing import Literal, NamedTuple
 from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
 from airflow_provider_oxen.api.models import Generation
 
-__all__ = ["KNOWN", "TOLERATED", "End", "Poll", "Status", "pace"]
+__all__ = ["KNOWN", "TOLERATED", "End", "Poll", "Status", "is_final", "pace"]
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,18 @@ class Poll:
         if self.deadline is not None and now >= self.deadline:
             return End("timed_out")
         return None
+
+
+_FINAL = re.compile(
+    r"insufficient[_ ]credits|out of credits|moderat|content[ _-]?policy|nsfw|flagged|safety"
+    r"|\b4(00|22)\b|invalid[_ ]param",
+    re.IGNORECASE,
+)
+
+
+def is_final(reason: str | None) -> bool:
+    """Whether a failed generation would fail again: credits, moderation, parameters."""
+    return bool(_FINAL.search(reason or ""))
 
 
 def pace(interval: float, look: int, chance: Callable[[], float] = random.random) -> float:

@@ -296,7 +296,7 @@ class Driver:
             return
         if record.generation_id is None:
             self.log.warning("The task is stopped. The next try looks up what became of %s.", record.job)
-        elif self.cancel_on_kill and record.phase == "submitted":
+        elif self.cancel_on_kill and record.phase == "submitted" and not record.found:
             self._insist("written (cancelling)", lambda: self.home.write(record.to("cancelling")))
             with Client(self.client.settings) as client:
                 self._cancel(client, record.generation_id)

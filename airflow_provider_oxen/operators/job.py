@@ -33,8 +33,9 @@ from airflow_provider_oxen.jobs import request as requests
 from airflow_provider_oxen.jobs.complete import complete
 from airflow_provider_oxen.jobs.price import price
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.resolve import Task, resolve
+from airflow_provider_oxen.jobs.resolve import resolve
 from airflow_provider_oxen.jobs.steps import Prepared
+from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.operators import output as outputs
 from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.output import Output
@@ -194,7 +195,7 @@ class ImageJob:
             poll_interval=options.poll_interval,
             deadline=deadline,
             patience=since + self.task.lookup_grace,
-            cancel_on_kill=options.cancel_on_kill,
+            cancel_on_kill=options.cancel_on_kill and not record.found,
         )
         left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
         self.operator.log.info("Waiting for generation %s in the triggerer.", record.generation_id)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator
+from airflow_provider_oxen.sensors.deferring import DeferringSensor
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_oxen.api.client import Client
-
 __all__ = ["OxenModelSensor"]
 
 
-class OxenModelSensor(BaseSensorOperator):
+class OxenModelSensor(DeferringSensor):
     """Wait until a model exists on the hub, makes images and can run.
 
     "Not there yet" waits: the model is unknown, a custom model's deployment is not active, the hub
@@ -28,10 +27,12 @@ class OxenModelSensor(BaseSensorOperator):
     :param fail_fast: fail at once also when the model is unknown, with near names from the catalogue.
         Templated.
     :param oxen_conn_id: Airflow connection of the hub. Templated.
+    :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
+        ``[operators] default_deferrable`` says.
     """
 
     template_fields: Sequence[str] = ("model", "parameters", "fail_fast", "oxen_conn_id")
-    template_fields_renderers = {"parameters": "json"}  # noqa: RUF012
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
     ui_color = "#e8f0e4"
 
     def __init__(
@@ -41,61 +42,69 @@ class OxenModelSensor(BaseSensorOperator):
         parameters: Mapping[str, Any] | str | None = None,
         fail_fast: bool | str = False,
         oxen_conn_id: str = "oxen_default",
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(deferrable=deferrable, **kwargs)
         self.model = model
         self.parameters = parameters
         self.fail_fast = fail_fast
         self.oxen_conn_id = oxen_conn_id
 
     def poke(self, context: Context) -> bool:
-        """Return whether the model can be used now.
+        """Return whether the model can be used now; where it cannot yet, defer if that is wanted.
 
         :raises AirflowFailException: where it never will be.
         """
-        from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound
-        from airflow_provider_oxen.hooks.failures import for_airflow
-        from airflow_provider_oxen.hooks.model_check import suggestion
+        return self._look(time.time() + self.timeout, defer=self.deferrable)
+
+    def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
+        """Go on with what the trigger found.
+
+        :raises AirflowFailException: where the model never can be used.
+        """
+        from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.triggers.events import read_model_event
+
+        with self.judged():
+            end = read_model_event(event, self._arguments()["model"])
+            if end.status == "timed_out":
+                raise self.timed_out()
+            if end.status == "unreachable":
+                raise OxenPollError(f"The trigger could not look: {end.message} Nothing was spent.")
+        if end.status == "never":
+            # The worker says it, with the very error: it looks the same way.
+            self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
+        self.log.info("The model can be used.")
+
+    def _look(self, deadline: float, *, defer: bool) -> bool:
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.sensors.readiness import ask
+
+        with self.judged():
+            given = self._arguments()
+            with OxenHook(given["oxen_conn_id"]).get_conn() as client:
+                found = ask(client, given["model"], given["parameters"], fail_fast=given["fail_fast"])
+            for level, message in found.told:
+                self.log.log(level, "%s", message)
+            if found.error is not None:
+                raise found.error
+        if found.state == "not_yet" and defer:
+            from airflow_provider_oxen.triggers.models import OxenModelTrigger
+
+            self.leave_to(
+                OxenModelTrigger(**given, poke_interval=self.poke_interval, deadline=deadline), deadline
+            )
+        return found.state == "ready"
+
+    def _arguments(self) -> dict[str, Any]:
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.jobs import arguments
 
-        with for_airflow():
-            name = arguments.text("model", self.model)
-            fail_fast = arguments.boolean("fail_fast", arguments.given(self.fail_fast, False))
-            parameters = arguments.mapping("parameters", self.parameters)
-            conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
-            with OxenHook(arguments.text("oxen_conn_id", conn_id)).get_conn() as client:
-                try:
-                    return self._look(client, name, parameters)
-                except OxenModelNotFound as error:
-                    if fail_fast:
-                        error.message += suggestion(client, name)
-                        raise
-                    self.log.info("Model %r is not there yet: the hub does not know it.", name)
-                except OxenError as error:
-                    if not error.retry_helps:
-                        if self.soft_fail:
-                            # Airflow makes a skip of the failure, and keeps the reason to itself.
-                            self.log.error("%s", error)
-                        raise
-                    self.log.warning("%s Looking again later.", error)
-        return False
-
-    def _look(self, client: Client, name: str, parameters: Mapping[str, Any]) -> bool:
-        from airflow_provider_oxen.api import calls
-        from airflow_provider_oxen.api.errors import OxenInvalidRequest
-        from airflow_provider_oxen.api.schema import coerce
-        from airflow_provider_oxen.hooks.check import prove_key
-        from airflow_provider_oxen.jobs.check import check
-
-        prove_key(client)
-        model = client.send(calls.get_model(name))
-        findings = check(model, coerce(model.request_schema, parameters), whole=False)
-        for message in findings.warnings:
-            self.log.warning("%s", message)
-        if findings.never:
-            raise OxenInvalidRequest(f"Waiting will not help: {'; '.join(findings.never)}.")
-        if findings.not_yet:
-            self.log.info("%s", findings.not_yet)
-        return findings.not_yet is None
+        conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
+        return {
+            "model": arguments.text("model", self.model),
+            "parameters": arguments.mapping("parameters", self.parameters),
+            "fail_fast": arguments.boolean("fail_fast", arguments.given(self.fail_fast, False)),
+            "oxen_conn_id": arguments.text("oxen_conn_id", conn_id),
+        }

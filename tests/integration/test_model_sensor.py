@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -138,3 +139,74 @@ def test_hub_that_does_not_answer_is_waited_for(connected, run_dag):
 
     assert run.state == "success"
     assert "Looking again later" in run.log
+
+
+class TestDeferred:
+    """With ``deferrable`` the sensor comes to the same ends, without a worker."""
+
+    def test_model_that_can_run_needs_no_trigger(self, connected, run_dag):
+        assert run_dag(dag_of(deferrable=True)).state == "success"
+        assert [seen["path"] for seen in connected.requests()].count("/api/authorize") == 1
+
+    def test_custom_model_waits_for_its_deployment(self, connected, run_dag):
+        connected.settings.layouts = frozenset({"ai"})
+        custom = next(
+            entry
+            for entry in connected.settings.catalogue
+            if entry.get("model_type") == "custom" and entry["deployments"][0]["status"] == "inactive"
+        )
+        stop, looks = threading.Event(), []
+
+        def deploy() -> None:
+            while not stop.wait(0.005):
+                looks[:] = [seen for seen in connected.requests() if custom["id"] in seen["path"]]
+                if len(looks) >= 3:
+                    custom["deployments"][0]["status"] = "active"
+
+        deploying = threading.Thread(target=deploy)
+        deploying.start()
+        try:
+            run = run_dag(dag_of(model=custom["id"], deferrable=True, timeout=30))
+        finally:
+            stop.set()
+            deploying.join()
+
+        assert run.state == "success"
+        assert "no deployment of this custom model is active (now: inactive)" in run.log
+        assert "The model can be used." in run.log
+
+    def test_what_never_will_be_is_found_by_the_trigger_and_said_by_the_worker(self, connected, run_dag):
+        # The first look of the worker finds nobody to ask.
+        connected.fail(Fault(on="model", kind="status", status=500, times=2))
+
+        run = run_dag(dag_of(parameters={"num_inference_steps": 99}, deferrable=True, timeout=30, retries=2))
+
+        assert run.ti("there").state == "failed"
+        assert "OxenInvalidRequest: Waiting will not help" in run.log
+        assert "num_inference_steps: must be at most 50, not 99" in run.log
+
+    def test_what_was_wrong_for_a_moment_is_waited_for_again(self, connected, run_dag):
+        connected.fail(
+            Fault(on="model", kind="status", status=500, times=2),
+            Fault(on="model", kind="status", status=403),
+            Fault(on="model", kind="status", status=500, times=2),
+        )
+
+        assert run_dag(dag_of(deferrable=True, timeout=30)).state == "success"
+
+    @pytest.mark.parametrize("soft_fail", [False, True])
+    def test_timeout(self, connected, run_dag, soft_fail):
+        run = run_dag(dag_of(model="klein-5b", deferrable=True, soft_fail=soft_fail, retries=2))
+
+        assert run.ti("there").state == ("skipped" if soft_fail else "failed")
+        assert "Sensor has timed out" in run.log
+
+    def test_reason_of_a_soft_failure_is_logged(self, connected, run_dag):
+        connected.fail(Fault(on="model", kind="status", status=500, times=2))
+
+        run = run_dag(
+            dag_of(parameters={"num_inference_steps": 99}, deferrable=True, timeout=30, soft_fail=True)
+        )
+
+        assert run.ti("there").state == "skipped"
+        assert "must be at most 50, not 99" in run.log

@@ -1,0 +1,176 @@
+"""Wait for a generation that was submitted elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import PokeReturnValue
+
+from airflow_provider_oxen.sensors.deferring import DeferringSensor
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_oxen.api.client import Client
+    from airflow_provider_oxen.api.errors import OxenError
+    from airflow_provider_oxen.api.models import Generation
+    from airflow_provider_oxen.jobs.polling import End
+
+__all__ = ["OxenGenerationSensor"]
+
+_AGAIN = 2.0
+"""Seconds until a look is repeated that found no such generation, or a finished one without a link: the row
+may be about to be written."""
+
+
+class OxenGenerationSensor(DeferringSensor):
+    """Wait until a generation of the hub's queue has succeeded. Spends nothing.
+
+    Returns what is known of it, as plain JSON, facts that are not known left out::
+
+        {"generation_id": "…", "status": "succeeded", "model": "…", "seed": 42,
+         "completed_at": 1780000000.0, "cost": "0.014"}
+
+    There is no link to the image in it: a link is a key for whoever holds it, and it expires. The task that
+    wants the image asks for the row again, which has a fresh one.
+
+    A generation that failed, was cancelled, or that the hub does not know fails the task without retry.
+
+    :param generation_id: the job. Templated.
+    :param target_namespace: whose queue the job is in. None: the connection's. Templated.
+    :param oxen_conn_id: Airflow connection of the hub. Templated.
+    :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
+        ``[operators] default_deferrable`` says.
+    """
+
+    template_fields: Sequence[str] = ("generation_id", "target_namespace", "oxen_conn_id")
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        generation_id: str,
+        target_namespace: str | None = None,
+        oxen_conn_id: str = "oxen_default",
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(deferrable=deferrable, **kwargs)
+        self.generation_id = generation_id
+        self.target_namespace = target_namespace
+        self.oxen_conn_id = oxen_conn_id
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Return whether the generation has succeeded; where it goes on, defer if that is wanted.
+
+        :raises AirflowFailException: where it ended otherwise.
+        """
+        facts = self._look(time.time() + self.timeout, defer=self.deferrable)
+        return PokeReturnValue(is_done=facts is not None, xcom_value=facts)
+
+    def execute_complete(
+        self, context: Context, event: Any = None, deadline: float | None = None
+    ) -> dict[str, Any] | None:
+        """Go on with what the trigger found: the worker looks itself, and says it.
+
+        :raises AirflowFailException: where the generation ended without success.
+        """
+        from airflow_provider_oxen.triggers.events import read_event
+
+        with self.judged():
+            end = read_event(event, self._arguments()[0])
+        if end.status == "timed_out":
+            raise self.timed_out()
+        if end.status == "unreachable":
+            self.log.warning("%s", end.message)
+        return self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
+
+    def _look(self, deadline: float, *, defer: bool) -> dict[str, Any] | None:
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+
+        with self.judged():
+            generation_id, namespace, conn_id = self._arguments()
+            with OxenHook(conn_id).get_conn() as client:
+                row = self._succeeded(client, generation_id)
+                if row is not None:
+                    return self._facts(client, row)
+        if defer:
+            from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
+
+            trigger = OxenGenerationTrigger(
+                generation_id, conn_id, namespace, poll_interval=self.poke_interval, deadline=deadline
+            )
+            self.leave_to(trigger, deadline)
+        return None
+
+    def _succeeded(self, client: Client, generation_id: str) -> Generation | None:
+        """Return the row of a generation that has succeeded, None for one that goes on."""
+        from airflow_provider_oxen.api import queue
+        from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
+        from airflow_provider_oxen.jobs.polling import Poll
+
+        poll = Poll()
+        while True:
+            try:
+                row = client.send(queue.get_generation(generation_id))
+            except OxenGenerationNotFound as error:
+                if poll.failed(error, time.time()):
+                    raise
+            except OxenError as error:
+                if not error.retry_helps:
+                    raise
+                self.log.warning("%s Looking again later.", error)
+                return None
+            else:
+                end = poll.seen(row, time.time())
+                if end is not None and end.status == "succeeded":
+                    return row
+                if end is not None:
+                    raise _failure(end, generation_id, client)
+                if not poll.linkless:
+                    self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+                    return None
+            time.sleep(min(_AGAIN, self.poke_interval))
+
+    def _facts(self, client: Client, row: Generation) -> dict[str, Any]:
+        from airflow_provider_oxen.api import queue
+        from airflow_provider_oxen.api.errors import OxenError
+
+        try:
+            # Only the history tells the cost.
+            cost = client.send(queue.get_history(row.generation_id)).cost
+        except OxenError as error:
+            self.log.warning("What generation %s cost is not known: %s", row.generation_id, error)
+            cost = None
+        facts = {
+            "generation_id": row.generation_id,
+            "status": row.status,
+            "model": row.model,
+            "seed": row.echo().get("seed"),
+            "completed_at": row.completed_at,
+            "cost": cost,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _arguments(self) -> tuple[str, str | None, str]:
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.jobs import arguments
+
+        conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
+        return (
+            arguments.text("generation_id", arguments.given(self.generation_id, None)),
+            arguments.optional_text("target_namespace", self.target_namespace),
+            arguments.text("oxen_conn_id", conn_id),
+        )
+
+
+def _failure(end: End, generation_id: str, client: Client) -> OxenError:
+    from airflow_provider_oxen.api.errors import OxenGenerationCancelled, OxenGenerationFailed
+    from airflow_provider_oxen.api.redact import without_queries
+
+    why = without_queries(client.settings.hide(end.message)) or "the hub gives no reason"
+    if end.status == "cancelled":
+        return OxenGenerationCancelled(f"Generation {generation_id} was cancelled: {why}.")
+    return OxenGenerationFailed(f"Generation {generation_id} failed: {why}.")

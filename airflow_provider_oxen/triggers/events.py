@@ -1,0 +1,106 @@
+"""What a trigger tells the task that it wakes: made here, and understood here. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from airflow_provider_oxen.api.errors import OxenError, OxenPollError
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.jobs.polling import End, Status
+
+__all__ = [
+    "GENERATION",
+    "MODEL",
+    "ModelEnd",
+    "generation_event",
+    "model_event",
+    "read_event",
+    "read_model_event",
+    "reason",
+]
+
+GENERATION = "airflow-provider-oxen/generation/1"
+"""The word for an event of a generation; another shape gets another number."""
+
+MODEL = "airflow-provider-oxen/model/1"
+"""The word for an event of a model."""
+
+ModelStatus = Literal["ready", "never", "timed_out", "unreachable"]
+
+
+class ModelEnd(NamedTuple):
+    """How waiting for a model ended.
+
+    :ivar status: ``never``: waiting will not help, as the message says.
+    """
+
+    status: ModelStatus
+    message: str = ""
+
+
+def generation_event(generation_id: str, end: End) -> dict[str, str]:
+    """Return the payload that tells how a generation ended. It holds no link: links are short-lived keys."""
+    return {
+        "event": GENERATION,
+        "generation_id": generation_id,
+        "status": end.status,
+        "message": end.message,
+    }
+
+
+def model_event(model: str, end: ModelEnd) -> dict[str, str]:
+    """Return the payload that tells whether a model can be used."""
+    return {"event": MODEL, "model": model, "status": end.status, "message": end.message}
+
+
+def read_event(event: Any, generation_id: str) -> End:
+    """Return what the event tells about a generation.
+
+    :param event: as Airflow hands it to the resumed task; it may be of another version, or damaged.
+    :raises OxenPollError: where it is not understood.
+    """
+    facts = _facts(event, GENERATION, "generation_id", generation_id, get_args(Status))
+    if facts is None:
+        raise OxenPollError(
+            f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one "
+            f"of {GENERATION} about generation {generation_id}. Nothing was spent by this. The generation "
+            "may have been paid for, but it is known and not lost: the next try looks at it again."
+        )
+    return End(cast(Status, facts[0]), facts[1])
+
+
+def read_model_event(event: Any, model: str) -> ModelEnd:
+    """Return what the event tells about a model.
+
+    :raises OxenPollError: where it is not understood.
+    """
+    facts = _facts(event, MODEL, "model", model, get_args(ModelStatus))
+    if facts is None:
+        raise OxenPollError(
+            f"The sensor was resumed with an event that is not understood ({_shape(event)}); expected was "
+            f"one of {MODEL} about model {model!r}. Nothing was spent."
+        )
+    return ModelEnd(cast(ModelStatus, facts[0]), facts[1])
+
+
+def reason(error: Exception) -> str:
+    """Return what an event says of an error: a sentence without a signed link."""
+    if isinstance(error, OxenError):
+        return str(error)
+    return f"{type(error).__name__}: {without_queries(str(error))}"
+
+
+def _facts(event: Any, word: str, about: str, who: str, statuses: tuple[str, ...]) -> tuple[str, str] | None:
+    if not isinstance(event, dict) or event.get("event") != word or event.get(about) != who:
+        return None
+    status, message = event.get("status"), event.get("message", "")
+    if status not in statuses or not isinstance(message, str):
+        return None
+    return str(status), message
+
+
+def _shape(event: Any) -> str:
+    """Describe an event without its values: who knows what stands in it."""
+    if not isinstance(event, dict):
+        return type(event).__name__
+    return f"an object with {', '.join(sorted(map(repr, event))) or 'nothing in it'}"

@@ -1,0 +1,125 @@
+"""Wait for a generation without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_oxen.triggers.loading import loaded
+
+__all__ = ["OxenGenerationTrigger"]
+
+_KILL_SECONDS = 5.0
+"""How long connecting, and the answer, may take when a job is cancelled: Airflow allows 30 s for all."""
+
+
+class OxenGenerationTrigger(BaseTrigger):
+    """Wait until a generation has ended, and tell how, in one event; see :mod:`.events`.
+
+    It only asks: it never submits, and holds neither the key nor a link. All of them that wait in one
+    process, for one connection and namespace, ask together.
+
+    :param generation_id: the job.
+    :param oxen_conn_id: Airflow connection of the hub.
+    :param namespace: whose queue the job is in. None: the connection's.
+    :param poll_interval: seconds between two looks.
+    :param deadline: unix seconds at which waiting ends. None: never.
+    :param patience: unix seconds until which an id that the hub does not know is waited for.
+    :param cancel_on_kill: cancel the job when somebody ends the task in the user interface (Airflow 3.3 and
+        newer tell the trigger). Otherwise it goes on, and the task's next try finds it.
+    """
+
+    def __init__(
+        self,
+        generation_id: str,
+        oxen_conn_id: str = "oxen_default",
+        namespace: str | None = None,
+        poll_interval: float = 5.0,
+        deadline: float | None = None,
+        patience: float = 0.0,
+        cancel_on_kill: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generation_id = generation_id
+        self.oxen_conn_id = oxen_conn_id
+        self.namespace = namespace
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.patience = patience
+        self.cancel_on_kill = cancel_on_kill
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments, which are plain JSON."""
+        return (
+            "airflow_provider_oxen.triggers.generations.OxenGenerationTrigger",
+            {
+                "generation_id": self.generation_id,
+                "oxen_conn_id": self.oxen_conn_id,
+                "namespace": self.namespace,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "patience": self.patience,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell how it ended: one event, whatever happens."""
+        await loaded()
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.jobs.polling import End, Poll
+        from airflow_provider_oxen.jobs.watch import wait
+        from airflow_provider_oxen.triggers.events import generation_event, reason
+
+        try:
+            end = await wait(
+                OxenHook(self.oxen_conn_id),
+                self.generation_id,
+                namespace=self.namespace,
+                interval=self.poll_interval,
+                poll=Poll(deadline=self.deadline, patience=self.patience),
+            )
+        except Exception as error:
+            end = End("unreachable", reason(error))
+        yield TriggerEvent(generation_event(self.generation_id, end))  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Cancel the job if told so; Airflow calls this only when somebody ends the task."""
+        if not self.cancel_on_kill:
+            self.log.info(
+                "Generation %s goes on and may be paid for; the task's next try finds it.", self.generation_id
+            )
+            return
+        await loaded()
+        from airflow_provider_oxen.api.errors import OxenInvalidRequest
+        from airflow_provider_oxen.triggers.events import reason
+
+        try:
+            await self._cancel()
+        except OxenInvalidRequest as error:
+            self.log.info("Generation %s was not cancelled: %s", self.generation_id, error)
+        except Exception as error:
+            self.log.warning(
+                "Generation %s could not be cancelled: %s It may go on and be paid for.",
+                self.generation_id,
+                reason(error),
+            )
+        else:
+            self.log.info("Generation %s was cancelled.", self.generation_id)
+
+    async def _cancel(self) -> None:
+        from dataclasses import replace
+
+        from airflow_provider_oxen.api import queue
+        from airflow_provider_oxen.api.client import AsyncClient, ssl_context
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+
+        settings = await OxenHook(self.oxen_conn_id).asettings()
+        await asyncio.to_thread(ssl_context, settings.verify)
+        short = replace(settings, timeout=_KILL_SECONDS, connect_timeout=_KILL_SECONDS, max_retries=1)
+        # A client of its own: the watch's belongs to those who go on waiting.
+        async with AsyncClient(short) as client:
+            await client.send(queue.cancel(self.generation_id))

@@ -1,0 +1,130 @@
+"""What comes back from a trigger: timeouts are sensor timeouts, on both lines of Airflow."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_oxen.api.errors import OxenPollError
+from airflow_provider_oxen.jobs.polling import End
+from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
+from airflow_provider_oxen.sensors.models import OxenModelSensor
+from airflow_provider_oxen.triggers.events import ModelEnd, generation_event, model_event
+
+# What the schedulers of Airflow 3 and 2.11 say of a trigger that ran out of time.
+TIMEOUTS = ["Trigger timeout", "Trigger/execution timeout"]
+
+
+def model_sensor(**arguments: Any) -> OxenModelSensor:
+    return OxenModelSensor(task_id="there", **{"model": "klein", "deferrable": True, **arguments})
+
+
+def generation_sensor(**arguments: Any) -> OxenGenerationSensor:
+    return OxenGenerationSensor(task_id="done", **{"generation_id": "8d1f", "deferrable": True, **arguments})
+
+
+@pytest.fixture(params=[model_sensor, generation_sensor])
+def sensor(request):
+    return request.param
+
+
+def said_by_this_line() -> str:
+    try:
+        from airflow.sdk.exceptions import TaskDeferralTimeout  # noqa: F401
+    except ImportError:
+        return TIMEOUTS[1]
+    return TIMEOUTS[0]
+
+
+def test_default_is_airflows(sensor, monkeypatch):
+    assert not sensor(deferrable=None).deferrable
+
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+
+    assert sensor(deferrable=None).deferrable
+    assert not sensor(deferrable=False).deferrable
+
+
+def test_trigger_that_ran_out_of_time_is_a_sensor_timeout(sensor):
+    with pytest.raises(AirflowSensorTimeout):
+        sensor().resume_execution("__fail__", {"error": said_by_this_line()}, {})
+
+
+def test_trigger_that_ran_out_of_time_skips_with_soft_fail(sensor):
+    with pytest.raises(AirflowSkipException):
+        sensor(soft_fail=True).resume_execution("__fail__", {"error": said_by_this_line()}, {})
+
+
+def test_trigger_that_failed_is_no_timeout(sensor):
+    with pytest.raises(AirflowException) as caught:
+        sensor().resume_execution("__fail__", {"error": "Trigger failure"}, {})
+
+    assert not isinstance(caught.value, AirflowSensorTimeout)
+
+
+@pytest.mark.parametrize("event", [None, {}, {"event": "another/1"}, "succeeded"])
+def test_event_that_is_not_understood_is_an_error_that_a_retry_may_mend(sensor, event):
+    with pytest.raises(OxenPollError, match="is not understood"):
+        sensor().resume_execution("execute_complete", {"event": event, "deadline": None}, {})
+
+
+def told(sensor: Any, status: str, message: str = "") -> dict[str, Any]:
+    if sensor is model_sensor:
+        event = model_event("klein", ModelEnd(status, message))  # type: ignore[arg-type]
+    else:
+        event = generation_event("8d1f", End(status, message))  # type: ignore[arg-type]
+    return {"event": event, "deadline": 1.0}
+
+
+def test_deadline_is_a_sensor_timeout(sensor):
+    with pytest.raises(AirflowSensorTimeout, match="longer than 7 seconds"):
+        sensor(timeout=7).resume_execution("execute_complete", told(sensor, "timed_out"), {})
+
+
+def test_deadline_skips_with_soft_fail(sensor):
+    with pytest.raises(AirflowSkipException):
+        sensor(soft_fail=True).resume_execution("execute_complete", told(sensor, "timed_out"), {})
+
+
+def test_model_trigger_that_could_not_look_is_an_error_that_a_retry_may_mend():
+    with pytest.raises(OxenPollError, match="The trigger could not look: ZeroDivisionError"):
+        model_sensor().resume_execution(
+            "execute_complete", told(model_sensor, "unreachable", "ZeroDivisionError: no"), {}
+        )
+
+
+def test_second_wait_goes_on_counting_from_the_first(sensor):
+    deadline = time.time() + 100
+
+    with pytest.raises(TaskDeferred) as caught:
+        sensor().leave_to("a trigger", deadline)
+
+    assert caught.value.trigger == "a trigger"
+    assert caught.value.method_name == "execute_complete"
+    assert caught.value.kwargs == {"deadline": deadline}
+    assert 90 < caught.value.timeout.total_seconds() <= 100
+
+
+def test_wait_after_the_deadline_is_none(sensor):
+    with pytest.raises(TaskDeferred) as caught:
+        sensor().leave_to("a trigger", time.time() - 100)
+
+    assert caught.value.timeout.total_seconds() == 0
+
+
+@pytest.mark.parametrize("empty", [None, "", "  ", "None", "null"])
+@pytest.mark.parametrize("method", ["poke", "execute_complete"])
+def test_empty_generation_id_is_an_error_before_any_request(empty, method, monkeypatch):
+    monkeypatch.setattr("httpx.Client.send", lambda *_, **__: pytest.fail("a request was sent"))
+
+    with pytest.raises(AirflowFailException, match="generation_id must be a text, not None"):
+        getattr(generation_sensor(generation_id=empty), method)({})
