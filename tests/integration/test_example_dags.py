@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.hooks.oxen import OxenHook
+
 from ..conftest import ROOT
 from .conftest import load_dags, register
 
@@ -61,6 +65,19 @@ def test_asset_wakes_the_dag_that_waits_for_it(examples, run_dag, connected, tmp
     assert run.state == "success"
     assert waiting_for_asset() == ["example_oxen_asset_consumer"]
     assert run_dag(examples["example_oxen_asset_consumer"]).xcom("publish") == f"{tmp_path}/banner.webp"
+
+
+def test_generation_that_was_asked_for_elsewhere(examples, run_dag, connected, tmp_path):
+    body = {"model": "z-image-turbo", "prompt": "A red cube"}
+    with OxenHook().get_conn() as client:
+        [asked] = client.send(queue.enqueue(GenerateRequest.model_validate(body)))
+
+    run = run_dag(examples["example_oxen_generation"], run_conf={"generation_id": asked.generation_id})
+
+    assert run.state == "success"
+    [paid] = connected.ledger()
+    assert run.xcom("fetch")["sha256"] == paid["sha256"]
+    assert Path(run.xcom("fetch")["path"]).is_relative_to(tmp_path)
 
 
 def waiting_for_asset() -> list[str]:
