@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,14 @@ Path(_HOME, "dags").mkdir()
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell how many histories the simulation of the protocol has played."""
+    reports = terminalreporter.getreports("passed")
+    counts = [number for report in reports for name, number in report.user_properties if name == "histories"]
+    if counts:
+        terminalreporter.write_line(f"Played {sum(counts):,} histories of the protocol.")
 
 
 @pytest.fixture(autouse=True)

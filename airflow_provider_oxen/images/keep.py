@@ -209,7 +209,7 @@ class Keeper:
             raise OxenStorageError(
                 f"The image was paid for and fetched, but {self.folder.asset_uri(name)} could not be written "
                 f"in {_ATTEMPTS} attempts: {_said(error)}"
-            ) from error
+            ) from None
 
     def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
         """Ask the store, again where it does not answer."""

@@ -48,7 +48,8 @@ def complete(
             # Nobody can give other bytes: only a task that is cleared on purpose asks anew.
             status = "expired" if gone else "rejected"
             if task.has_home:
-                yield Close(record.to("ended", status=status, reason=error.message[:500], final=True))
+                ended = {"status": status, "reason": error.message[:500], "final": True}
+                yield Close(record.to("ended", items=[], **ended))
         elif comes_back(task, record) and record.can_be_fetched and _passes(error):
             error.retry_helps = True
             error.message += " The next try fetches it again, and pays nothing."

@@ -77,11 +77,13 @@ def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def is_another(body: Mapping[str, Any], row: Generation) -> bool:
-    """Whether a row that goes by the job's id is another model's: then the id is not this job's.
+    """Whether a row that goes by the job's id is another job's: of another model, and of another prompt.
 
-    A seed that is echoed proves the row all the same: the hub may know a model by several names.
+    The hub may know a model by several names, so that one alone is no reason to refuse what was paid for.
     """
-    return row.model is not None and row.model != body.get("model") and not _has_seed(body, row)
+    if row.model is None or row.model == body.get("model") or _has_seed(body, row):
+        return False
+    return row.prompt is None or row.prompt.strip() != str(body.get("prompt")).strip()
 
 
 def _has_seed(body: Mapping[str, Any], row: Generation) -> bool:

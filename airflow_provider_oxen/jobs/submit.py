@@ -88,6 +88,7 @@ def submit(
             submissions=sent + 1,
             clearing=task.clearing,
             generation_id=None,
+            found=False,
             items=[],
             past=_past(again),
         )

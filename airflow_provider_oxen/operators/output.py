@@ -11,7 +11,7 @@ from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
 from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
-from airflow_provider_oxen.api.redact import without_query
+from airflow_provider_oxen.api.redact import without_queries, without_query
 from airflow_provider_oxen.images import inline, names, sidecar
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.storage import Folder, open_folder
@@ -150,8 +150,8 @@ class Output:
         except Exception as error:
             raise OxenStoreUnavailable(
                 f"The store of {folder.asset_uri('')} could not be asked what is there: "
-                f"{type(error).__name__}: {error}. Nothing was sent, nothing was spent."
-            ) from error
+                f"{type(error).__name__}: {without_queries(str(error))}. Nothing was sent, nothing was spent."
+            ) from None
 
     def _facts(self, request: GenerateRequest, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -9,16 +9,36 @@ import re
 import pytest
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.errors import OxenBadImage, OxenDownloadError, OxenError, OxenRateLimited
+from airflow_provider_oxen.api.errors import (
+    OxenBadImage,
+    OxenDownloadError,
+    OxenError,
+    OxenGenerationCancelled,
+    OxenGenerationError,
+    OxenGenerationFailed,
+    OxenGenerationTimeout,
+    OxenRateLimited,
+)
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 
 RETRY_HELPS = {
     "OxenConnectionError",
+    "OxenPollError",
     "OxenRateLimited",
     "OxenServerError",
     "OxenStoreUnavailable",
     "OxenUnavailable",
+}
+UNKNOWN = {
+    "OxenGenerationCancelled",
+    "OxenGenerationError",
+    "OxenGenerationFailed",
+    "OxenGenerationNotFound",
+    "OxenGenerationTimeout",
+    "OxenOutcomeUnknown",
+    "OxenPollError",
+    "OxenRecordError",
 }
 PAID = {"OxenImageError", "OxenBadImage", "OxenDownloadError", "OxenExpiredURL", "OxenStorageError"}
 
@@ -49,9 +69,26 @@ def test_every_class_is_public():
 @pytest.mark.parametrize("kind", CLASSES)
 def test_class_answers_whether_money_was_spent_and_whether_a_retry_helps(kind):
     name = kind.__name__
-    spent = "unknown" if name == "OxenOutcomeUnknown" else "yes" if name in PAID else "no"
+    spent = "unknown" if name in UNKNOWN else "yes" if name in PAID else "no"
 
     assert (kind.spent, kind.retry_helps) == (spent, name in RETRY_HELPS)
+
+
+def test_what_is_refused_is_never_spent():
+    """The protocol clears its intent on every OxenRefused: one that was paid for would be paid for again."""
+    refused = [kind for kind in CLASSES if issubclass(kind, errors.OxenRefused)]
+
+    assert len(refused) > 10
+    assert {kind.spent for kind in refused} == {"no"}
+
+
+@pytest.mark.parametrize(
+    "kind", [OxenGenerationError, OxenGenerationFailed, OxenGenerationCancelled, OxenGenerationTimeout]
+)
+def test_generation_error_is_told_whether_another_submission_may_succeed(kind):
+    assert kind("It failed.").retry_helps is False
+    assert kind("It failed.", retry_helps=True).retry_helps is True
+    assert str(kind("It failed.", retry_helps=True, status=422)) == "It failed. (HTTP 422)"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +122,7 @@ def test_added_words_are_shown():
         OxenRateLimited("Slow down.", status=429, request_id="F-1", retry_after=5.0, type="lock_timeout"),
         OxenBadImage("Not an image.", reason="it is an HTML page"),
         OxenDownloadError("No answer.", passing=True, status=502),
+        OxenGenerationFailed("It failed.", retry_helps=True),
     ],
     ids=lambda error: type(error).__name__,
 )

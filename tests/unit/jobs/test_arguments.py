@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -126,3 +127,48 @@ def test_value_is_shown_in_short():
     assert arguments.shown("a") == "'a'"
     assert arguments.shown("x" * 198) == f"'{'x' * 198}'"
     assert arguments.shown("x" * 199) == f"'{'x' * 198}…"
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [(1, 1.0), (0.5, 0.5), ("0.5", 0.5), (" 3 ", 3.0), ("3.0", 3.0), (1e-9, 1e-9), (10**12, 1e12)],
+    ids=repr,
+)
+def test_number_is_read_from_its_text(value, read):
+    found = arguments.number("it", value, above=0)
+
+    assert found == read
+    assert type(found) is float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, "0", "-0.5", "much", "", "None", None, True, "True", [1], float("nan"), float("inf"), "inf", "1e3"],
+    ids=repr,
+)
+def test_what_is_no_number_above_the_limit_is_refused(value):
+    assert problem(arguments.number, value, above=0) == f"it must be a number above 0, not {value!r}."
+
+
+def test_number_has_a_limit_that_it_must_exceed():
+    assert arguments.number("it", 2, above=1.5) == 2.0
+    assert problem(arguments.number, 1.5, above=1.5) == "it must be a number above 1.5, not 1.5."
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [(3, 3.0), ("2.5", 2.5), (timedelta(minutes=2), 120.0), (timedelta(milliseconds=20), 0.02)],
+    ids=repr,
+)
+def test_seconds_are_a_number_or_a_timedelta(value, read):
+    assert arguments.seconds("it", value) == read
+
+
+@pytest.mark.parametrize("value", [0, "soon", None, True], ids=repr)
+def test_what_is_no_time_is_refused(value):
+    assert problem(arguments.seconds, value) == f"it must be a number above 0, not {value!r}."
+
+
+@pytest.mark.parametrize("value", [timedelta(0), timedelta(seconds=-5)], ids=repr)
+def test_time_that_is_over_is_refused(value):
+    assert problem(arguments.seconds, value) == f"it must be a number above 0, not {value.total_seconds()!r}."

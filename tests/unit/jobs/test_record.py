@@ -1,0 +1,161 @@
+"""A record is a value that comes back as it was written, or says why it cannot be relied upon."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from airflow_provider_oxen.api.errors import OxenRecordError
+from airflow_provider_oxen.jobs.record import Record, read
+
+LINK = "https://hub.example/image.png?signature=that-must-not-leak"
+INTENT = Record(
+    phase="intent",
+    nonce="n",
+    identity="mine",
+    time=1_000.5,
+    endpoint="queue",
+    body={"model": "m", "prompt": "A red cube", "seed": 7},
+    origin="https://hub.example",
+    fingerprint="f",
+)
+FULL = Record(
+    phase="answered",
+    nonce="n",
+    identity="mine",
+    time=1_000.5,
+    endpoint="generate",
+    body={"model": "m", "prompt": "ünï", "image_size": {"width": 64, "height": 32}},
+    origin="https://hub.example",
+    namespace="org",
+    fingerprint="f",
+    submissions=2,
+    price=0.01,
+    clearing=3,
+    past=["g-0"],
+    unique=True,
+    found=True,
+    generation_id="g-1",
+    submitted_at=1_001.0,
+    items=[{"url": LINK}],
+    model="m-1",
+    created=1_780_000_000,
+    files=["a.png", "a-2.png"],
+    status="failed",
+    reason="busy",
+    final=True,
+)
+
+
+@pytest.mark.parametrize("record", [INTENT, FULL], ids=["small", "full"])
+@pytest.mark.parametrize(
+    "as_text", [lambda value: value, json.dumps, lambda value: json.dumps(value).encode()]
+)
+def test_record_comes_back_as_it_was_written(record, as_text):
+    assert read(as_text(record.as_json()), "in the store", "mine") == record
+
+
+def test_written_record_holds_its_format_and_no_more_than_was_set():
+    assert INTENT.as_json() == {
+        "format": "airflow-provider-oxen/job/1",
+        "phase": "intent",
+        "nonce": "n",
+        "identity": "mine",
+        "time": 1_000.5,
+        "endpoint": "queue",
+        "body": {"model": "m", "prompt": "A red cube", "seed": 7},
+        "origin": "https://hub.example",
+        "fingerprint": "f",
+    }
+
+
+def test_record_of_a_newer_version_with_more_to_tell_is_understood():
+    assert read({**INTENT.as_json(), "mood": "good"}, "in the store", "mine") == INTENT
+
+
+def test_another_phase_is_another_record():
+    submitted = INTENT.to("submitted", generation_id="g-1")
+
+    assert (submitted.phase, submitted.generation_id) == ("submitted", "g-1")
+    assert (INTENT.phase, INTENT.generation_id) == ("intent", None)
+    with pytest.raises(ValidationError, match="frozen"):
+        INTENT.phase = "kept"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "can"),
+    [
+        ({"generation_id": "g-1"}, True),
+        ({"items": [{"url": LINK}]}, True),
+        ({"items": [{"url": LINK}, {"url": LINK}]}, True),
+        ({"items": [{"b64_json": True}, {"url": LINK}]}, False),
+        ({"items": [{"b64_json": True}]}, False),
+        ({}, False),
+    ],
+    ids=["by_id", "by_link", "by_links", "one_is_text", "text", "nothing"],
+)
+def test_images_can_be_had_again_by_id_or_links_only(changes, can):
+    assert INTENT.to("answered", **changes).can_be_fetched is can
+
+
+def test_job_is_named_by_its_generation_as_soon_as_there_is_one():
+    assert INTENT.job == "a request for m"
+    assert FULL.job == "a request for m, generation g-1"
+
+
+def test_representation_holds_neither_prompt_nor_link():
+    assert "signature" not in repr(FULL)
+    assert "ünï" not in repr(FULL)
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in INTENT.as_json().items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("{", "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        ("[]", "this package has not written it"),
+        (7, "this package has not written it"),
+        ({}, "this package has not written it"),
+        ({"format": "another-program/1"}, "this package has not written it"),
+        (without("nonce"), "damaged, or of a later version (nonce)"),
+        ({**INTENT.as_json(), "phase": "lost"}, "damaged, or of a later version (phase)"),
+        (
+            {**INTENT.as_json(), "format": "airflow-provider-oxen/job/2"},
+            "damaged, or of a later version (format)",
+        ),
+        ({**FULL.as_json(), "items": [LINK]}, "damaged, or of a later version (items.0)"),
+        ({**INTENT.as_json(), "identity": "another's"}, "it is another task's"),
+    ],
+    ids=[
+        "broken",
+        "bytes",
+        "deep",
+        "list",
+        "number",
+        "empty",
+        "foreign",
+        "lacking",
+        "phase",
+        "later",
+        "item",
+        "identity",
+    ],
+)
+def test_record_that_cannot_be_relied_upon_stops_everything(value, problem):
+    with pytest.raises(OxenRecordError) as caught:
+        read(value, "in the store", "mine")
+
+    said = str(caught.value)
+    assert problem in said
+    assert "in the store" in said
+    assert "nothing was sent" in said
+    assert "signature" not in said
+    assert (caught.value.spent, caught.value.retry_helps) == ("unknown", False)
