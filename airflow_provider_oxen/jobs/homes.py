@@ -104,8 +104,15 @@ class FileHome:
         self.mark = mark
 
     def read(self) -> Record | None:
-        raw = _ask("read", lambda: self.folder.read(self.name))
+        raw = _ask("read", self._raw)
         return None if raw is None else records.read(raw, self.folder.asset_uri(self.name), self.identity)
+
+    def _raw(self) -> bytes | None:
+        try:
+            return self.folder.read(self.name)
+        except NotADirectoryError:
+            # Where no folder can be, no record is; the look at the output's place tells what is wrong.
+            return None
 
     def create(self, record: Record) -> None:
         _ask("written", lambda: self.folder.create(self.name, _dump(record), self.mark))

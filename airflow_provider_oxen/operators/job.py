@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +35,7 @@ from airflow_provider_oxen.jobs.price import price
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve
 from airflow_provider_oxen.jobs.steps import Prepared
+from airflow_provider_oxen.jobs.submit import intend
 from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.operators import output as outputs
 from airflow_provider_oxen.operators.drive import Driver
@@ -98,7 +99,7 @@ class ImageJob:
         from airflow_provider_oxen.triggers.events import read_event
 
         identity = self.task.identity
-        # Airflow 3.3's dag.test() keeps the event only.
+        # Airflow's dag.test() keeps the event only.
         deferred = None if job is None else records.read(job, "what the deferred task remembers", identity)
         try:
             record = self.home.read() or deferred
@@ -108,10 +109,7 @@ class ImageJob:
                 "next try goes on with it."
             ) from None
         if record is None:
-            raise OxenPollError(
-                "This task was resumed, and nothing is left that tells what it waited for. A generation may "
-                "have been paid for; the next try looks it up."
-            )
+            record = self._told_by(event)
         deferred = deferred or record
         end = read_event(event, str(deferred.generation_id))
         if record.nonce != deferred.nonce:
@@ -123,6 +121,17 @@ class ImageJob:
             return self.run()
         self._find(record)
         return self._complete(deferred if record.phase in ("intent", "kept") else record, end)
+
+    def _told_by(self, event: Any) -> Record:
+        """Return the record of the job that an event tells of, where nothing else remembers it."""
+        generation_id = event.get("generation_id") if isinstance(event, Mapping) else None
+        if not generation_id:
+            raise OxenPollError(
+                "This task was resumed, and nothing is left that tells what it waited for. A generation may "
+                "have been paid for; the next try looks it up."
+            )
+        intent: Record = self.driver.drive(intend(self.task, 1, []))
+        return intent.to("submitted", generation_id=str(generation_id), submitted_at=intent.time)
 
     def stop(self) -> None:
         """Do what a kill asks for."""

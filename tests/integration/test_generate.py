@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,19 @@ from airflow_provider_oxen.operators.images import ImageGenerateOperator
 
 from .conftest import START
 
+AIRFLOW = version("apache-airflow")
 KLEIN = "black-forest-labs-flux-2-klein-4b"
 REQUEST: dict[str, Any] = {"prompt": "A red cube", "model": KLEIN, "lookup_grace": 0.1}
+
+
+old_dag_test = pytest.mark.skipif(
+    AIRFLOW.startswith("2."), reason="its dag.test() lets AirflowTaskTimeout out; its workers do not"
+)
+
+
+def files(folder: Path) -> list[str]:
+    """Return the names of a folder, without the record that Airflow before 3.3 needs there."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".job.json"))
 
 
 def dag_of(dag_id: str = "images", params: dict[str, Any] | None = None, **arguments: Any) -> DAG:
@@ -388,11 +400,11 @@ SAFE = {
 
 
 @pytest.mark.parametrize("fault", SAFE.values(), ids=SAFE)
-def test_what_is_safe_to_repeat_is_left_to_airflows_retries(hub, connect, run_dag, fault):
+def test_what_is_safe_to_repeat_is_left_to_airflows_retries(hub, connect, run_dag, tmp_path, fault):
     connect(hub.url, hub.key, max_retries=0)
     hub.fail(fault)
 
-    run = run_dag(dag_of(retries=1))
+    run = run_dag(dag_of(retries=1, storage_path=f"{tmp_path}/"))
 
     assert run.state == "success"
     assert run.ti("hero").try_number == 2
@@ -485,9 +497,10 @@ def test_what_a_retry_must_not_repeat_fails_without_one(connected, run_dag, tmp_
     assert message in run.log
     posts = [seen for seen in connected.requests() if seen["method"] == "POST"]
     assert len(posts) == 1
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
 
 
+@old_dag_test
 def test_execution_timeout_while_the_hub_works_is_not_paid_for_again(connected, run_dag):
     connected.settings.latency = 30.0
 
@@ -500,6 +513,7 @@ def test_execution_timeout_while_the_hub_works_is_not_paid_for_again(connected, 
     assert len(connected.ledger()) == 1
 
 
+@old_dag_test
 def test_execution_timeout_while_fetching_is_fetched_again_and_paid_once(connected, run_dag, tmp_path):
     connected.fail(Fault(on="file", kind="slow", seconds=30))
 
@@ -575,7 +589,7 @@ def test_bytes_that_are_no_image_are_kept_as_rejected(connected, run_dag, tmp_pa
 
     assert run.state == "failed"
     assert run.ti("hero").try_number == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cube.rejected", "cube.rejected.json"]
+    assert files(tmp_path) == ["cube.rejected", "cube.rejected.json"]
     assert f"kept as file://{tmp_path}/cube.rejected" in run.log
     assert len(connected.ledger()) == 1
 
