@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.bulk import BulkClient, TooLong, list_unfinished
@@ -28,9 +26,8 @@ from airflow_provider_oxen.jobs.polling import End, Poll
 
 if TYPE_CHECKING:
     from airflow_provider_oxen.api.models import Generation
-    from airflow_provider_oxen.hooks.oxen import OxenHook
 
-__all__ = ["wait"]
+__all__ = ["SHORTEST", "Key", "Waiter", "Watch"]
 
 log = logging.getLogger(__name__)
 
@@ -49,94 +46,23 @@ PAGES = 100
 LIST_AGAIN = 600.0
 """Seconds after which a list that was too long is tried again."""
 
-FRESH = 5.0
-"""Seconds for which a connection that was read serves further triggers: a triggerer that starts with
-thousands of them reads it once."""
-
 STEP = 100
 """Jobs that are judged, and perhaps woken, before other work of the loop gets its turn."""
 
 
-async def wait(
-    hook: OxenHook, generation_id: str, *, namespace: str | None, interval: float, poll: Poll
-) -> End:
-    """Wait until a generation has ended, by the watch that all who wait in this process share.
+class Key(NamedTuple):
+    """What jobs must have in common to be watched together."""
 
-    :param hook: of the connection.
-    :param namespace: whose queue the job is in; None: the connection's.
-    :param interval: seconds between two looks at most; the watch follows the shortest of all.
-    :param poll: judges what the looks bring.
-    :raises OxenError: where the connection cannot be read.
-    """
-    room = _room()
-    settings = await room.settings(hook)
-    watch = room.watch(_Key(hook.oxen_conn_id, namespace or settings.target_namespace, settings))
-    # Ten thousand may wait here: what is not needed any more is not kept.
-    del hook, room, settings
-    waiter = watch.enter(generation_id, max(interval, SHORTEST), poll)
-    try:
-        return await waiter.future
-    finally:
-        watch.leave(waiter)
-
-
-class _Key(NamedTuple):
     conn_id: str
     namespace: str | None
     settings: Settings
-
-
-class _Room:
-    """The watches of one event loop. It only finds them: what keeps a watch alive is its own task."""
-
-    def __init__(self) -> None:
-        self.watches: WeakValueDictionary[_Key, Watch] = WeakValueDictionary()
-        self._known: dict[str, tuple[float, Settings]] = {}
-        self._reading: dict[str, asyncio.Task[Settings]] = {}
-
-    def watch(self, key: _Key) -> Watch:
-        """Return the watch of this key, which is begun if there is none."""
-        watch = self.watches.get(key)
-        if watch is None:
-            watch = self.watches[key] = Watch(self, key)
-        return watch
-
-    async def settings(self, hook: OxenHook) -> Settings:
-        """Return the connection as it was read within the last :data:`FRESH` seconds."""
-        read, settings = self._known.get(hook.oxen_conn_id, (0.0, None))
-        if settings is not None and _clock() < read + FRESH:
-            return settings
-        if hook.oxen_conn_id not in self._reading:
-            self._reading[hook.oxen_conn_id] = asyncio.create_task(self._read(hook))
-        # Shielded: who is cancelled while he waits must not take it from the others.
-        return await asyncio.shield(self._reading[hook.oxen_conn_id])
-
-    async def _read(self, hook: OxenHook) -> Settings:
-        try:
-            settings = await hook.asettings()
-            self._known[hook.oxen_conn_id] = _clock(), settings
-            return settings
-        finally:
-            del self._reading[hook.oxen_conn_id]
-
-
-_rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary()
-_pid = os.getpid()
-
-
-def _room() -> _Room:
-    global _rooms, _pid
-    if _pid != os.getpid():
-        # A forked process has its parent's watches, and shares their sockets: they are not for it.
-        _rooms, _pid = WeakKeyDictionary(), os.getpid()
-    return _rooms.setdefault(asyncio.get_running_loop(), _Room())
 
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-class _Waiter:
+class Waiter:
     """One who waits. Its future is its own, so that to cancel it harms no other."""
 
     __slots__ = ("future", "id", "interval", "poll")
@@ -149,12 +75,15 @@ class _Waiter:
 
 
 class Watch:
-    """Looks after all waiting jobs of one connection and namespace, tick by tick, until nobody waits."""
+    """Looks after all waiting jobs of one connection and namespace, tick by tick, until nobody waits.
 
-    def __init__(self, room: _Room, key: _Key) -> None:
-        self._room = room
+    :param watches: where it is found, and takes itself out at its end.
+    """
+
+    def __init__(self, watches: MutableMapping[Key, Watch], key: Key) -> None:
+        self._watches = watches
         self._key = key
-        self._waiting: dict[str, list[_Waiter]] = {}
+        self._waiting: dict[str, list[Waiter]] = {}
         self._intervals: Counter[float] = Counter()
         self._due = 0.0
         self._bell = asyncio.Event()
@@ -167,16 +96,16 @@ class Watch:
             self._run(), name=f"oxen-watch-{key.conn_id}", context=contextvars.Context()
         )
 
-    def enter(self, id: str, interval: float, poll: Poll) -> _Waiter:
+    def enter(self, id: str, interval: float, poll: Poll) -> Waiter:
         """Look after a generation from now on; its future tells how it ended."""
-        waiter = _Waiter(id, interval, poll)
+        waiter = Waiter(id, interval, poll)
         self._waiting.setdefault(id, []).append(waiter)
         self._intervals[interval] += 1
         if _clock() + interval < self._due:
             self._bell.set()
         return waiter
 
-    def leave(self, waiter: _Waiter) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """Forget one who waits no more."""
         waiters = self._waiting.get(waiter.id, [])
         if waiter not in waiters:
@@ -217,8 +146,8 @@ class Watch:
             await self._judge(self._all(), _always(ended))
 
     def _retire(self) -> None:
-        if self._room.watches.get(self._key) is self:
-            del self._room.watches[self._key]
+        if self._watches.get(self._key) is self:
+            del self._watches[self._key]
 
     async def _pause(self, began: float) -> bool:
         """Wait for the next tick; return False when nobody has waited for a whole one.
@@ -298,7 +227,7 @@ class Watch:
         waiters = [waiter for id in rows for waiter in self._waiting.get(id, ())]
         await self._judge(waiters, lambda waiter: waiter.poll.seen(rows[waiter.id], now))
 
-    async def _failed(self, waiters: Iterable[_Waiter], error: OxenError) -> None:
+    async def _failed(self, waiters: Iterable[Waiter], error: OxenError) -> None:
         now = time.time()
         await self._judge(waiters, lambda waiter: waiter.poll.failed(error, now))
 
@@ -330,10 +259,10 @@ class Watch:
         else:
             await self._seen({id: row})
 
-    def _all(self) -> list[_Waiter]:
+    def _all(self) -> list[Waiter]:
         return [waiter for waiters in self._waiting.values() for waiter in waiters]
 
-    async def _judge(self, waiters: Iterable[_Waiter], judge: Callable[[_Waiter], End | None]) -> None:
+    async def _judge(self, waiters: Iterable[Waiter], judge: Callable[[Waiter], End | None]) -> None:
         """Wake whose generation has ended, a few at a time: each has work to do then."""
         for number, waiter in enumerate(list(waiters), 1):
             end = judge(waiter)
@@ -346,7 +275,7 @@ class Watch:
                 await asyncio.sleep(0)
 
 
-def _always(end: End) -> Callable[[_Waiter], End]:
+def _always(end: End) -> Callable[[Waiter], End]:
     return lambda waiter: end
 
 

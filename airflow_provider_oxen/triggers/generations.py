@@ -71,7 +71,7 @@ class OxenGenerationTrigger(BaseTrigger):
         await loaded()
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.jobs.polling import End, Poll
-        from airflow_provider_oxen.jobs.watch import wait
+        from airflow_provider_oxen.jobs.waiting import wait
         from airflow_provider_oxen.triggers.events import generation_event, reason
 
         try:

@@ -17,6 +17,7 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.jobs import waiting as registry
 from airflow_provider_oxen.jobs import watch
 from airflow_provider_oxen.jobs.polling import LINKLESS, TOLERATED, End, Poll
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
@@ -98,7 +99,7 @@ def wait(
     hook: Any, id: str, *, namespace: str | None = None, interval: float = TICK, **poll: Any
 ) -> Awaitable[End]:
     return asyncio.create_task(
-        watch.wait(hook, id, namespace=namespace, interval=interval, poll=Poll(**poll)), name=id
+        registry.wait(hook, id, namespace=namespace, interval=interval, poll=Poll(**poll)), name=id
     )
 
 
@@ -382,7 +383,7 @@ class TestSharing:
         assert hook.reads == 1
 
     async def test_connection_is_read_again_when_it_is_no_longer_fresh(self, hub, hook, order, monkeypatch):
-        monkeypatch.setattr(watch, "FRESH", 0)
+        monkeypatch.setattr(registry, "FRESH", 0)
         hub.settings.latency = 0
 
         await wait(hook, order()[0])
@@ -463,7 +464,7 @@ class TestSharing:
         assert next(seen for seen in hub.requests() if seen["method"] == "GET")["query_keys"] == ["namespace"]
 
     async def test_changed_settings_have_a_watch_of_their_own(self, hub, hook, order, monkeypatch):
-        monkeypatch.setattr(watch, "FRESH", 0)
+        monkeypatch.setattr(registry, "FRESH", 0)
         waiting = [wait(hook, order()[0])]
         await ticks(hub, 1)
         hook.given["timeout"] = 17
@@ -524,7 +525,7 @@ class TestLife:
 
         [client] = clients
         assert client.http.is_closed
-        assert not watch._room().watches
+        assert not registry._room().watches
 
     async def test_it_asks_nothing_while_nobody_waits(self, hub, hook, order):
         hub.settings.latency = 0
@@ -566,7 +567,7 @@ class TestLife:
     async def test_fork_drops_it(self, hub, hook, order, monkeypatch, clients):
         first = wait(hook, order()[0])
         await ticks(hub, 1)
-        monkeypatch.setattr(watch.os, "getpid", lambda: -1)
+        monkeypatch.setattr(registry.os, "getpid", lambda: -1)
 
         second = wait(hook, order()[0])
 
@@ -582,7 +583,7 @@ class TestLife:
         gone = weakref.ref(loop)
         [id] = order()
         loop.run_until_complete(
-            watch.wait(hook, id, namespace=None, interval=TICK, poll=Poll())  # type: ignore[arg-type]
+            registry.wait(hook, id, namespace=None, interval=TICK, poll=Poll())  # type: ignore[arg-type]
         )
         for task in asyncio.all_tasks(loop):
             task.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.jobs import watch
+from airflow_provider_oxen.jobs import waiting
 from airflow_provider_oxen.jobs.polling import End
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.triggers import loading
@@ -143,7 +143,7 @@ class TestEvent:
         async def wait(*_: Any, **__: Any) -> End:
             raise ZeroDivisionError("no such https://f.example/a?X-Signature=s")
 
-        monkeypatch.setattr(watch, "wait", wait)
+        monkeypatch.setattr(waiting, "wait", wait)
 
         end = await end_of(waiting_for("8d1f"))
 
