@@ -17,15 +17,24 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from PIL import Image
 
 from airflow_provider_oxen.api.client import Client
-from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenOutputExists, OxenStorageError
+from airflow_provider_oxen.api.errors import (
+    OxenBadImage,
+    OxenImageError,
+    OxenOutputExists,
+    OxenStorageError,
+    OxenStoreUnavailable,
+)
 from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import download, sidecar
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.storage import ObjectFolder, open_folder
+from airflow_provider_oxen.jobs.homes import FileHome
+from airflow_provider_oxen.jobs.record import Record
 
 from .s3 import CONN_ID, S3, bucket, server  # noqa: F401 - fixtures
 
+IDENTITY = "0123456789abcdef" * 4
 MARK = "0123456789abcdef.1"
 BIG = 20 * 1024 * 1024
 """Bytes of an object that goes up in three parts."""
@@ -362,3 +371,91 @@ def test_download_into_a_bucket_that_is_not_there_is_an_error_of_the_store(s3):
 
     with pytest.raises(OxenImageError, match="there is no bucket"):
         download.to_path(client, items(picture())[0], f"s3://{CONN_ID}@nowhere-at-all/c.png", overwrite=True)
+
+
+# The record of a paid job.
+
+
+@pytest.fixture
+def home(s3) -> FileHome:
+    return FileHome(folder(s3), "hero", IDENTITY, MARK)
+
+
+def job(**changes: Any) -> Record:
+    facts: dict[str, Any] = {
+        "phase": "intent",
+        "nonce": "first",
+        "identity": IDENTITY,
+        "time": 1.0,
+        "endpoint": "queue",
+        "body": {"model": "m", "prompt": "p"},
+        "origin": "https://hub.example",
+        "fingerprint": "f",
+    }
+    return Record(**{**facts, **changes})
+
+
+def test_record_is_created_where_there_is_none_and_read_back(s3, home):
+    assert home.read() is None
+
+    home.create(job())
+    home.create(job(nonce="second"))
+
+    assert home.read() == job()
+    assert s3.keys() == [f"out/.hero.{IDENTITY[:16]}.job.json"]
+
+
+def test_one_of_many_workers_who_create_an_object_at_once_has_made_it(s3):
+    made: list[bytes] = []
+    start = threading.Barrier(4)
+
+    def create(number: int) -> None:
+        start.wait()
+        if folder(s3).create("job.json", b"%d" % number, f"{number:016x}.1"):
+            made.append(b"%d" % number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert made == [s3.content("out/job.json")]
+
+
+def test_record_goes_through_its_phases_and_is_gone_when_the_image_is_kept(s3, home):
+    home.create(job())
+    home.write(job(phase="submitted", generation_id="g"))
+    assert home.read() == job(phase="submitted", generation_id="g")
+
+    home.close(job(phase="kept", generation_id="g"))
+
+    assert home.read() is None
+    assert s3.keys() == []
+
+
+def test_key_that_may_not_delete_leaves_a_record_that_says_so(s3, home):
+    home.create(job())
+    s3.fail("DELETE", status=403, code="AccessDenied")
+
+    home.close(job(phase="kept", items=[{"url": "https://hub.example/a.png?signature=x"}]))
+
+    assert home.read() == job(phase="kept")
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (403, "AccessDenied")])
+def test_store_that_cannot_tell_is_no_missing_record(s3, home, status, code):
+    home.create(job())
+    s3.fail("GET", status=status, code=code)
+
+    with pytest.raises(OxenStoreUnavailable, match="could not be read"):
+        home.read()
+
+
+@pytest.mark.parametrize("ask", ["create", "write"])
+def test_record_that_cannot_be_written_is_an_error(s3, home, ask):
+    s3.fail("PUT", status=403, code="AccessDenied")
+
+    with pytest.raises(OxenStoreUnavailable, match="could not be written"):
+        getattr(home, ask)(job())
+    assert s3.keys() == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_oxen.api.settings import EXTRAS, Settings
 from airflow_provider_oxen.hooks.oxen import OxenHook
@@ -37,11 +38,31 @@ def test_connection_type_is_in_the_form_that_airflows_own_providers_use():
 
 
 def test_everything_that_is_named_exists():
-    for part in ("hooks", "operators", "sensors"):
+    for part in ("hooks", "operators", "sensors", "triggers"):
         [group] = INFO[part]
         assert group["integration-name"] == INFO["integrations"][0]["integration-name"]
         for module in group["python-modules"]:
             assert importlib.import_module(module).__all__
+
+
+def test_every_module_that_holds_a_trigger_is_named():
+    [group] = INFO["triggers"]
+    named = {importlib.import_module(module) for module in group["python-modules"]}
+
+    folder = importlib.resources.files("airflow_provider_oxen.triggers")
+    names = [file.name.removesuffix(".py") for file in folder.iterdir() if file.name.endswith(".py")]
+    modules = [
+        importlib.import_module(f"airflow_provider_oxen.triggers.{name}") for name in names if name[0] != "_"
+    ]
+    assert named == {
+        module
+        for module in modules
+        if any(isinstance(item, type) and issubclass(item, BaseTrigger) for item in own(module))
+    }
+
+
+def own(module: Any) -> list[Any]:
+    return [item for item in vars(module).values() if getattr(item, "__module__", None) == module.__name__]
 
 
 def test_connection_type_is_the_hooks():

@@ -12,12 +12,14 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from airflow_provider_oxen.api import client as clients
-from airflow_provider_oxen.api import errors
+from airflow_provider_oxen.api import errors, queue
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenError, OxenSettingsError
+from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.hooks import form
 from airflow_provider_oxen.hooks.oxen import OxenHook
@@ -305,6 +307,46 @@ class TestCatalogue:
 
         assert MODEL in [model.id for model in OxenHook().list_models(search="turbo")]
         assert hub.requests()[-1]["path"].endswith("/models/search")
+
+
+class TestQueue:
+    """A generation of the queue can be looked at and cancelled."""
+
+    @pytest.fixture
+    def generation_id(self, hub, connect) -> str:
+        connect(host=hub.url)
+        with OxenHook().get_conn() as client:
+            [row] = client.send(queue.enqueue(GenerateRequest(model=MODEL, prompt="A red cube")))
+        return row.generation_id
+
+    def test_finished_generation_has_a_link_that_works(self, generation_id):
+        row = OxenHook().get_generation(generation_id)
+
+        assert (row.generation_id, row.status, row.model) == (generation_id, "succeeded", MODEL)
+        assert httpx.get(row.result_url).status_code == 200
+        assert "signature" not in repr(row)
+
+    def test_generation_that_the_hub_does_not_know_is_told(self, hub, connect):
+        connect(host=hub.url)
+
+        with pytest.raises(errors.OxenGenerationNotFound):
+            OxenHook().get_generation("no-such-generation")
+        with pytest.raises(errors.OxenGenerationNotFound):
+            OxenHook().cancel_generation("no-such-generation")
+
+    def test_generation_is_cancelled(self, hub, connect, generation_id):
+        hub.settings.latency = 600
+        with OxenHook().get_conn() as client:
+            [running] = client.send(queue.enqueue(GenerateRequest(model=MODEL, prompt="A red cube")))
+
+        assert OxenHook().cancel_generation(running.generation_id) is None
+
+        assert OxenHook().get_generation(running.generation_id).status == "cancelled"
+        assert OxenHook().get_generation(generation_id).status == "succeeded"
+
+    def test_generation_that_has_ended_cannot_be_cancelled(self, generation_id):
+        with pytest.raises(errors.OxenInvalidRequest, match="already finished"):
+            OxenHook().cancel_generation(generation_id)
 
 
 class TestDownload:

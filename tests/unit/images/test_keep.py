@@ -692,3 +692,75 @@ def test_source_is_read_from_its_beginning_on_every_attempt(web, folder, monkeyp
 
     assert seen == [100, 100]
     assert (folder.path / "hero.png").read_bytes() == picture()
+
+
+# What an earlier try of the same job has left.
+
+
+def test_name_is_claimed_before_anything_is_written_there(web, folder):
+    seen: list[tuple[str, list[str]]] = []
+
+    keep(
+        web,
+        folder,
+        [text(picture()), text(picture("WEBP"))],
+        claim=lambda name: seen.append((name, list(folder.written))),
+    )
+
+    assert seen == [("hero.png", []), ("hero-2.webp", ["hero.png"])]
+
+
+def test_claim_that_fails_is_told_as_a_paid_image_that_was_not_kept(web, folder):
+    def claim(name: str) -> None:
+        raise RuntimeError("the store is away")
+
+    assert "RuntimeError: the store is away" in str(failure(web, folder, [text(picture())], claim=claim))
+    assert files(folder) == []
+
+
+def test_image_that_an_earlier_try_of_this_job_wrote_is_written_over(web, folder):
+    theirs(folder, "hero.png", "hero-2.png")
+
+    records = keep(web, folder, [text(picture()), text(picture())], ours=("hero.png", "hero-2.png"))
+
+    assert [record["file"] for record in records] == ["hero.png", "hero-2.png"]
+    assert (folder.path / "hero.png").read_bytes() == picture()
+
+
+def test_image_that_an_earlier_try_wrote_in_another_format_does_not_take_the_place(web, folder):
+    theirs(folder, "hero.webp")
+
+    [record] = keep(web, folder, [text(picture())], ours=("hero.webp",))
+
+    assert record["file"] == "hero.png"
+
+
+def test_sidecar_of_another_task_keeps_its_place_although_this_job_had_claimed_the_name(web, folder):
+    keep(web, folder, [text(picture("PNG", (8, 8)))], facts={**FACTS, "identity": OTHER}, mark=f"{OTHER}.1")
+
+    facts = {**FACTS, "identity": IDENTITY}
+    [record] = keep(web, folder, [text(picture())], facts=facts, ours=("hero.png",))
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert (folder.path / "hero.png").read_bytes() == picture("PNG", (8, 8))
+
+
+def test_sidecar_of_this_jobs_earlier_try_is_written_over(web, folder):
+    facts = {**FACTS, "identity": IDENTITY}
+    keep(web, folder, [text(picture("PNG", (8, 8)))], facts=facts)
+
+    [record] = keep(web, folder, [text(picture())], facts=facts, ours=("hero.png",))
+
+    assert record["file"] == "hero.png"
+    assert files(folder) == ["hero.json", "hero.png"]
+    assert (folder.path / "hero.png").read_bytes() == picture()
+
+
+def test_error_of_the_store_is_not_chained_to_what_it_quotes(web, folder):
+    """A traceback in the task's log would tell a signed URL that the message leaves out."""
+    folder.failing = failing("put", ".png")
+
+    error = failure(web, folder, [text(picture())])
+
+    assert error.__cause__ is None
+    assert error.__suppress_context__

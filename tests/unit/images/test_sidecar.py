@@ -50,7 +50,7 @@ def write_answer(folder: FlakyFolder, count: int = 3, **changes: Any) -> list[di
     ]
 
 
-def find(folder: FlakyFolder, fingerprint: str = "f1", **options: bool) -> Any:
+def find(folder: FlakyFolder, fingerprint: str = "f1", **options: Any) -> Any:
     before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     try:
         return sidecar.find(folder, "hero", fingerprint, **{"overwrite": False, **options})
@@ -58,7 +58,7 @@ def find(folder: FlakyFolder, fingerprint: str = "f1", **options: bool) -> Any:
         assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == before
 
 
-def refusal(folder: FlakyFolder, fingerprint: str = "f1", **options: bool) -> str:
+def refusal(folder: FlakyFolder, fingerprint: str = "f1", **options: Any) -> str:
     with pytest.raises(OxenOutputExists) as caught:
         find(folder, fingerprint, **options)
     assert str(folder.path) in str(caught.value)
@@ -371,3 +371,42 @@ def test_output_tells_which_try_of_whom_has_finished_it(folder):
     assert sidecar.made_by(folder, "hero") == ("", 0)
     write(folder, "hero", identity="abc", try_number="3")
     assert sidecar.made_by(folder, "hero") == ("", 0)
+
+
+# What an earlier try of the same job has left.
+
+
+def test_image_that_this_job_has_written_is_no_strangers(folder):
+    (folder.path / "hero.png").write_bytes(b"half of ours")
+
+    assert find(folder, ours=("hero.png",)) is None
+    assert sidecar.is_free(folder, "hero", ("hero.png",))
+    assert not sidecar.is_free(folder, "hero", ("hero-2.png",))
+    assert "without the sidecar" in refusal(folder, ours=("hero-2.png",))
+
+
+def test_sidecar_of_this_jobs_unfinished_answer_is_written_over(folder):
+    write(folder, "hero", identity="abc", stems=["hero"], images=2)
+
+    assert find(folder, ours=("hero.png",), identity="abc") is None
+    assert sidecar.is_free(folder, "hero", ("hero.png",), "abc")
+    assert "1 kept of 2 paid images" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("ours", "identity"), [(("hero.png",), "another"), ((), "abc"), (("hero.webp",), "abc")], ids=repr
+)
+def test_sidecar_of_another_task_is_not_ours_although_we_had_claimed_its_name(folder, ours, identity):
+    write(folder, "hero", identity="abc", stems=["hero"], images=2)
+
+    assert "1 kept of 2 paid images" in refusal(folder, ours=ours, identity=identity)
+    assert not sidecar.is_free(folder, "hero", ours, identity)
+
+
+def test_this_jobs_finished_answer_is_found_and_not_written_over(folder):
+    first, *_ = write_answer(folder, identity="abc")
+
+    found = find(folder, ours=("hero.png",), identity="abc")
+
+    assert found[0] == first
+    assert len(found) == 3

@@ -196,6 +196,111 @@ def test_writers_of_one_name_never_show_a_mixture(tmp_path):
     assert os.listdir(tmp_path) == ["hero.png"]
 
 
+# A small file that only one may make.
+
+
+def test_file_is_created_where_there_is_none_and_leaves_no_trace_of_how(tmp_path):
+    folder = LocalFolder(str(tmp_path))
+
+    assert folder.create("job.json", b"first", MARK)
+    assert not folder.create("job.json", b"second", MARK)
+
+    assert folder.read("job.json") == b"first"
+    assert os.listdir(tmp_path) == ["job.json"]
+
+
+def test_created_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done: list[tuple[str, Any]] = []
+    sync, link = os.fsync, os.link
+
+    def synced(handle: int) -> None:
+        found = os.fstat(handle)
+        names = {path.stat().st_ino: (path.name, found.st_size) for path in tmp_path.iterdir()}
+        done.append(("sync", names.get(found.st_ino, "folder")))
+        sync(handle)
+
+    def linked(part: Any, path: Any) -> None:
+        done.append(("link", (Path(part).name, Path(path).name)))
+        link(part, path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+
+    LocalFolder(str(tmp_path)).create("job.json", b"new", MARK)
+
+    part = f".job.json.{MARK}.part"
+    assert done == [("sync", (part, 3)), ("link", (part, "job.json")), ("sync", "folder")]
+
+
+def test_one_of_many_who_create_a_file_at_once_has_made_it(tmp_path):
+    folder = LocalFolder(str(tmp_path))
+    made: list[bytes] = []
+    start = threading.Barrier(8)
+
+    def create(number: int) -> None:
+        content = bytes([65 + number]) * 100_000
+        start.wait()
+        if folder.create("job.json", content, f"{number:016x}.1"):
+            made.append(content)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    [content] = made
+    assert folder.read("job.json") == content
+    assert os.listdir(tmp_path) == ["job.json"]
+
+
+def test_file_system_without_links_has_its_files_too(tmp_path, monkeypatch):
+    def no_links(*names: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = LocalFolder(str(tmp_path))
+
+    assert folder.create("job.json", b"first", MARK)
+    assert not folder.create("job.json", b"second", MARK)
+    assert folder.read("job.json") == b"first"
+    assert os.listdir(tmp_path) == ["job.json"]
+
+
+def test_creating_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        LocalFolder(str(tmp_path)).create("job.json", b"new", MARK)
+    assert os.listdir(tmp_path) == []
+
+
+def test_created_file_in_a_folder_that_cannot_be_synced_is_there(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def only_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+
+    assert LocalFolder(str(tmp_path)).create("job.json", b"new", MARK)
+
+
+def test_removed_file_is_gone_and_one_that_was_not_there_is_no_error(tmp_path):
+    folder = LocalFolder(str(tmp_path))
+    folder.create("job.json", b"new", MARK)
+
+    folder.remove("job.json")
+    folder.remove("job.json")
+
+    assert os.listdir(tmp_path) == []
+
+
 def test_there_is_none_and_it_cannot_be_told_are_two_things(tmp_path):
     folder = LocalFolder(str(tmp_path))
     assert folder.read("hero.json") is None
@@ -274,8 +379,16 @@ class Store(AbstractFileSystem):
             raise OSError(f"{what} failed")
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
-        self.did("put")
+        self.did("create" if mode == "create" else "put")
+        if mode == "create" and path in self.objects:
+            raise FileExistsError(path)
         self.objects[path] = value
+
+    def rm_file(self, path: str) -> None:
+        self.did("delete")
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        del self.objects[path]
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
         self.did("get")
@@ -449,6 +562,47 @@ def test_store_that_does_not_answer_is_no_missing_bucket(folder, store):
 
     with pytest.raises(OSError, match="head failed"):
         folder.check()
+
+
+def test_object_is_created_where_there_is_none(folder, store):
+    assert folder.create("job.json", b"first", MARK)
+    assert not folder.create("job.json", b"second", MARK)
+
+    assert store.objects == {"bucket/out/job.json": b"first"}
+    assert store.done == ["create", "create", "head"]
+
+
+def test_store_that_does_not_know_the_condition_gets_a_plain_put(folder, store):
+    store.broken = {"create"}
+
+    assert folder.create("job.json", b"first", MARK)
+    assert not folder.create("job.json", b"second", MARK)
+    assert store.objects == {"bucket/out/job.json": b"first"}
+
+
+@pytest.mark.parametrize("broken", [{"create", "put"}, {"create", "head"}], ids=["put", "head"])
+def test_object_that_cannot_be_created_is_an_error(folder, store, broken):
+    store.broken = broken
+
+    with pytest.raises(OSError, match="failed"):
+        folder.create("job.json", b"first", MARK)
+    assert store.objects == {}
+
+
+def test_removed_object_is_gone_and_one_that_was_not_there_is_no_error(folder, store):
+    folder.create("job.json", b"first", MARK)
+
+    folder.remove("job.json")
+    folder.remove("job.json")
+
+    assert store.objects == {}
+
+
+def test_object_that_cannot_be_removed_is_an_error(folder, store):
+    store.broken = {"delete"}
+
+    with pytest.raises(OSError, match="delete failed"):
+        folder.remove("job.json")
 
 
 def test_nothing_is_to_be_cleaned_in_an_object_store(folder, store):

@@ -143,7 +143,23 @@ def test_number_is_read_from_its_text(value, read):
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, "0", "-0.5", "much", "", "None", None, True, "True", [1], float("nan"), float("inf"), "inf", "1e3"],
+    [
+        0,
+        -1,
+        "0",
+        "-0.5",
+        "much",
+        "",
+        "None",
+        None,
+        True,
+        "True",
+        [1],
+        float("nan"),
+        float("inf"),
+        "inf",
+        "1e3",
+    ],
     ids=repr,
 )
 def test_what_is_no_number_above_the_limit_is_refused(value):
