@@ -132,9 +132,9 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     said_by_hub = _text(data)
     text = said_by_hub or _plain(response)
     word = _type(data)
-    # A proxy also says 503 when the hub broke off after it had taken the request: only the hub's own words,
-    # or a time to come back at, say that it did not take it.
-    refused = isinstance(data, dict) or "retry-after" in response.headers
+    # A gateway also says 503 when the hub broke off after it had taken the request, some as JSON and with a
+    # time to come back at: only an error in the hub's own shape says that it did not take it.
+    refused = isinstance(data, dict) and bool(data.get("error"))
     kind = _kind(status, text, word, call, refused, bool(said_by_hub))
     if kind is errors.OxenOutcomeUnknown and isinstance(data, dict) and data.get("generations") == []:
         # Beside an error, an empty list of what was accepted leaves no doubt.

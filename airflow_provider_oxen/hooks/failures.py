@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-__all__ = ["for_airflow"]
+__all__ = ["for_airflow", "waited_for"]
 
 _MONEY = {
-    "no": "Nothing was spent.",
+    "no": "Nothing was spent by this try.",
     "unknown": "One image or more may have been paid for.",
     "yes": "The image was paid for.",
 }
@@ -36,3 +36,22 @@ def for_airflow() -> Iterator[None]:
             raise
         # "from None": the message is whole, and one error is one entry in the log.
         raise AirflowFailException(f"{type(error).__name__}: {error} It is not tried again.") from None
+
+
+@contextmanager
+def waited_for(generation_id: str | None) -> Iterator[None]:
+    """Say of an error that cost nothing by itself what the task has waited for: that may have cost something.
+
+    :param generation_id: None where that is not known.
+    """
+    from airflow_provider_oxen.api.errors import OxenError
+
+    try:
+        yield
+    except OxenError as error:
+        if error.spent == "no" and generation_id:
+            error.message += (
+                f" Generation {generation_id}, which this task has waited for, may have been paid for: clear "
+                "the task to go on with it."
+            )
+        raise

@@ -16,7 +16,7 @@ from airflow_provider_oxen.images.names import is_plain
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
 
-__all__ = ["FORMAT", "dump", "find", "is_free", "made_by", "name_of", "parts_of", "public"]
+__all__ = ["FORMAT", "dump", "find", "is_free", "job_of", "made_by", "name_of", "parts_of", "public"]
 
 FORMAT = "airflow-provider-oxen/1"
 
@@ -74,6 +74,14 @@ def made_by(folder: Folder, stem: str) -> tuple[str, int]:
     if record.get("replacing") or not isinstance(identity, str) or not isinstance(number, int):
         return "", 0
     return identity, number
+
+
+def job_of(folder: Folder, stem: str) -> tuple[str, str]:
+    """Return the identity and the mark of the job whose finished output a place holds, or empty ones."""
+    record = _read(folder, stem) or {}
+    if record.get("replacing"):
+        return "", ""
+    return str(record.get("identity", "")), str(record.get("job", ""))
 
 
 def find(

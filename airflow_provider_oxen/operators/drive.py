@@ -6,7 +6,6 @@ What is to be done, and in which order, is decided in :mod:`~airflow_provider_ox
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +22,7 @@ from airflow_provider_oxen.api.errors import (
     OxenPollError,
     OxenRouteNotFound,
     OxenStoreUnavailable,
+    OxenUnavailable,
 )
 from airflow_provider_oxen.api.models import GenerateRequest, Generation, ImageItem
 from airflow_provider_oxen.jobs import steps
@@ -55,6 +55,7 @@ class Driver:
     :ivar defer: leaves the worker until the generation has ended, by raising; None waits here.
     :ivar record: the last that was written.
     :ivar stopping: whether the task was told to stop.
+    :ivar driving: whether a protocol is under way.
     """
 
     client: Client
@@ -70,13 +71,14 @@ class Driver:
     defer: Callable[[Record, float | None], None] | None = field(init=False)
     record: Record | None = field(default=None, init=False)
     stopping: bool = field(default=False, init=False)
-    waiting: bool = field(default=False, init=False)
+    driving: bool = field(default=False, init=False)
     _status: str = field(default="", init=False)
     _announced: str = field(default="", init=False)
     _images: dict[str, list[ImageItem]] = field(default_factory=dict, init=False)
 
     def drive(self, protocol: Generator[steps.Step, Any, Any]) -> Any:
         """Carry out a protocol's steps and return its result."""
+        self.driving = True
         try:
             step = next(protocol)
             while True:
@@ -88,8 +90,16 @@ class Driver:
                     step = protocol.send(outcome)
         except StopIteration as end:
             return end.value
+        finally:
+            self.driving = False
+            if self.stopping:
+                self.stop()
 
     def _do(self, step: steps.Step) -> Any:
+        if self.stopping and isinstance(step, steps.Create | steps.Send):
+            raise OxenUnavailable(
+                "The task was told to stop before it sent its request. Nothing was sent by this try."
+            )
         match step:
             case steps.Read():
                 return self.home.read()
@@ -142,7 +152,6 @@ class Driver:
             tenacity.Retrying(
                 stop=tenacity.stop_after_attempt(_ATTEMPTS),
                 wait=tenacity.wait_exponential(multiplier=0.5),
-                sleep=self._pause,
                 reraise=True,
             )(write)
         except OxenStoreUnavailable as error:
@@ -234,8 +243,7 @@ class Driver:
         poll = Poll(deadline, since + self.lookup_grace)
         self.record = record
         self._announce(record)
-        with self._stoppable(record):
-            return self._poll(str(record.generation_id), poll, deadline, record)
+        return self._poll(str(record.generation_id), poll, deadline, record)
 
     def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
         # A synchronous call is in the history only, where the trigger does not look.
@@ -270,29 +278,19 @@ class Driver:
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if self.stopping and self.waiting:
-                raise OxenPollError("The task was told to stop while it waited for its generation.")
-            time.sleep(min(_SLICE, left))
-
-    @contextlib.contextmanager
-    def _stoppable(self, record: Record) -> Iterator[None]:
-        self.waiting = True
-        try:
-            yield
-        finally:
-            self.waiting = False
             if self.stopping:
-                self.stop()
+                raise OxenPollError("The task was told to stop while it waited.")
+            time.sleep(min(_SLICE, left))
 
     def stop(self) -> None:
         """Do what a kill asks for; called from a signal handler, or when ``execution_timeout`` has struck.
 
-        While the task waits, it is not the handler that writes and asks: it may have struck in the
-        middle of just that.
+        While the protocol is under way, it is not the handler that writes and asks: it may have struck in
+        the middle of just that.
         """
         self.stopping = True
         record = self.record
-        if self.waiting or record is None or record.phase in ("kept", "ended"):
+        if self.driving or record is None or record.phase in ("kept", "ended"):
             return
         if record.generation_id is None:
             self.log.warning("The task is stopped. The next try looks up what became of %s.", record.job)

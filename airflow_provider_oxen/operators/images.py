@@ -180,10 +180,12 @@ class ImageGenerateOperator(BaseOperator):
         :param event: from the trigger.
         :param job: the job's record as it was when the task was deferred.
         """
-        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
         from airflow_provider_oxen.operators.job import open_job
 
-        with for_airflow(), open_job(self, context) as self._job:
+        known = job or event
+        generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
+        with for_airflow(), waited_for(generation_id), open_job(self, context) as self._job:
             return self._job.resume(event, job)
 
     def on_kill(self) -> None:

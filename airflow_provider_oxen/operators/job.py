@@ -36,7 +36,7 @@ from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve
 from airflow_provider_oxen.jobs.steps import Prepared
 from airflow_provider_oxen.jobs.submit import intend
-from airflow_provider_oxen.jobs.task import Task
+from airflow_provider_oxen.jobs.task import Task, changed
 from airflow_provider_oxen.operators import output as outputs
 from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.output import Output
@@ -77,7 +77,7 @@ class ImageJob:
         record = self.home.read()
         found = self._find(record)
         # Another task's output is no reason to forget what this one may have paid for.
-        if found is not None and (not _is_open(record) or self.output.is_ours()):
+        if found is not None and (not _is_open(record) or self.output.is_of(record)):
             if record and _is_open(record) and record.fingerprint == self.task.fingerprint:
                 # Stopped right after the last sidecar was written.
                 self.driver.close(record.to("kept", items=[]))
@@ -119,6 +119,12 @@ class ImageJob:
             )
         if record.phase in ("ended", "cancelling"):
             return self.run()
+        if differs := changed(self.task, record):
+            self.operator.log.warning(
+                "The %s changed while this task waited; it goes on with what was asked for: %s.",
+                " and ".join(differs),
+                record.job,
+            )
         self._find(record)
         return self._complete(deferred if record.phase in ("intent", "kept") else record, end)
 

@@ -25,6 +25,9 @@ __all__ = ["Output", "describe", "open_output"]
 
 log = getLogger(__name__)
 
+_MARK = 16
+"""Characters of a job's nonce that a sidecar tells it by."""
+
 _IMAGE_FACTS = ("media_type", "width", "height", "bytes", "sha256")
 
 
@@ -66,9 +69,11 @@ class Output:
         facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
         return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
 
-    def is_ours(self) -> bool:
-        """Whether this very task has finished the output that :meth:`find` found."""
-        return self.folder is not None and sidecar.made_by(self.folder, self.stem)[0] == self.identity.key
+    def is_of(self, record: Record | None) -> bool:
+        """Whether the output that :meth:`find` found is the one of this very job."""
+        if self.folder is None or record is None:
+            return False
+        return sidecar.job_of(self.folder, self.stem) == (self.identity.key, record.nonce[:_MARK])
 
     def keep(
         self,
@@ -103,7 +108,7 @@ class Output:
             client=client,
             folder=self.folder,
             stem=self.stem,
-            facts=self._facts(request, facts),
+            facts=self._facts(request, facts, record),
             mark=self.mark,
             max_bytes=self.max_bytes,
             replacing=self.replacing,
@@ -153,10 +158,12 @@ class Output:
                 f"{type(error).__name__}: {without_queries(str(error))}. Nothing was sent, nothing was spent."
             ) from None
 
-    def _facts(self, request: GenerateRequest, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, request: GenerateRequest, facts: Mapping[str, Any], record: Record) -> dict[str, Any]:
         return {
             **{name: value for name, value in facts.items() if value is not None},
-            "fingerprint": self.fingerprint,
+            # Of what was asked for: by now the task may ask for something else.
+            "fingerprint": record.fingerprint,
+            "job": record.nonce[:_MARK],
             "request": sidecar.public(request.body()),
             **self.identity._asdict(),
             "identity": self.identity.key,

@@ -176,11 +176,12 @@ def test_images_beside_an_error_were_paid_for_and_are_the_answer(caplog):
     ("body", "headers", "kind"),
     [
         (message("overloaded"), {}, errors.OxenUnavailable),
-        ("upstream connect error", {"retry_after": "5"}, errors.OxenUnavailable),
+        ("first byte timeout", {"retry_after": "0"}, errors.OxenOutcomeUnknown),
+        ({"message": "Service Unavailable"}, {}, errors.OxenOutcomeUnknown),
         ("upstream connect error or disconnect/reset before headers", {}, errors.OxenOutcomeUnknown),
         ("<html><title>503 Service Unavailable</title></html>", {}, errors.OxenOutcomeUnknown),
     ],
-    ids=["hub", "time", "proxy", "page"],
+    ids=["hub", "time", "gateway", "proxy", "page"],
 )
 def test_503_of_a_paid_call_is_a_refusal_only_in_the_hubs_own_words(body, headers, kind):
     assert type(failure(503, body, **headers)) is kind

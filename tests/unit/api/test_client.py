@@ -218,8 +218,14 @@ class TestPayingOnce:
 
     @pytest.mark.parametrize(
         "said",
-        [{"content": b""}, {"text": "upstream connect error"}, {"html": "<h1>503</h1>"}, {"json": ["busy"]}],
-        ids=["nothing", "text", "page", "list"],
+        [
+            {"content": b""},
+            {"text": "upstream connect error"},
+            {"html": "<h1>503</h1>"},
+            {"json": ["busy"]},
+            {"json": {"message": "Service Unavailable"}},
+        ],
+        ids=["nothing", "text", "page", "list", "gateway"],
     )
     @pytest.mark.asyncio
     async def test_paid_call_is_never_sent_again_after_a_503_that_is_not_the_hubs(self, twin, hub, said):
@@ -266,7 +272,8 @@ class TestRetryAfter:
     @pytest.mark.parametrize("asked", [7, 60])
     @pytest.mark.asyncio
     async def test_seconds_are_waited(self, twin, hub, call, status, asked):
-        hub.says(answer(status, headers={"retry-after": str(asked)}), answer(json={**MODEL, **IMAGES}))
+        later = {"error": {"message": "later"}}
+        hub.says(answer(status, later, headers={"retry-after": str(asked)}), answer(json={**MODEL, **IMAGES}))
 
         await twin.send(call)
 
@@ -275,7 +282,8 @@ class TestRetryAfter:
     @pytest.mark.asyncio
     async def test_date_is_waited_for(self, twin, hub):
         date = format_datetime(NOW + timedelta(seconds=45), usegmt=True)
-        hub.says(answer(503, headers={"retry-after": date}), answer(json=IMAGES))
+        later = {"error": {"message": "later"}}
+        hub.says(answer(503, later, headers={"retry-after": date}), answer(json=IMAGES))
 
         with time_machine.travel(NOW, tick=False):
             await twin.send(PAID)
