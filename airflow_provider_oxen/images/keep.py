@@ -140,7 +140,7 @@ class Keeper:
         stem = numbered(self.stem, index)
         got = self._fetch(stem, item)
         try:
-            seen = verify.prove(got.file)
+            got, seen = self._proved(stem, index, item, got)
         except OxenBadImage as error:
             raise self._reject(stem, got, error.reason) from None
         else:
@@ -164,6 +164,26 @@ class Keeper:
         if item.revised_prompt:
             record["revised_prompt"] = item.revised_prompt
         return record
+
+    def _proved(
+        self, stem: str, index: int, item: ImageItem, got: fetch.Fetched
+    ) -> tuple[fetch.Fetched, verify.Facts]:
+        """Prove the bytes; those of a link are fetched once more where they are no image."""
+        try:
+            return got, verify.prove(got.file)
+        except OxenBadImage as error:
+            if not item.url:
+                raise
+            # Something on the way may have answered in place of the hub, which has the image all the same.
+            log.warning("Image %d: %s Fetching it once more.", index, error)
+        again = self._fetch(stem, item)
+        try:
+            seen = verify.prove(again.file)
+        except BaseException:
+            again.close()
+            raise
+        got.close()
+        return again, seen
 
     def _fetch(self, stem: str, item: ImageItem) -> fetch.Fetched:
         if item.b64_json:

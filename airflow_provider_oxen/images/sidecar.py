@@ -68,12 +68,12 @@ def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
 
 
 def made_by(folder: Folder, stem: str) -> tuple[str, int]:
-    """Return the identity and the try that finished the output of a place; an empty identity for none."""
+    """Return the identity and the clearing that finished a place's output; an empty identity for none."""
     record = _read(folder, stem) or {}
-    identity, number = record.get("identity"), record.get("try_number")
-    if record.get("replacing") or not isinstance(identity, str) or not isinstance(number, int):
+    identity, clearing = record.get("identity"), record.get("clearing")
+    if record.get("replacing") or not isinstance(identity, str) or not isinstance(clearing, int):
         return "", 0
-    return identity, number
+    return identity, clearing
 
 
 def job_of(folder: Folder, stem: str) -> tuple[str, str]:

@@ -139,9 +139,14 @@ def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
     if row is not None and row.status == "succeeded":
         # It was faster.
         return (yield from _link(task, record))
+    cancelled = row is not None and row.status == "cancelled"
     raise OxenGenerationTimeout(
-        f"{_name(record)} has not ended within the timeout and was cancelled. Whether the hub bills it is "
-        "not documented. The next try submits another.",
+        f"{_name(record)} has not ended within the timeout and "
+        + (
+            "was cancelled. Whether the hub bills it is not documented. The next try submits another."
+            if cancelled
+            else "could not be cancelled. It goes on, and costs what it costs: the next try looks again."
+        ),
         retry_helps=comes_back(task, record),
     )
 

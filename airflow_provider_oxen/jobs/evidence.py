@@ -23,7 +23,8 @@ class Found(NamedTuple):
     :ivar certain: those that give the very image: by a seed that was sent, or by the directory that holds
         the task's identity. Older ones than the request only as long as they did not end badly.
     :ivar possible: those that agree in all that they tell, and do not tell what would prove it, or there is
-        nothing that would: they may be another task's.
+        nothing that would; and those with the prompt, and the seed, that tell the model or a parameter in
+        other words. They may be another task's.
     """
 
     certain: list[Generation]
@@ -60,9 +61,8 @@ def look(
         named = _is_named(body, row)
         # The same seed gives the same image, whoever asked for it and when.
         differs, older = _differs(body, row), _is_older(row, since)
-        if (older and (_is_bad(row) or not named)) or (
-            differs and not (unique and named and _has_seed(body, row))
-        ):
+        near = (unique and _has_seed(body, row)) or (since is not None and not older and _is_near(body, row))
+        if (differs and not near) or (older and (_is_bad(row) or not named)):
             continue
         where = certain if named and not differs else possible
         # In two lists, or on two pages: the later look tells more.
@@ -76,6 +76,19 @@ def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
     return told and any(body.get(name) is not None and name in echo for name in ("seed", "target_directory"))
 
 
+def _is_near(body: Mapping[str, Any], row: Generation) -> bool:
+    """Whether a row differs in such things only as a hub may tell in its own words."""
+    echo = row.echo()
+    directory = body.get("target_directory")
+    if directory is not None and echo.get("target_directory", directory) != directory:
+        return False
+    return _has_prompt(body, row) and (body.get("seed") is None or _has_seed(body, row))
+
+
+def _has_prompt(body: Mapping[str, Any], row: Generation) -> bool:
+    return row.prompt is not None and row.prompt.strip() == str(body.get("prompt")).strip()
+
+
 def is_another(body: Mapping[str, Any], row: Generation) -> bool:
     """Whether a row that goes by the job's id is another job's: of another model, and of another prompt.
 
@@ -83,7 +96,7 @@ def is_another(body: Mapping[str, Any], row: Generation) -> bool:
     """
     if row.model is None or row.model == body.get("model") or _has_seed(body, row):
         return False
-    return row.prompt is None or row.prompt.strip() != str(body.get("prompt")).strip()
+    return not _has_prompt(body, row)
 
 
 def _has_seed(body: Mapping[str, Any], row: Generation) -> bool:
@@ -94,7 +107,7 @@ def _differs(body: Mapping[str, Any], row: Generation) -> bool:
     """Whether the row tells anything else; what it does not tell is neither for nor against it."""
     if row.model is not None and row.model != body["model"]:
         return True
-    if row.prompt is not None and row.prompt.strip() != str(body["prompt"]).strip():
+    if row.prompt is not None and not _has_prompt(body, row):
         return True
     echo = row.echo()
     sent = {name: value for name, value in body.items() if name not in _ELSEWHERE}

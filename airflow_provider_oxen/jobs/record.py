@@ -37,7 +37,7 @@ class Record(BaseModel):
     :ivar fingerprint: of the request as the user made it.
     :ivar submissions: how often a request was sent for this job, this one included.
     :ivar price: what the catalogue says that one costs, in USD; None where not known.
-    :ivar clearing: number of the first try since the task was last cleared, when this was written.
+    :ivar clearing: that of the task when this was written.
     :ivar unique: whether the body's seed was drawn for this job, so that no other has it.
     :ivar found: whether the generation was found in the hub's lists, and could be one with the same seed that
         somebody else has asked for.

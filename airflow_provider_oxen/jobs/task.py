@@ -24,7 +24,7 @@ class Task:
     :param endpoint: where a new request goes.
     :param nonce: a fresh secret for this try.
     :param try_number: from 1.
-    :param clearing: number of the first try since the task was last cleared.
+    :param clearing: a number that grows whenever the task is cleared, and at no other time.
     :param has_home: whether a record can be kept.
     :param began: unix seconds before which this task has sent nothing, where no record tells.
     :param overwrite: make another image in place of one that is kept.

@@ -209,10 +209,12 @@ class Driver:
         In this order: what leaves the queue meanwhile is in the history.
         """
         self.log.info("Looking for %s in the hub's queue and history.", record.job)
-        model, seed = record.body.get("model"), record.body.get("seed")
+        model, prompt = record.body.get("model"), record.body.get("prompt")
 
         def matters(row: Generation) -> bool:
-            return row.model in (None, model) or (seed is not None and row.echo().get("seed") == seed)
+            seed = record.body.get("seed")
+            by_seed = seed is not None and row.echo().get("seed") == seed
+            return row.model in (None, model) or row.prompt == prompt or by_seed
 
         rows = self.client.send(queue.list_queue(record.namespace))
         yield from filter(matters, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -187,6 +187,23 @@ class ImageGenerateOperator(BaseOperator):
         generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
         with for_airflow(), waited_for(generation_id), open_job(self, context) as self._job:
             return self._job.resume(event, job)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from the trigger, or from its failure."""
+        from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.hooks.failures import for_airflow
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
+                raise
+            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
+            with for_airflow():
+                raise OxenPollError(
+                    f"Waiting in the triggerer came to no end: {error}. The generation (its id is in XCom) "
+                    "goes on and may have been paid for; the next try looks at it again."
+                ) from None
 
     def on_kill(self) -> None:
         """Tell what becomes of the generation, and cancel it where ``cancel_on_kill`` says so."""

@@ -31,6 +31,7 @@ from airflow_provider_oxen.jobs import arguments, homes
 from airflow_provider_oxen.jobs import record as records
 from airflow_provider_oxen.jobs import request as requests
 from airflow_provider_oxen.jobs.complete import complete
+from airflow_provider_oxen.jobs.polling import End
 from airflow_provider_oxen.jobs.price import price
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve
@@ -111,7 +112,7 @@ class ImageJob:
         if record is None:
             record = self._told_by(event)
         deferred = deferred or record
-        end = read_event(event, str(deferred.generation_id))
+        told = read_event(event, str(deferred.generation_id))
         if record.nonce != deferred.nonce:
             raise OxenRecordError(
                 f"While this task waited for {deferred.job}, its record became that of {record.job}. Nothing "
@@ -125,6 +126,10 @@ class ImageJob:
                 " and ".join(differs),
                 record.job,
             )
+        end = None if told.status == "unreachable" else told
+        if end is None:
+            # This worker may be able to look: it reads the connection anew.
+            self.operator.log.warning("The triggerer could not look at the generation: %s", told.message)
         self._find(record)
         return self._complete(deferred if record.phase in ("intent", "kept") else record, end)
 
@@ -148,10 +153,11 @@ class ImageJob:
         try:
             return self.output.find(record.files if record else ())
         except OxenRefused as error:
-            if record is None or not _is_open(record):
+            if record is None or not (_is_open(record) or self._is_gone(record, error)):
                 raise
             if isinstance(error, OxenOutputExists):
-                self.operator.log.warning("%s The image of %s goes beside it.", error, record.job)
+                if _is_open(record):
+                    self.operator.log.warning("%s The image of %s goes beside it.", error, record.job)
                 return None
             failed = OxenPollError(
                 f"{error} But this task has {record.job}, which may have been paid for; a later try goes on "
@@ -160,7 +166,12 @@ class ImageJob:
             failed.retry_helps = error.retry_helps
             raise failed from None
 
-    def _complete(self, record: Record, end: Any = None) -> dict[str, Any]:
+    def _is_gone(self, record: Record, error: OxenRefused) -> bool:
+        """Whether this job's kept image is not there any more, and the hub can give it again."""
+        again = record.phase == "kept" and record.generation_id is not None
+        return again and isinstance(error, OxenOutputExists) and self.output.is_of(record)
+
+    def _complete(self, record: Record, end: End | None = None) -> dict[str, Any]:
         protocol = complete(self.task, record, end=end, cancel_on_timeout=self.options.cancel_on_timeout)
         result: dict[str, Any] = self.driver.drive(protocol)
         self.operator.log.info("Kept in %s: %s", self.output, outputs.describe(result))
@@ -287,7 +298,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             endpoint="queue" if options.use_queue else "generate",
             nonce=secrets.token_hex(16),
             try_number=output.try_number,
-            clearing=output.first_try,
+            clearing=output.clearing,
             has_home=home.keeps,
             began=began.timestamp() if began else None,
             overwrite=options.overwrite,

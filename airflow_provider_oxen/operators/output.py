@@ -37,7 +37,7 @@ class Output:
 
     :ivar folder: None where nothing is stored.
     :ivar stem: file name of the first image, without suffix.
-    :ivar first_try: number of the first try since the task was last cleared.
+    :ivar clearing: a number that grows whenever the task is cleared, and at no other time.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
     """
 
@@ -48,7 +48,7 @@ class Output:
     stem: str
     overwrite: bool
     max_bytes: int
-    first_try: int = 1
+    clearing: int = 0
     replacing: bool = False
 
     def __str__(self) -> str:
@@ -130,9 +130,9 @@ class Output:
         try:
             folder.check()
             key = self.identity.key
-            identity, number = sidecar.made_by(folder, self.stem)
+            identity, clearing = sidecar.made_by(folder, self.stem)
             # What an earlier try of this very run has paid for and kept is not paid for again.
-            own = identity == key and number >= self.first_try
+            own = identity == key and clearing >= self.clearing
             overwrite = self.overwrite and not own
             found = sidecar.find(
                 folder,
@@ -168,6 +168,7 @@ class Output:
             **self.identity._asdict(),
             "identity": self.identity.key,
             "try_number": self.try_number,
+            "clearing": self.clearing,
             "made_by": f"airflow-provider-oxen {__version__}",
         }
 
@@ -203,9 +204,9 @@ def open_output(
     if storage_path is not None:
         where = names.split(storage_path, stem)
         stem, folder = where.stem, open_folder(where.folder, storage_conn_id)
-    # Clearing a task adds to max_tries what it was given as retries, as Airflow's own sensors reckon.
-    first_try = (ti.max_tries or 0) - (ti.task.retries or 0) + 1
-    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes, first_try)
+    # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+    clearing = ti.max_tries or 0
+    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes, clearing)
 
 
 def describe(result: Mapping[str, Any]) -> str:

@@ -583,7 +583,7 @@ def test_unreachable_hub_is_left_to_airflows_retries(connect, run_dag, hub):
 
 
 def test_bytes_that_are_no_image_are_kept_as_rejected(connected, run_dag, tmp_path):
-    connected.fail(Fault(on="file", kind="truncated"))
+    connected.fail(Fault(on="file", kind="truncated", times=2))
 
     run = run_dag(dag_of(retries=2, storage_path=str(tmp_path / "cube.png")))
 
@@ -592,6 +592,17 @@ def test_bytes_that_are_no_image_are_kept_as_rejected(connected, run_dag, tmp_pa
     assert files(tmp_path) == ["cube.rejected", "cube.rejected.json"]
     assert f"kept as file://{tmp_path}/cube.rejected" in run.log
     assert len(connected.ledger()) == 1
+
+
+def test_a_page_in_place_of_the_image_is_fetched_past(connected, run_dag, tmp_path):
+    connected.fail(Fault(on="file", kind="not_an_image"))
+
+    run = run_dag(dag_of(retries=2, storage_path=str(tmp_path / "cube.png")))
+
+    assert run.state == "success"
+    assert run.ti("hero").try_number == 1
+    assert "Fetching it once more." in run.log
+    assert files(tmp_path) == ["cube.jpg", "cube.json"]
 
 
 def test_expired_link_is_told_without_its_query(connected, run_dag, tmp_path):

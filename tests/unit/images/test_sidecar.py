@@ -365,11 +365,11 @@ def test_output_names_the_places_and_the_files_that_it_takes(folder):
 
 def test_output_tells_which_try_of_whom_has_finished_it(folder):
     assert sidecar.made_by(folder, "hero") == ("", 0)
-    write(folder, "hero", identity="abc", try_number=3)
+    write(folder, "hero", identity="abc", clearing=3)
     assert sidecar.made_by(folder, "hero") == ("abc", 3)
-    write(folder, "hero", identity="abc", try_number=3, replacing=True)
+    write(folder, "hero", identity="abc", clearing=3, replacing=True)
     assert sidecar.made_by(folder, "hero") == ("", 0)
-    write(folder, "hero", identity="abc", try_number="3")
+    write(folder, "hero", identity="abc", clearing="3")
     assert sidecar.made_by(folder, "hero") == ("", 0)
 
 

@@ -237,6 +237,12 @@ def test_file_that_cannot_be_removed_says_that_the_image_is_kept(folder, monkeyp
     assert home.read() == record(phase="kept")
 
 
+def test_where_no_folder_can_be_there_is_no_record(tmp_path):
+    (tmp_path / "file").touch()
+
+    assert FileHome(LocalFolder(str(tmp_path / "file")), "hero", IDENTITY, MARK).read() is None
+
+
 # Nowhere.
 
 

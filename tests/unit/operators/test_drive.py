@@ -1,0 +1,518 @@
+"""A try may die at any step, and nothing that goes wrong after the payment costs the image."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.errors import OxenImageError, OxenPollError, OxenRouteNotFound
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.jobs import steps
+from airflow_provider_oxen.jobs.homes import NoHome
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.localhub import Fault
+from airflow_provider_oxen.operators import drive
+from airflow_provider_oxen.operators.drive import Driver
+from airflow_provider_oxen.operators.job import ImageJob
+
+from .scene import Break, Scene, Struck, all_homes, all_modes, by_queue, paid_once, stopped, with_record
+
+polled = pytest.mark.parametrize("mode", ["polled"])
+
+
+# Death at any step.
+
+
+class Deaths:
+    """Counts the steps of a task's first try and lets it die at one of them.
+
+    :ivar number: of the step, from 0.
+    :ivar after: whether the step was carried out, and only its outcome is lost.
+    :ivar step: the name of the one that was reached.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.number = 0
+        self.after = False
+        self.step = ""
+        self._steps = itertools.count()
+        self._do = Driver._do
+        monkeypatch.setattr(Driver, "_do", lambda driver, step: self.do(driver, step))
+
+    def at(self, number: int, after: bool) -> None:
+        self.number, self.after, self.step, self._steps = number, after, "", itertools.count()
+
+    def do(self, driver: Driver, step: steps.Step) -> Any:
+        dies = next(self._steps) == self.number
+        if dies:
+            self.step = type(step).__name__
+        if dies and not self.after:
+            raise Struck("killed")
+        # Where it defers, nothing is lost by a death after it: the task has left the worker.
+        outcome = self._do(driver, step)
+        if dies:
+            raise Struck("killed")
+        return outcome
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@all_homes
+@all_modes
+def test_death_at_any_step_is_paid_for_once(cast, monkeypatch, mode, home, after):
+    deaths = Deaths(monkeypatch)
+    died: list[str] = []
+    for number in range(40):
+        scene: Scene = cast(number, lookup_grace=0.05)
+        before = scene.paid
+        deaths.at(number, after)
+        played = scene.play()
+        if not deaths.step:
+            break
+        died.append(deaths.step)
+        if played.state == "success":
+            assert scene.paid == before + 1
+            assert not [name for name in scene.files if name.startswith(".")]
+            continue
+        # What a synchronous call has not put on record, nobody can look up.
+        assert mode == "synchronous"
+        assert "OxenOutcomeUnknown" in played.error
+        sent = deaths.step not in ("Prepare", "Create", "Read") and (deaths.step, after) != ("Send", False)
+        assert scene.paid == before + sent
+    assert {"Prepare", "Send", "Keep"} <= set(died)
+
+
+@pytest.mark.parametrize("mode", ["deferred"])
+@all_homes
+def test_death_at_any_step_after_deferral_is_paid_for_once(cast, monkeypatch):
+    deaths = Deaths(monkeypatch)
+    died = []
+    for number in range(40):
+        scene: Scene = cast(number)
+        before = scene.paid
+        deaths.at(10_000, True)
+
+        def meanwhile(event: Any, scene: Scene = scene, number: int = number) -> Any:
+            scene.meanwhile = lambda event: event
+            deaths.at(number // 2, number % 2 == 1)
+            return event
+
+        scene.meanwhile = meanwhile
+        played = scene.play()
+        assert played.state == "success", played.error
+        assert scene.paid == before + 1
+        if not deaths.step:
+            break
+        died.append(deaths.step)
+    assert {"Row", "Keep"} <= set(died)
+
+
+# After the payment, the image counts for more than the record.
+
+AFTERWARDS = {
+    "written (submitted)": ("write", "submitted"),
+    "written (answered)": ("write", "answered"),
+}
+
+
+@pytest.mark.parametrize(("done", "phase"), AFTERWARDS.values(), ids=AFTERWARDS)
+@with_record
+@by_queue
+def test_record_that_cannot_be_written_after_the_payment_does_not_cost_the_image(scene, broken, done, phase):
+    broken.fails = lambda asked, record: asked == done and bool(record) and record["phase"] == phase
+
+    played = scene.play()
+
+    assert played.state == "success"
+    assert played.errors == []
+    assert scene.sent == scene.paid == 1
+    generation_id = played.result["generation_id"]
+    job = f"a request for z-image-turbo, generation {generation_id}"
+    assert f"The record of {job} could not be written ({phase})" in scene.logged
+
+
+@with_record
+@by_queue
+def test_record_that_cannot_be_closed_does_not_cost_the_image(scene, broken):
+    def fails(asked: str, record: Any) -> bool:
+        return asked == "remove" or (bool(record) and record["phase"] == "kept")
+
+    broken.fails = fails
+
+    played = scene.play()
+
+    assert played.state == "success"
+    assert "could not be closed; going on." in scene.logged
+    broken.fails = lambda asked, record: False
+    assert scene.clear().state == "success"
+    assert scene.paid == 1
+
+
+@with_record
+@by_queue
+def test_record_that_cannot_be_removed_after_a_refusal_hides_no_refusal(scene, broken):
+    broken.fails = lambda asked, record: asked == "remove"
+    scene.hub.fail(Fault("status", on="enqueue", status=402))
+
+    message = stopped(scene, scene.play(), sent=1)
+
+    assert "OxenCreditsError" in message
+    assert "could not be removed" in scene.logged
+
+
+@polled
+@with_record
+def test_record_is_written_again_where_the_store_fails_once(scene: Scene, broken: Break, monkeypatch):
+    monkeypatch.setattr(drive, "_ATTEMPTS", 2)
+    left = [1]
+
+    def fails(asked: str, record: Any) -> bool:
+        return bool(record) and record["phase"] == "submitted" and bool(left) and bool(left.pop())
+
+    broken.fails = fails
+
+    assert paid_once(scene, scene.play())
+    assert "could not be written" not in scene.logged
+
+
+# A kill.
+
+
+def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow kill the first try while it waits, as its signal handler does."""
+    look = Driver._look
+
+    def looked(self: Driver, *arguments: Any) -> Any:
+        end = look(self, *arguments)
+        monkeypatch.setattr(Driver, "_look", look)
+        scene.operator.on_kill()
+        return end
+
+    monkeypatch.setattr(Driver, "_look", looked)
+
+
+@all_homes
+@polled
+def test_kill_lets_the_generation_go_on_and_the_next_try_takes_it(scene, monkeypatch):
+    scene.slow()
+    killed(scene, monkeypatch)
+    scene.between = scene.later
+
+    played = scene.play()
+
+    [error] = played.errors
+    assert "The task was told to stop while it waited." in str(error)
+    generation_id = played.result["generation_id"]
+    assert f"generation {generation_id} goes on. The next try finds it." in scene.logged
+    assert paid_once(scene, played)
+
+
+@with_record
+@polled
+def test_kill_cancels_the_generation_where_the_user_says_so(scene, monkeypatch):
+    scene.slow()
+    killed(scene, monkeypatch)
+    phases: list[Any] = []
+    cancel = Driver._cancel
+
+    def noted(self: Driver, *arguments: Any) -> None:
+        # The record says so before the hub is asked.
+        phases.append(scene.record["phase"])
+        cancel(self, *arguments)
+
+    monkeypatch.setattr(Driver, "_cancel", noted)
+    scene.between = scene.quick
+
+    played = scene.play(cancel_on_kill=True)
+
+    assert phases == ["cancelling"]
+    assert [job["status"] for job in scene.hub.jobs()] == ["cancelled", "succeeded"]
+    assert paid_once(scene, played, sent=2, jobs=2)
+    assert "Cancelled generation" in scene.logged
+
+
+@pytest.mark.parametrize("cancel_on_kill", [True, False])
+@with_record
+@polled
+def test_kill_after_the_wait_was_interrupted_does_the_same(scene, monkeypatch, cancel_on_kill):
+    scene.slow()
+    look = Driver._look
+
+    def struck(self: Driver, *arguments: Any) -> Any:
+        monkeypatch.setattr(Driver, "_look", look)
+        raise Struck("AirflowTaskTimeout")
+
+    monkeypatch.setattr(Driver, "_look", struck)
+
+    def between() -> None:
+        # Airflow does so once execution_timeout has struck.
+        scene.operator.on_kill()
+        scene.quick()
+
+    scene.between = between
+
+    played = scene.play(cancel_on_kill=cancel_on_kill)
+
+    jobs = ["cancelled", "succeeded"] if cancel_on_kill else ["succeeded"]
+    assert [job["status"] for job in scene.hub.jobs()] == jobs
+    assert paid_once(scene, played, sent=len(jobs), jobs=len(jobs))
+
+
+@with_record
+@by_queue
+def test_kill_before_the_answer_tells_that_the_next_try_looks(scene, monkeypatch):
+    send = Driver._send
+
+    def sent(self: Driver, record: Record) -> Any:
+        monkeypatch.setattr(Driver, "_send", send)
+        send(self, record)
+        scene.operator.on_kill()
+        raise Struck("SIGTERM")
+
+    monkeypatch.setattr(Driver, "_send", sent)
+
+    played = scene.play(cancel_on_kill=True)
+
+    assert "The next try looks up what became of a request for z-image-turbo." in scene.logged
+    assert paid_once(scene, played)
+
+
+@all_homes
+@all_modes
+def test_kill_before_the_request_sends_nothing_and_the_next_try_does(scene, mode, home, monkeypatch):
+    prepare = ImageJob.prepare
+
+    def killed(self: ImageJob) -> Any:
+        monkeypatch.setattr(ImageJob, "prepare", prepare)
+        scene.operator.on_kill()
+        return prepare(self)
+
+    monkeypatch.setattr(ImageJob, "prepare", killed)
+    seen: list[Any] = []
+    scene.between = lambda: seen.append((scene.sent, scene.record))
+
+    played = scene.play()
+
+    if (mode, home) == ("synchronous", "none"):
+        assert "No record can be kept of this task" in stopped(scene, played, sent=0)
+        return
+    assert "told to stop before it sent its request. Nothing was sent by this try." in str(played.errors[0])
+    assert seen == [(0, None)]
+    assert paid_once(scene, played)
+
+
+@all_modes
+def test_kill_of_a_task_that_is_done_does_nothing(scene):
+    scene.play(cancel_on_kill=True)
+    asked = len(scene.hub.requests())
+
+    scene.operator.on_kill()
+
+    assert len(scene.hub.requests()) == asked
+
+
+@with_record
+@polled
+def test_kill_that_cannot_cancel_says_so(scene, monkeypatch):
+    scene.slow()
+    killed(scene, monkeypatch)
+    scene.hub.fail(Fault("status", on="cancel", status=500))
+    scene.between = scene.later
+
+    played = scene.play(cancel_on_kill=True)
+
+    assert "could not be cancelled" in scene.logged
+    assert paid_once(scene, played)
+
+
+@with_record
+@polled
+def test_kill_of_a_generation_that_has_ended_meanwhile_takes_it(scene, monkeypatch):
+    scene.slow()
+    killed(scene, monkeypatch)
+    cancel = Driver._cancel
+
+    def slowly(self: Driver, *arguments: Any) -> None:
+        scene.later()
+        cancel(self, *arguments)
+
+    monkeypatch.setattr(Driver, "_cancel", slowly)
+
+    played = scene.play(cancel_on_kill=True)
+
+    assert "had nothing to cancel" in scene.logged
+    assert paid_once(scene, played)
+
+
+# What an answer may hold.
+
+
+@by_queue
+def test_generation_that_nobody_asked_for_is_told(scene):
+    ids = [{"generation_id": "first", "status": "queued"}, {"generation_id": "further", "status": "queued"}]
+    scene.hub.fail(Fault("status", on="enqueue", status=200, body={"generations": ids}, billed=True))
+
+    stopped(scene, scene.play(), sent=1)
+
+    assert "The hub made a further generation, further, that was not asked for." in scene.logged
+
+
+@by_queue
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", on="record", status=500),
+        Fault("status", on="record", status=200, body={"generation": {"generation_id": "x", "cost": "much"}}),
+        Fault("status", on="record", status=200, body={"generation": {"generation_id": "x", "cost": None}}),
+        Fault("drop_before", on="record"),
+    ],
+    ids=["error", "no number", "not yet", "no answer"],
+)
+def test_cost_that_is_not_told_does_not_hold_up_the_image(scene, fault):
+    scene.hub.fail(fault)
+
+    played = scene.play()
+
+    assert paid_once(scene, played)
+    assert "cost" not in played.result
+    assert played.result["generation_id"]
+
+
+def test_record_that_names_no_image_is_an_error_and_not_an_empty_success(driver, record):
+    with pytest.raises(OxenImageError, match=r"names no image\. It may have been paid for\."):
+        driver()._keep(record.to("answered"))
+
+
+# The lists of the hub, page by page.
+
+UNKNOWN = {"error": {"type": "resource_not_found", "title": "Generation not found: g"}}
+
+
+@pytest.fixture
+def record() -> Record:
+    return Record(
+        phase="submitted",
+        nonce="n",
+        identity="i",
+        time=0.0,
+        endpoint="queue",
+        body={"model": "z-image-turbo", "prompt": "A red cube", "seed": 7},
+        origin="https://hub.example",
+        fingerprint="f",
+        generation_id="g",
+    )
+
+
+@pytest.fixture
+def driver() -> Iterator[Callable[..., Driver]]:
+    """Make a driver whose hub answers as told, by path."""
+    clients: list[Client] = []
+
+    def driver(answers: Callable[[httpx.Request], Any] = lambda request: {}) -> Driver:
+        def answer(request: httpx.Request) -> httpx.Response:
+            found = answers(request)
+            if isinstance(found, int):
+                return httpx.Response(found, html="<html>")
+            return httpx.Response(404 if found is UNKNOWN else 200, json=found)
+
+        settings = Settings(base_url="https://hub.example", max_retries=0)
+        clients.append(Client(settings, transport=httpx.MockTransport(answer)))
+        return Driver(
+            client=clients[-1],
+            home=NoHome(),
+            output=None,  # type: ignore[arg-type]
+            log=logging.getLogger(__name__),
+            tell=lambda key, value: None,
+            poll_interval=0.01,
+            timeout=None,
+            lookup_grace=0.1,
+            cancel_on_kill=False,
+        )
+
+    yield driver
+    for client in clients:
+        client.close()
+
+
+def row(number: int, **fields: Any) -> dict[str, Any]:
+    return {"generation_id": str(number), "status": "queued", "model_name": "z-image-turbo", **fields}
+
+
+def pages(*pages: list[int], total: int | None = None) -> Callable[[httpx.Request], Any]:
+    """Answer an empty queue, and a history of pages whose last is given for ever."""
+
+    def answer(request: httpx.Request) -> Any:
+        if request.url.path.endswith("/queue"):
+            return {"count": 0, "generations": []}
+        number = int(request.url.params["page"])
+        rows = pages[min(number, len(pages)) - 1]
+        return {"generations": [row(id) for id in rows], **({"total_pages": total} if total else {})}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (pages([1, 2], [3], total=2), ["1", "2", "3"]),
+        (pages([1, 2], [3], []), ["1", "2", "3"]),
+        (pages([1, 2], [3]), ["1", "2", "3", "3"]),
+        (pages([]), []),
+        (pages([1], total=1), ["1"]),
+    ],
+    ids=["counted", "to an empty one", "the last for ever", "empty", "one"],
+)
+def test_every_page_of_the_history_is_read(driver, record, answer, found):
+    assert [found.generation_id for found in driver(answer)._rows(record)] == found
+
+
+def test_queue_is_read_before_the_history_and_of_all_rows_those_that_may_matter_are_kept(driver, record):
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> Any:
+        asked.append(f"{request.url.path}?namespace={request.url.params.get('namespace')}")
+        rows = [
+            row(1),
+            row(2, model_name="another"),
+            row(3, model_name="another", seed=7),
+            row(4, model_name=None),
+        ]
+        return {"count": 4, "generations": rows if request.url.path.endswith("/queue") else []}
+
+    found = [found.generation_id for found in driver(answer)._rows(record.to("intent", namespace="org"))]
+
+    assert found == ["1", "3", "4"]
+    assert asked == ["/api/ai/queue?namespace=org", "/api/ai/generations?namespace=org"]
+
+
+def test_generation_that_only_the_history_knows_is_found_there(driver):
+    def answer(request: httpx.Request) -> Any:
+        return UNKNOWN if "/queue/" in request.url.path else {"generation": row(1)}
+
+    assert driver(answer)._row("g").generation_id == "1"
+
+
+def test_generation_that_neither_queue_nor_history_knows_is_none(driver):
+    assert driver(lambda request: UNKNOWN)._row("g") is None
+
+
+def test_hub_without_a_history_knows_no_more_than_its_queue(driver):
+    assert driver(lambda request: UNKNOWN if "/queue/" in request.url.path else 404)._row("g") is None
+
+
+def test_hub_without_a_queue_is_not_one_that_does_not_know_the_generation(driver):
+    with pytest.raises(OxenRouteNotFound):
+        driver(lambda request: 404)._row("g")
+
+
+def test_pause_ends_when_the_task_is_told_to_stop_while_it_waits(driver):
+    made = driver()
+    made.waiting = made.stopping = True
+
+    with pytest.raises(OxenPollError, match="told to stop"):
+        made._pause(60)

@@ -1,0 +1,331 @@
+"""What is kept, what is ours to write over, and what belongs to somebody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.images import keep
+from airflow_provider_oxen.images.keep import Keeper
+from airflow_provider_oxen.images.storage import LocalFolder
+from airflow_provider_oxen.localhub import Fault
+from airflow_provider_oxen.operators.output import describe
+
+from .scene import (
+    Scene,
+    Struck,
+    all_modes,
+    by_call,
+    by_queue,
+    left_running,
+    lost_after_keeping,
+    paid_once,
+    stopped,
+    with_record,
+    with_store,
+)
+
+
+@pytest.fixture
+def filed(scene: Scene) -> Scene:
+    """A task that keeps files, wherever its record lives."""
+    scene.arguments["storage_path"] = f"{scene.out}/cube"
+    return scene
+
+
+def is_whole(scene: Scene, played: Any) -> bool:
+    """Make sure that image and sidecar are there, are those of the result, and are alone."""
+    image = Path(played.image["path"])
+    assert hashlib.sha256(image.read_bytes()).hexdigest() == played.image["sha256"]
+    sidecar = json.loads(image.with_suffix(".json").read_text())
+    assert sidecar["sha256"] == played.image["sha256"]
+    assert sidecar["identity"] == scene.identity
+    assert scene.files == ["cube.json", image.name]
+    return True
+
+
+@with_record
+@all_modes
+def test_image_and_sidecar_are_all_that_is_left(filed, mode):
+    filed.hub.fail(Fault("drop_after", on="enqueue"))
+
+    played = filed.play()
+
+    assert paid_once(filed, played)
+    assert is_whole(filed, played)
+    sidecar = json.loads((filed.out / "cube.json").read_text())
+    assert sidecar["request"] == {**filed.hub.ledger()[0]["request"], "response_format": "url"}
+    assert sidecar.get("generation_id") == played.result.get("generation_id")
+    assert sidecar.get("cost") == (None if mode == "synchronous" else 0.01)
+
+
+@with_record
+@all_modes
+def test_try_that_died_between_image_and_sidecar_is_written_over(filed, monkeypatch):
+    commit = Keeper._commit
+
+    def died(self: Keeper, *arguments: Any) -> None:
+        monkeypatch.setattr(Keeper, "_commit", commit)
+        raise Struck("killed")
+
+    monkeypatch.setattr(Keeper, "_commit", died)
+
+    played = filed.play()
+
+    assert [type(error) for error in played.errors] == [Struck]
+    assert paid_once(filed, played)
+    assert is_whole(filed, played)
+
+
+@with_record
+@all_modes
+def test_try_that_died_in_the_middle_of_a_write_leaves_no_leftovers(filed, monkeypatch):
+    put = LocalFolder.put
+
+    def died(self: LocalFolder, name: str, source: Any, mark: str) -> None:
+        if name.startswith("."):
+            return put(self, name, source, mark)
+        monkeypatch.setattr(LocalFolder, "put", put)
+        self._part(name, mark).write_bytes(b"half")
+        raise Struck("killed")
+
+    monkeypatch.setattr(LocalFolder, "put", died)
+
+    played = filed.play()
+
+    assert paid_once(filed, played)
+    assert is_whole(filed, played)
+
+
+@with_record
+@all_modes
+def test_try_that_died_after_the_last_sidecar_has_its_output(filed, monkeypatch):
+    keeps = Keeper.keep
+
+    def died(self: Keeper, *arguments: Any) -> None:
+        monkeypatch.setattr(Keeper, "keep", keeps)
+        keeps(self, *arguments)
+        raise Struck("killed")
+
+    monkeypatch.setattr(Keeper, "keep", died)
+
+    played = filed.play()
+
+    assert played.result["reused"] is True
+    assert paid_once(filed, played)
+    assert is_whole(filed, played)
+    assert filed.record is None or (filed.record["phase"], "items" in filed.record) == ("kept", False)
+
+
+@with_record
+@by_queue
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_write_that_fails_is_repeated_by_the_next_try_and_not_paid_again(filed, monkeypatch, overwrite):
+    monkeypatch.setattr(keep, "_ATTEMPTS", 1)
+    put = LocalFolder.put
+
+    def full(self: LocalFolder, name: str, source: Any, mark: str) -> None:
+        if not name.startswith("."):
+            raise OSError(28, "No space left on device")
+        put(self, name, source, mark)
+
+    monkeypatch.setattr(LocalFolder, "put", full)
+    filed.between = lambda: monkeypatch.setattr(LocalFolder, "put", put)
+
+    played = filed.play(overwrite=overwrite)
+
+    [error] = played.errors
+    assert type(error).__name__ == "OxenStorageError"
+    assert "The next try fetches it again, and pays nothing." in str(error)
+    assert paid_once(filed, played)
+    assert is_whole(filed, played)
+
+
+@with_store
+@by_queue
+def test_kept_file_that_was_deleted_is_fetched_again_and_not_paid_again(filed):
+    first = filed.play()
+    for path in filed.out.iterdir():
+        path.unlink()
+    filed.hub.settings.clock_ahead += 3600
+
+    again = filed.clear()
+
+    assert paid_once(filed, again)
+    assert is_whole(filed, again)
+    assert again.result["reused"] is True
+    assert again.image["sha256"] == first.image["sha256"]
+    assert "fetches it again. Nothing is spent." in filed.logged
+
+
+@with_store
+@by_call
+def test_deleted_file_of_a_call_is_fetched_as_long_as_its_link_works(filed):
+    filed.play()
+    for path in filed.out.iterdir():
+        path.unlink()
+
+    message = stopped(filed, filed.clear(), sent=1)
+
+    assert "OxenOutcomeUnknown" in message
+    assert "is not where it was to be kept" in message
+
+
+@by_queue
+def test_deleted_file_without_a_store_is_generated_anew(scene):
+    scene.play()
+    for path in scene.out.iterdir():
+        path.unlink()
+
+    assert scene.clear().state == "success"
+    assert scene.sent == 2
+
+
+@with_record
+@all_modes
+def test_overwrite_replaces_what_is_kept_in_its_place(filed, monkeypatch):
+    first = filed.play()
+    lost_after_keeping(filed, monkeypatch)
+
+    again = filed.clear(overwrite=True)
+
+    assert again.state == "success"
+    assert filed.paid == 2
+    assert first.image["sha256"] != again.image["sha256"]
+    assert is_whole(filed, again)
+
+
+@with_record
+@by_queue
+def test_try_that_died_while_replacing_is_finished_by_the_next(filed, monkeypatch):
+    filed.play()
+    commit = Keeper._commit
+
+    def died(self: Keeper, *arguments: Any) -> None:
+        monkeypatch.setattr(Keeper, "_commit", commit)
+        raise Struck("killed")
+
+    monkeypatch.setattr(Keeper, "_commit", died)
+
+    again = filed.clear(overwrite=True)
+
+    assert again.state == "success"
+    assert filed.paid == 2
+    assert is_whole(filed, again)
+
+
+@with_record
+@by_queue
+def test_job_that_is_on_its_way_is_kept_beside_what_somebody_put_there(filed):
+    left_running(filed)
+    filed.later()
+    filed.out.mkdir(exist_ok=True)
+    (filed.out / "cube.png").write_bytes(b"theirs")
+
+    played = filed.clear()
+
+    assert played.state == "success"
+    assert filed.sent == filed.paid == 1
+    assert (filed.out / "cube.png").read_bytes() == b"theirs"
+    assert Path(played.image["path"]).name.startswith(f"cube-{filed.identity[:16]}")
+    assert "goes beside it." in filed.logged
+
+
+@with_record
+@by_queue
+def test_job_that_is_on_its_way_is_not_given_up_for_another_tasks_equal_output(cast):
+    first, second = (cast(index, seed=7) for index in (0, 1))
+    left_running(second, storage_path=f"{second.out}/cube")
+    first.quick()
+    assert first.play(storage_path=f"{second.out}/cube").state == "success"
+
+    played = second.clear()
+
+    assert played.state == "success"
+    assert played.result["reused"] is False
+    assert second.sent == 2
+
+
+@with_record
+@by_queue
+def test_place_that_cannot_be_looked_at_stops_the_try_before_anything_is_sent(filed):
+    filed.out.mkdir()
+    (filed.out / "cube.json").mkdir()
+    filed.between = (filed.out / "cube.json").rmdir
+
+    played = filed.play()
+
+    [error] = played.errors
+    assert type(error).__name__ == "OxenStoreUnavailable"
+    assert "Nothing was sent, nothing was spent." in str(error)
+    assert is_whole(filed, played)
+    assert filed.sent == 1
+
+
+@with_store
+@by_queue
+def test_place_that_cannot_be_looked_at_is_told_together_with_the_job_that_was_paid_for(filed):
+    generation_id = left_running(filed)
+    filed.later()
+    (filed.out / "cube.json").mkdir()
+    filed.between = (filed.out / "cube.json").rmdir
+
+    played = filed.clear()
+
+    [error] = played.errors
+    assert type(error).__name__ == "OxenPollError"
+    assert generation_id in str(error)
+    assert "may have been paid for; a later try goes on with it" in str(error)
+    assert filed.sent == 1
+    assert is_whole(filed, played)
+
+
+@with_record
+@all_modes
+def test_place_of_somebody_else_is_refused_before_anything_is_sent(filed):
+    filed.out.mkdir()
+    (filed.out / "cube.png").write_bytes(b"theirs")
+
+    message = stopped(filed, filed.play(), sent=0)
+
+    assert "OxenOutputExists" in message
+    assert filed.files == ["cube.png"]
+
+
+@all_modes
+def test_path_that_cannot_be_written_to_is_refused_before_anything_is_sent(scene):
+    message = stopped(scene, scene.play(storage_path="/proc/oxen/"), sent=0)
+
+    assert "cannot be written to" in message
+    assert "Nothing was sent" in message
+
+
+def test_task_without_retries_and_with_none_known_has_a_first_try(scene):
+    """Airflow leaves them unset in places."""
+    scene.retries = None
+    scene.max_tries = 0
+
+    assert paid_once(scene, scene.play())
+
+
+def test_lineage_that_cannot_be_reported_does_not_undo_what_is_kept(scene, monkeypatch):
+    from airflow.providers.common.compat.lineage import hook
+
+    monkeypatch.setattr(hook, "get_hook_lineage_collector", lambda: None)
+
+    assert paid_once(scene, scene.play())
+    assert "The lineage of the images could not be reported" in scene.logged
+
+
+def test_result_is_told_in_words_without_a_signature():
+    link = {"url": "https://hub.example/a.png?signature=x"}
+    facts = {"media_type": "image/png", "width": 4, "height": 5, "bytes": 1234}
+
+    assert describe({"images": [link]}) == "https://hub.example/a.png"
+    assert describe({"images": [{"path": "/a.png", **facts}, facts]}) == (
+        "/a.png, image/png 4x5, 1,234 bytes, image/png 4x5, 1,234 bytes"
+    )
