@@ -61,7 +61,8 @@ class ImageGenerateOperator(BaseOperator):
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: when
         ``deferrable``.
     :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks at a generation, growing gently; the hub advises 2 to 5.
+    :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker it
+        grows gently to its double; in the triggerer all that wait look together, in the shortest of theirs.
     :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
         It goes on all the same, and the next try looks whether it has ended.
     :param cancel_on_timeout: cancel it then; the next try submits another.
