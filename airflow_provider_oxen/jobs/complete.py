@@ -22,7 +22,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.jobs.polling import End, is_final
 from airflow_provider_oxen.jobs.questions import row_of
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.resolve import stopped
+from airflow_provider_oxen.jobs.resolve import NOT_BILLED, stopped
 from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Step, Wait, Write
 from airflow_provider_oxen.jobs.task import Task, comes_back
 
@@ -143,12 +143,18 @@ def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
     raise OxenGenerationTimeout(
         f"{_name(record)} has not ended within the timeout and "
         + (
-            "was cancelled. Whether the hub bills it is not documented. The next try submits another."
+            f"was cancelled. {NOT_BILLED} {_next(task)}"
             if cancelled
             else "could not be cancelled. It goes on, and costs what it costs: the next try looks again."
         ),
         retry_helps=comes_back(task, record),
     )
+
+
+def _next(task: Task) -> str:
+    if task.has_home:
+        return "The next try submits another."
+    return "No record can be kept of that, so the next try stops."
 
 
 def _name(record: Record) -> str:

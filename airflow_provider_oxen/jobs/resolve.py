@@ -24,9 +24,9 @@ from airflow_provider_oxen.jobs.steps import Pause, Step
 from airflow_provider_oxen.jobs.submit import Overtaken, first, intend, look_up, seek, submit
 from airflow_provider_oxen.jobs.task import Task, changed, names_itself
 
-__all__ = ["resolve", "stopped"]
+__all__ = ["NOT_BILLED", "resolve", "stopped"]
 
-_NOT_BILLED = "Whether the hub bills a generation that gave no image is not documented."
+NOT_BILLED = "Whether the hub bills a generation that gave no image is not documented."
 
 
 def resolve(task: Task, record: Record | None, now: float) -> Generator[Step, Any, Record]:
@@ -80,10 +80,10 @@ def stopped(record: Record) -> OxenGenerationError:
     job = record.job[0].upper() + record.job[1:]
     if record.status == "cancelled":
         return OxenGenerationCancelled(
-            f"{job} was cancelled ({why}). {_NOT_BILLED} Clear the task to ask anew."
+            f"{job} was cancelled ({why}). {NOT_BILLED} Clear the task to ask anew."
         )
     coming = "Another one would fail in the same way." if record.final else "The next try submits another."
-    return OxenGenerationFailed(f"{job} failed: {why}. {_NOT_BILLED} {coming}", retry_helps=not record.final)
+    return OxenGenerationFailed(f"{job} failed: {why}. {NOT_BILLED} {coming}", retry_helps=not record.final)
 
 
 def _attach(task: Task, record: Record, now: float) -> Generator[Step, Any, Record]:

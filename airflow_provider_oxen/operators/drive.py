@@ -275,7 +275,7 @@ class Driver:
 
     def _is_fresh(self, record: Record) -> bool:
         """Whether it was submitted just now, so that there is nothing to look at yet."""
-        return time.time() - (record.submitted_at or record.time) < self.poll_interval
+        return 0 <= time.time() - (record.submitted_at or record.time) < self.poll_interval
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

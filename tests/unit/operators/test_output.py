@@ -13,7 +13,7 @@ from airflow_provider_oxen.images import keep
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.operators.output import describe
+from airflow_provider_oxen.operators.output import describe, open_output
 
 from .scene import (
     Scene,
@@ -319,6 +319,21 @@ def test_lineage_that_cannot_be_reported_does_not_undo_what_is_kept(scene, monke
 
     assert paid_once(scene, scene.play())
     assert "The lineage of the images could not be reported" in scene.logged
+
+
+@pytest.mark.parametrize("home", ["none"])
+def test_output_that_is_in_xcom_is_no_jobs_output(scene):
+    scene.play()
+    facts = {"fingerprint": "f", "overwrite": False, "max_bytes": 1}
+
+    in_xcom = open_output(scene.context, None, None, **facts)
+    in_files = open_output(scene.context, f"{scene.out}/cube", None, **facts)
+
+    assert str(in_xcom) == "XCom"
+    assert in_xcom.find() is None
+    assert not in_xcom.is_of(None)
+    assert not in_files.is_of(None)
+    assert str(in_files) == f"file://{scene.out}/cube"
 
 
 def test_result_is_told_in_words_without_a_signature():
