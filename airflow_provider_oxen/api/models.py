@@ -135,6 +135,14 @@ class Generation(BaseModel):
     completed_at: _Number = None
     cost: Annotated[str | None, BeforeValidator(_decimal), WrapValidator(_or_none)] = None
 
+    @property
+    def charged(self) -> float | None:
+        """What was charged, in USD, as a number."""
+        try:
+            return None if self.cost is None else float(self.cost)
+        except ValueError:
+            return None
+
     def echo(self) -> dict[str, Any]:
         """Return the submitted parameters that the row repeats; null ones were not submitted."""
         return {name: value for name, value in (self.model_extra or {}).items() if value is not None}

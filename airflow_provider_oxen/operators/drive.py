@@ -339,8 +339,7 @@ class Driver:
         try:
             with Client(hasty) as client:
                 call = replace(queue.get_history(record.generation_id), patience=_COST_PATIENCE)
-                cost = client.send(call).cost
-            return None if cost is None else float(cost)
-        except (OxenError, ValueError) as error:
+                return client.send(call).charged
+        except OxenError as error:
             self.log.debug("What generation %s cost is not known yet: %s", record.generation_id, error)
             return None

@@ -31,7 +31,7 @@ class OxenGenerationSensor(DeferringSensor):
     Returns what is known of it, as plain JSON, facts that are not known left out::
 
         {"generation_id": "…", "status": "succeeded", "model": "…", "seed": 42,
-         "completed_at": 1780000000.0, "cost": "0.014"}
+         "completed_at": 1780000000.0, "cost": 0.014}
 
     There is no link to the image in it: a link is a key for whoever holds it, and it expires. The task that
     wants the image asks for the row again, which has a fresh one.
@@ -140,7 +140,7 @@ class OxenGenerationSensor(DeferringSensor):
 
         try:
             # Only the history tells the cost.
-            cost = client.send(queue.get_history(row.generation_id)).cost
+            cost = client.send(queue.get_history(row.generation_id)).charged
         except OxenError as error:
             self.log.warning("What generation %s cost is not known: %s", row.generation_id, error)
             cost = None
