@@ -410,3 +410,11 @@ def test_this_jobs_finished_answer_is_found_and_not_written_over(folder):
 
     assert found[0] == first
     assert len(found) == 3
+
+
+def test_job_of_a_finished_output_is_told_and_of_an_unfinished_one_is_not(folder):
+    assert sidecar.job_of(folder, "hero") == ("", "")
+    write(folder, "hero", identity="abc", job="0123")
+    assert sidecar.job_of(folder, "hero") == ("abc", "0123")
+    write(folder, "hero", identity="abc", job="0123", replacing=True)
+    assert sidecar.job_of(folder, "hero") == ("", "")
