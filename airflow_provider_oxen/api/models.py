@@ -6,6 +6,7 @@ Unknown fields of an answer are ignored: the hub may grow. Of a request, only wh
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -139,9 +140,10 @@ class Generation(BaseModel):
     def charged(self) -> float | None:
         """What was charged, in USD, as a number."""
         try:
-            return None if self.cost is None else float(self.cost)
+            number = float(self.cost or "nan")
         except ValueError:
             return None
+        return number if math.isfinite(number) else None
 
     def echo(self) -> dict[str, Any]:
         """Return the submitted parameters that the row repeats; null ones were not submitted."""

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -169,7 +169,7 @@ def _key(password: str | None) -> str | None:
 def _layout(value: Any) -> Literal["auto", "classic", "ai"]:
     if value not in _LAYOUTS:
         raise OxenSettingsError(f"The extra api_layout must be one of {', '.join(_LAYOUTS)}, not {value!r}.")
-    return value  # type: ignore[no-any-return]
+    return cast(Literal["auto", "classic", "ai"], value)
 
 
 def _text(name: str, value: Any) -> str | None:

@@ -6,10 +6,9 @@ What is to be done, and in which order, is decided in :mod:`~airflow_provider_ox
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_oxen.api import calls, queue
@@ -18,9 +17,7 @@ from airflow_provider_oxen.api.errors import (
     OxenError,
     OxenGenerationNotFound,
     OxenImageError,
-    OxenInvalidRequest,
     OxenPollError,
-    OxenRouteNotFound,
     OxenStoreUnavailable,
     OxenUnavailable,
 )
@@ -29,6 +26,7 @@ from airflow_provider_oxen.jobs import steps
 from airflow_provider_oxen.jobs.homes import Home
 from airflow_provider_oxen.jobs.polling import End, Poll, pace
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.operators.asking import Asking
 from airflow_provider_oxen.operators.output import Output
 
 __all__ = ["Driver"]
@@ -41,12 +39,8 @@ _ATTEMPTS = 4
 image is worth more than the record, and the log tells the id."""
 
 
-_COST_PATIENCE = 5.0
-"""Seconds that the image waits for what it cost: its link expires."""
-
-
 @dataclass
-class Driver:
+class Driver(Asking):
     """One try's hands. Safe to be stopped at any instant: what counts is in the record.
 
     :param tell: pushes a fact to XCom.
@@ -58,10 +52,8 @@ class Driver:
     :ivar driving: whether a protocol is under way.
     """
 
-    client: Client
     home: Home
     output: Output
-    log: Any
     tell: Callable[[str, str], None]
     poll_interval: float
     timeout: float | None
@@ -203,42 +195,6 @@ class Driver:
             )
         return steps.Accepted(generation_id=rows[0].generation_id)
 
-    def _rows(self, record: Record) -> Iterator[Generation]:
-        """Give the rows that may matter of the queue, and then of every page of the history.
-
-        In this order: what leaves the queue meanwhile is in the history.
-        """
-        self.log.info("Looking for %s in the hub's queue and history.", record.job)
-        model, prompt = record.body.get("model"), record.body.get("prompt")
-
-        def matters(row: Generation) -> bool:
-            seed = record.body.get("seed")
-            by_seed = seed is not None and row.echo().get("seed") == seed
-            return row.model in (None, model) or row.prompt == prompt or by_seed
-
-        rows = self.client.send(queue.list_queue(record.namespace))
-        yield from filter(matters, rows)
-        seen: set[str] = set()
-        for number in itertools.count(1):
-            page = self.client.send(queue.list_history(record.namespace, number))
-            yield from filter(matters, page.generations)
-            known = len(seen)
-            seen.update(row.generation_id for row in page.generations)
-            # Some servers give the last page for ever.
-            if len(seen) == known or (page.total_pages is not None and number >= page.total_pages):
-                return
-
-    def _row(self, generation_id: str) -> Generation | None:
-        for ask in (queue.get_generation, queue.get_history):
-            try:
-                return self.client.send(ask(generation_id))
-            except OxenGenerationNotFound:
-                continue
-            except OxenRouteNotFound:
-                if ask is queue.get_generation:
-                    raise
-        return None
-
     def _wait(self, record: Record) -> End:
         since = record.submitted_at or record.time
         deadline = None if self.timeout is None else since + self.timeout
@@ -250,7 +206,8 @@ class Driver:
     def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
         # A synchronous call is in the history only, where the trigger does not look.
         defer = self.defer if record.endpoint == "queue" else None
-        for look in itertools.count():
+        look = 0
+        while True:
             if look or defer is None or not self._is_fresh(record):
                 end = self._look(generation_id, poll)
                 if end is not None:
@@ -258,7 +215,7 @@ class Driver:
             if defer is not None:
                 defer(record, deadline)
             self._pause(pace(self.poll_interval, look))
-        raise AssertionError("it counts for ever")  # pragma: no cover
+            look += 1
 
     def _look(self, generation_id: str, poll: Poll) -> End | None:
         try:
@@ -305,16 +262,6 @@ class Driver:
                 "The task is stopped; generation %s goes on. The next try finds it.", record.generation_id
             )
 
-    def _cancel(self, client: Client, generation_id: str) -> None:
-        try:
-            client.send(queue.cancel(generation_id))
-        except (OxenInvalidRequest, OxenGenerationNotFound) as error:
-            self.log.info("Generation %s had nothing to cancel: %s", generation_id, error)
-        except OxenError as error:
-            self.log.warning("Generation %s could not be cancelled: %s", generation_id, error)
-        else:
-            self.log.info("Cancelled generation %s.", generation_id)
-
     def _keep(self, record: Record) -> tuple[Record, dict[str, Any]]:
         images = self._images.get(record.nonce) or [
             ImageItem(url=item["url"]) for item in record.items if "url" in item
@@ -330,16 +277,3 @@ class Driver:
 
         self.record = record
         return self.output.keep(self.client, record, images, cost=self._cost(record), claim=claim)
-
-    def _cost(self, record: Record) -> float | None:
-        """Return what was charged, in USD, where the hub tells it at once: the images do not wait for it."""
-        if record.generation_id is None:
-            return None
-        hasty = replace(self.client.settings, max_retries=0)
-        try:
-            with Client(hasty) as client:
-                call = replace(queue.get_history(record.generation_id), patience=_COST_PATIENCE)
-                return client.send(call).charged
-        except OxenError as error:
-            self.log.debug("What generation %s cost is not known yet: %s", record.generation_id, error)
-            return None

@@ -312,7 +312,9 @@ def test_facts_of_a_row_are_never_arguments_of_a_model() -> None:
     assert Generation.model_validate({**ROW, **names}).echo().items() >= names.items()
 
 
-@pytest.mark.parametrize(("told", "charged"), [("0.014", 0.014), (0.5, 0.5), (None, None), ("free", None)])
+@pytest.mark.parametrize(
+    ("told", "charged"), [("0.014", 0.014), (0.5, 0.5), (None, None), ("free", None), ("inf", None)]
+)
 def test_what_was_charged_is_a_number(told, charged):
     row = Generation.model_validate({"generation_id": "g-1", "cost": told})
 
