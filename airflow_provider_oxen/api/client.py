@@ -35,17 +35,20 @@ T = TypeVar("T")
 
 
 class _Sender:
-    """What both clients share: settings, the layout in use, and the making of requests."""
+    """What both clients share: settings, the layout in use, and the making of requests.
 
-    def __init__(self, settings: Settings) -> None:
+    :ivar layout: the one that has worked, None where that is not known yet.
+    """
+
+    def __init__(self, settings: Settings, layout: Layout | None = None) -> None:
         self.settings = settings
-        self._layout: Layout | None = None if settings.api_layout == "auto" else settings.api_layout
+        self.layout = layout if settings.api_layout == "auto" else settings.api_layout
 
     def _order(self, call: Call[Any]) -> Sequence[Layout]:
         """Return the layouts to try: one where it is set or does not matter, else the known one first."""
         if self.settings.api_layout != "auto" or not call.has_layouts:
-            return (self._layout or LAYOUTS[0],)
-        return sorted(LAYOUTS, key=lambda layout: layout != (self._layout or LAYOUTS[0]))
+            return (self.layout or LAYOUTS[0],)
+        return sorted(LAYOUTS, key=lambda layout: layout != (self.layout or LAYOUTS[0]))
 
     def _request(
         self, http: httpx.Client | httpx.AsyncClient, call: Call[Any], layout: Layout
@@ -88,6 +91,7 @@ class Client(_Sender):
     :param settings: where the hub is and how to talk to it.
     :param transport: in place of the network, for tests.
     :param sleep: waits the seconds between two attempts.
+    :param layout: that another client of the same hub has found to work.
     """
 
     def __init__(
@@ -96,8 +100,9 @@ class Client(_Sender):
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        layout: Layout | None = None,
     ) -> None:
-        super().__init__(settings)
+        super().__init__(settings, layout)
         # One for all calls: tenacity keeps a call's state by thread.
         self._again = tenacity.Retrying(sleep=sleep, **retries.policy(settings.max_retries))
         self.http = httpx.Client(transport=transport, **_options(settings, transport is None))
@@ -114,7 +119,7 @@ class Client(_Sender):
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
-            self._layout = layout
+            self.layout = layout
             return result
         raise self._nowhere(call, missing)
 
@@ -173,7 +178,7 @@ class AsyncClient(_Sender):
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
-            self._layout = layout
+            self.layout = layout
             return result
         raise self._nowhere(call, missing)
 

@@ -6,9 +6,11 @@ what a schema *contradicts* is an error and what it merely does not list is a wa
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import HUB_PARAMETERS
@@ -83,18 +85,12 @@ def check(
     :param whole: whether these are all parameters, so that a required one can be missing.
     """
     import jsonschema
-    from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     if not schema:
         return []
-    tidy = _tidy(schema)
-    required = _names(tidy.get("required")) if whole else []
-    tidy["required"] = [name for name in required if name not in HUB_PARAMETERS]
     try:
-        jsonschema.Draft202012Validator.check_schema(tidy)
-        # An empty registry: a "$ref" to somewhere else must not make this worker fetch it.
-        validator = jsonschema.Draft202012Validator(tidy, registry=Registry())
+        validator = _validator(json.dumps(schema), whole)
         found = list(validator.iter_errors(dict(parameters)))
     except (jsonschema.SchemaError, Unresolvable, RecursionError) as error:
         text = f"the model's request schema cannot be read ({type(error).__name__}); nothing was checked"
@@ -106,6 +102,20 @@ def check(
             text = f"{name}: the model's request schema does not list this parameter; it is sent as it is"
             problems.append(Problem(name, "unlisted", text, is_error=False))
     return sorted(dict.fromkeys(problems), key=lambda problem: (not problem.is_error, problem.parameter))
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: str, whole: bool) -> Any:
+    """Return what judges requests; a batch has thousands of them for one model."""
+    import jsonschema
+    from referencing import Registry
+
+    tidy = _tidy(json.loads(schema))
+    required = _names(tidy.get("required")) if whole else []
+    tidy["required"] = [name for name in required if name not in HUB_PARAMETERS]
+    jsonschema.Draft202012Validator.check_schema(tidy)
+    # An empty registry: a "$ref" to somewhere else must not make this worker fetch it.
+    return jsonschema.Draft202012Validator(tidy, registry=Registry())
 
 
 def _problem(error: Any) -> Problem:

@@ -24,6 +24,7 @@ from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images import fetch, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
+from airflow_provider_oxen.images.preview import preview
 from airflow_provider_oxen.images.storage import Folder
 
 __all__ = ["Keeper"]
@@ -45,6 +46,7 @@ class Keeper:
     :param replacing: whether a finished output is being replaced.
     :param ours: names of images that this very job wrote when an earlier try was stopped.
     :param claim: told the name of an image before it is written there.
+    :param previewed: whether the sidecars hold a small preview.
     """
 
     client: Client
@@ -56,6 +58,7 @@ class Keeper:
     replacing: bool = False
     ours: Collection[str] = ()
     claim: Callable[[str], None] = lambda name: None
+    previewed: bool = False
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
@@ -148,6 +151,7 @@ class Keeper:
             name = f"{self._stem(index, seen.suffix)}{seen.suffix}"
             self.claim(name)
             self._put(name, got)
+            small = preview(got.file) if self.previewed else None
         finally:
             got.close()
         record = {
@@ -163,6 +167,8 @@ class Keeper:
         }
         if item.revised_prompt:
             record["revised_prompt"] = item.revised_prompt
+        if small:
+            record["preview"] = small
         return record
 
     def _proved(

@@ -67,11 +67,11 @@ def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
     return stems, [name for name in files if isinstance(name, str)]
 
 
-def made_by(folder: Folder, stem: str) -> tuple[str, int]:
+def made_by(folder: Folder, stem: str) -> tuple[str, int | str]:
     """Return the identity and the clearing that finished a place's output; an empty identity for none."""
     record = _read(folder, stem) or {}
     identity, clearing = record.get("identity"), record.get("clearing")
-    if record.get("replacing") or not isinstance(identity, str) or not isinstance(clearing, int):
+    if record.get("replacing") or not isinstance(identity, str) or not isinstance(clearing, int | str):
         return "", 0
     return identity, clearing
 

@@ -10,6 +10,7 @@ import glob
 import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -38,6 +39,13 @@ class Folder(ABC):
         """Make sure that files can be written, as far as that can be told without writing any.
 
         :raises OSError: where they cannot.
+        """
+
+    @abstractmethod
+    def names(self) -> Iterable[str]:
+        """Return the names of all files, hidden ones included.
+
+        :raises OSError: where that cannot be told.
         """
 
     @abstractmethod
@@ -95,6 +103,10 @@ class LocalFolder(Folder):
         self.path.mkdir(parents=True, exist_ok=True)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(f"no permission to write in {self.path}")
+
+    def names(self) -> Iterable[str]:
+        with os.scandir(self.path) as entries:
+            yield from (entry.name for entry in entries)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -209,6 +221,14 @@ class ObjectFolder(Folder):
         except PermissionError:
             # Many keys may write below a prefix and not look at the bucket.
             return
+
+    def names(self) -> Iterable[str]:
+        self.fs.invalidate_cache(self.path)
+        try:
+            found = self.fs.ls(self.path, detail=False)
+        except FileNotFoundError:
+            return
+        yield from (str(key).rpartition("/")[2] for key in found)
 
     def read(self, name: str) -> bytes | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import BinaryIO, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenBadImage
@@ -39,18 +40,47 @@ class Facts(NamedTuple):
     height: int
 
 
+class _Strict:
+    """Has Pillow refuse what is cut short while anybody decodes here.
+
+    It is a setting of the whole process, which a Dag file may have changed: the first of several threads
+    sets it, the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._lenient = False
+
+    def __enter__(self) -> None:
+        from PIL import ImageFile
+
+        with self._lock:
+            if not self._inside:
+                self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        from PIL import ImageFile
+
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._lenient
+
+
+_STRICT = _Strict()
+
+
 def prove(file: BinaryIO) -> Facts:
     """Decode every pixel and return the facts; bytes behind the image's end are no harm.
 
     :param file: seekable; left at its beginning.
     :raises OxenBadImage: with the reason, where the bytes are not a whole image of a known format.
     """
-    from PIL import ImageFile
-
-    # A setting of the whole process, which a Dag file may have changed.
-    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
-        return _decode(file)
+        with _STRICT:
+            return _decode(file)
     except OxenBadImage:
         raise
     except Exception as error:
@@ -60,7 +90,6 @@ def prove(file: BinaryIO) -> Facts:
         reason = "not an image of a known format" if "cannot identify" in first else first
         raise _bad(reason) from None
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
         file.seek(0)
 
 

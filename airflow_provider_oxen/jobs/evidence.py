@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import Generation
 
-__all__ = ["SKEW", "Found", "is_another", "look"]
+__all__ = ["SKEW", "Found", "is_another", "look", "may_matter"]
 
 SKEW = 600.0
 """Seconds that the hub's clock may lag behind the worker's: far above what synchronised clocks differ by, far
@@ -68,6 +68,11 @@ def look(
         # In two lists, or on two pages: the later look tells more.
         where[row.generation_id] = row
     return Found(list(certain.values()), list(possible.values()))
+
+
+def may_matter(body: Mapping[str, Any], row: Generation) -> bool:
+    """Whether :func:`look` can make anything of a row, so that the many others need not be kept."""
+    return row.prompt is None or _has_prompt(body, row) or _has_seed(body, row)
 
 
 def _is_named(body: Mapping[str, Any], row: Generation) -> bool:

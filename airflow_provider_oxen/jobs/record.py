@@ -38,6 +38,7 @@ class Record(BaseModel):
     :ivar submissions: how often a request was sent for this job, this one included.
     :ivar price: what the catalogue says that one costs, in USD; None where not known.
     :ivar clearing: that of the task when this was written.
+    :ivar series: which clearing of which task instance wrote this, where several write to one place.
     :ivar unique: whether the body's seed was drawn for this job, so that no other has it.
     :ivar found: whether the generation was found in the hub's lists, and could be one with the same seed that
         somebody else has asked for.
@@ -65,6 +66,7 @@ class Record(BaseModel):
     submissions: int = 1
     price: float | None = None
     clearing: int = 1
+    series: str | None = None
     unique: bool = False
     found: bool = False
     past: list[str] = Field(default_factory=list)

@@ -99,7 +99,7 @@ class Send:
 class Look:
     """Give the rows of the hub's queue, and then of its whole history.
 
-    Those that tell another model and another seed may be left out.
+    Those that :func:`.evidence.may_matter` sorts out may be left out.
     """
 
     record: Record

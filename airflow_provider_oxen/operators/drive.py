@@ -68,6 +68,11 @@ class Driver(Asking):
     _announced: str = field(default="", init=False)
     _images: dict[str, list[ImageItem]] = field(default_factory=dict, init=False)
 
+    @property
+    def sender(self) -> Client:
+        """What sends the requests that cost money."""
+        return self.client
+
     def drive(self, protocol: Generator[steps.Step, Any, Any]) -> Any:
         """Carry out a protocol's steps and return its result."""
         self.driving = True
@@ -177,8 +182,8 @@ class Driver(Asking):
         self.record = record
         try:
             if record.endpoint == "queue":
-                return self._accepted(self.client.send(queue.enqueue(request)))
-            answer = self.client.send(calls.generate(request))
+                return self._accepted(self.sender.send(queue.enqueue(request)))
+            answer = self.sender.send(calls.generate(request))
         except OxenError as error:
             if error.spent != "no":
                 self.log.warning("%s Looking for it on the hub.", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -11,29 +10,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_oxen.api import calls
-from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import (
     OxenInvalidRequest,
-    OxenModelNotFound,
-    OxenOutputExists,
     OxenPollError,
     OxenRecordError,
-    OxenRefused,
-    OxenRouteNotFound,
     OxenStoreUnavailable,
 )
-from airflow_provider_oxen.api.models import GenerateRequest, Model
-from airflow_provider_oxen.hooks.model_check import ask_for_model, report
+from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.jobs import arguments, homes
 from airflow_provider_oxen.jobs import record as records
 from airflow_provider_oxen.jobs import request as requests
-from airflow_provider_oxen.jobs.complete import complete
-from airflow_provider_oxen.jobs.polling import End
-from airflow_provider_oxen.jobs.price import price
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.resolve import resolve
 from airflow_provider_oxen.jobs.steps import Prepared
 from airflow_provider_oxen.jobs.submit import intend
 from airflow_provider_oxen.jobs.task import Task, changed
@@ -41,6 +29,8 @@ from airflow_provider_oxen.operators import output as outputs
 from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.options import Options, read_options
 from airflow_provider_oxen.operators.output import Output
+from airflow_provider_oxen.operators.prepare import Preparing
+from airflow_provider_oxen.operators.work import ImageWork
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -54,43 +44,24 @@ _SLACK = 600.0
 
 
 @dataclass
-class ImageJob:
+class ImageJob(ImageWork):
     """One try of one task.
 
     :param asked: the request as the user made it, its arguments read.
     """
 
     operator: ImageGenerateOperator
-    task: Task
     asked: GenerateRequest
     options: Options
-    client: Client
-    output: Output
-    home: homes.Home
-    driver: Driver
+    preparing: Preparing
 
     def run(self) -> dict[str, Any]:
         """Find what is kept, or on its way, or generate; return the operator's result.
 
         :raises OxenError: see the protocol.
         """
-        log = self.operator.log
-        record = self.home.read()
-        found = self._find(record)
-        # Another task's output is no reason to forget what this one may have paid for.
-        if found is not None and (not _is_open(record) or self.output.is_of(record)):
-            if record and _is_open(record) and record.fingerprint == self.task.fingerprint:
-                # Stopped right after the last sidecar was written.
-                self.driver.close(record.to("kept", items=[]))
-            log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", self.output)
-            return found
-        record = self.driver.drive(resolve(self.task, record, time.time()))
-        if record.phase != "kept":
-            return self._complete(record)
-        log.info("This task has generated its image already, and fetches it again. Nothing is spent.")
-        # Of the queue's jobs the row gives a fresh link; an old one has no business in a deferred task.
-        again = record.to("submitted", items=[]) if record.generation_id else record.to("answered")
-        return {**self._complete(again), "reused": True}
+        begun = self.begin()
+        return self.finish(begun) if isinstance(begun, Record) else begun
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
         """Go on after deferral.
@@ -130,8 +101,8 @@ class ImageJob:
         if end is None:
             # This worker may be able to look: it reads the connection anew.
             self.operator.log.warning("The triggerer could not look at the generation: %s", told.message)
-        self._find(record)
-        return self._complete(deferred if record.phase in ("intent", "kept") else record, end)
+        self.find(record)
+        return self.finish(deferred if record.phase in ("intent", "kept") else record, end)
 
     def _told_by(self, event: Any) -> Record:
         """Return the record of the job that an event tells of, where nothing else remembers it."""
@@ -148,65 +119,9 @@ class ImageJob:
         """Do what a kill asks for."""
         self.driver.stop()
 
-    def _find(self, record: Record | None) -> dict[str, Any] | None:
-        """Look at the output's place; what is paid for already must not be lost over what is there."""
-        try:
-            return self.output.find(record.files if record else ())
-        except OxenRefused as error:
-            if record is None or not (_is_open(record) or self._is_gone(record, error)):
-                raise
-            if isinstance(error, OxenOutputExists):
-                if _is_open(record):
-                    self.operator.log.warning("%s The image of %s goes beside it.", error, record.job)
-                return None
-            failed = OxenPollError(
-                f"{error} But this task has {record.job}, which may have been paid for; a later try goes on "
-                "with it."
-            )
-            failed.retry_helps = error.retry_helps
-            raise failed from None
-
-    def _is_gone(self, record: Record, error: OxenRefused) -> bool:
-        """Whether this job's kept image is not there any more, and the hub can give it again."""
-        again = record.phase == "kept" and record.generation_id is not None
-        return again and isinstance(error, OxenOutputExists) and self.output.is_of(record)
-
-    def _complete(self, record: Record, end: End | None = None) -> dict[str, Any]:
-        protocol = complete(self.task, record, end=end, cancel_on_timeout=self.options.cancel_on_timeout)
-        result: dict[str, Any] = self.driver.drive(protocol)
-        self.operator.log.info("Kept in %s: %s", self.output, outputs.describe(result))
-        return result
-
     def prepare(self) -> Prepared:
         """Return the exact body to send, checked against the model's catalogue entry, and its price."""
-        options, task = self.options, self.task
-        asked = self.asked.model_copy(update={"target_namespace": task.namespace})
-        model = None
-        if options.validate != "off" or task.max_cost is not None:
-            model = ask_for_model(
-                self.client, asked.model, "error" if options.validate == "off" else options.validate
-            )
-        schema = model.request_schema if model else None
-        settled = requests.settle(asked, schema, task.identity, fresh=task.has_home)
-        if model and options.validate != "off":
-            report(model, settled.request.parameters(), options.validate)
-        body = settled.request.body()
-        if settled.seed_is_ours:
-            self.operator.log.info(
-                "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
-            )
-        if options.target_repo:
-            # The nonce tells this job from earlier ones; without a record nobody would know it again.
-            directory = f"airflow/{task.identity}" + (f"/{task.nonce[:16]}" if task.has_home else "")
-            body |= {"target_repo": options.target_repo, "target_directory": directory}
-        unique = settled.seed_is_ours
-        return Prepared(body, self._price(model, settled.request), time.time(), unique)
-
-    def _price(self, model: Model | None, request: GenerateRequest) -> float | None:
-        if model and model.pricing is None and self.task.max_cost is not None:
-            with contextlib.suppress(OxenRouteNotFound, OxenModelNotFound):
-                model = self.client.send(calls.get_priced_model(request.model))
-        return price(model, request.parameters()) if model else None
+        return self.preparing.prepare(self.task, self.asked)
 
     def defer(self, record: Record, deadline: float | None) -> None:
         """Leave the worker until the generation has ended."""
@@ -231,10 +146,6 @@ class ImageJob:
             kwargs={"job": record.as_json()},
             timeout=None if left is None else timedelta(seconds=left),
         )
-
-
-def _is_open(record: Record | None) -> bool:
-    return record is not None and record.phase not in ("kept", "ended")
 
 
 @contextmanager
@@ -278,7 +189,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             endpoint="queue" if options.use_queue else "generate",
             nonce=secrets.token_hex(16),
             try_number=output.try_number,
-            clearing=output.clearing,
+            clearing=context["ti"].max_tries or 0,
             has_home=home.keeps,
             began=began.timestamp() if began else None,
             overwrite=options.overwrite,
@@ -298,7 +209,21 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             cancel_on_kill=options.cancel_on_kill,
             tell=lambda key, value: context["ti"].xcom_push(key=key, value=value),
         )
-        job = ImageJob(operator, task, asked, options, client, output, home, driver)
+        preparing = Preparing(
+            client, options.validate, options.max_cost is not None, options.target_repo, operator.log
+        )
+        job = ImageJob(
+            task,
+            output,
+            home,
+            driver,
+            operator.log,
+            options.cancel_on_timeout,
+            operator=operator,
+            asked=asked,
+            options=options,
+            preparing=preparing,
+        )
         driver.prepare = job.prepare
         driver.defer = job.defer if operator.deferrable else None
         yield job

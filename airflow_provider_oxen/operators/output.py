@@ -33,23 +33,31 @@ _IMAGE_FACTS = ("media_type", "width", "height", "bytes", "sha256")
 
 @dataclass
 class Output:
-    """The place of one task's output.
+    """The place of one output.
 
+    :param identity: of the task instance.
+    :param key: of what the output answers: the task instance, or the row of a batch.
     :ivar folder: None where nothing is stored.
     :ivar stem: file name of the first image, without suffix.
-    :ivar clearing: a number that grows whenever the task is cleared, and at no other time.
+    :ivar clearing: a number that grows whenever the task is cleared, and at no other time; a text where
+        several task instances write to one place, and only the same one counts.
+    :ivar previewed: whether sidecars hold a small preview.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
+    :ivar preview: of the first image that was found or kept, as a data URI; None where there is none.
     """
 
     identity: Identity
+    key: str
     try_number: int
     fingerprint: str
     folder: Folder | None
     stem: str
     overwrite: bool
     max_bytes: int
-    clearing: int = 0
+    clearing: int | str = 0
+    previewed: bool = False
     replacing: bool = False
+    preview: str | None = None
 
     def __str__(self) -> str:
         return self.folder.asset_uri(self.stem) if self.folder else "XCom"
@@ -66,6 +74,7 @@ class Output:
         if records is None:
             return None
         first = records[0]
+        self.preview = first.get("preview")
         facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
         return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
 
@@ -73,7 +82,7 @@ class Output:
         """Whether the output that :meth:`find` found is the one of this very job."""
         if self.folder is None or record is None:
             return False
-        return sidecar.job_of(self.folder, self.stem) == (self.identity.key, record.nonce[:_MARK])
+        return sidecar.job_of(self.folder, self.stem) == (self.key, record.nonce[:_MARK])
 
     def keep(
         self,
@@ -114,8 +123,10 @@ class Output:
             replacing=self.replacing,
             ours=record.files,
             claim=claim,
+            previewed=self.previewed,
         )
         kept = keeper.keep(images)
+        self.preview = kept[0].get("preview")
         self._report_lineage(self.folder, kept)
         files = [item["file"] for item in kept]
         result = _result(facts, [_stored(self.folder, item) for item in kept], reused=False)
@@ -124,23 +135,20 @@ class Output:
     @property
     def mark(self) -> str:
         """Identity and try, for the names of unfinished files."""
-        return f"{self.identity.key[:16]}.{self.try_number}"
+        return f"{self.key[:16]}.{self.try_number}"
 
     def _look(self, folder: Folder, ours: Collection[str]) -> list[dict[str, Any]] | None:
         try:
             folder.check()
-            key = self.identity.key
-            identity, clearing = sidecar.made_by(folder, self.stem)
             # What an earlier try of this very run has paid for and kept is not paid for again.
-            own = identity == key and clearing >= self.clearing
-            overwrite = self.overwrite and not own
+            overwrite = self.overwrite and not self._is_own(*sidecar.made_by(folder, self.stem))
             found = sidecar.find(
                 folder,
                 self.stem,
                 self.fingerprint,
                 overwrite=overwrite,
                 ours=ours,
-                identity=self.identity.key,
+                identity=self.key,
             )
             # Settled here: after the payment nothing may depend on another look.
             self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
@@ -158,6 +166,11 @@ class Output:
                 f"{type(error).__name__}: {without_queries(str(error))}. Nothing was sent, nothing was spent."
             ) from None
 
+    def _is_own(self, key: str, clearing: int | str) -> bool:
+        """Whether an output was finished by this clearing of this task, or by a later one."""
+        later = isinstance(clearing, int) and isinstance(self.clearing, int) and clearing > self.clearing
+        return key == self.key and (later or clearing == self.clearing)
+
     def _facts(self, request: GenerateRequest, facts: Mapping[str, Any], record: Record) -> dict[str, Any]:
         return {
             **{name: value for name, value in facts.items() if value is not None},
@@ -166,7 +179,7 @@ class Output:
             "job": record.nonce[:_MARK],
             "request": sidecar.public(request.body()),
             **self.identity._asdict(),
-            "identity": self.identity.key,
+            "identity": self.key,
             "try_number": self.try_number,
             "clearing": self.clearing,
             "made_by": f"airflow-provider-oxen {__version__}",
@@ -206,7 +219,9 @@ def open_output(
         stem, folder = where.stem, open_folder(where.folder, storage_conn_id)
     # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
     clearing = ti.max_tries or 0
-    return Output(identity, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes, clearing)
+    return Output(
+        identity, identity.key, ti.try_number, fingerprint, folder, stem, overwrite, max_bytes, clearing
+    )
 
 
 def describe(result: Mapping[str, Any]) -> str:

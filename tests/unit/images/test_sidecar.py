@@ -369,7 +369,9 @@ def test_output_tells_which_try_of_whom_has_finished_it(folder):
     assert sidecar.made_by(folder, "hero") == ("abc", 3)
     write(folder, "hero", identity="abc", clearing=3, replacing=True)
     assert sidecar.made_by(folder, "hero") == ("", 0)
-    write(folder, "hero", identity="abc", clearing="3")
+    write(folder, "hero", identity="abc", clearing="the third of run 1")
+    assert sidecar.made_by(folder, "hero") == ("abc", "the third of run 1")
+    write(folder, "hero", identity="abc", clearing=[3])
     assert sidecar.made_by(folder, "hero") == ("", 0)
 
 

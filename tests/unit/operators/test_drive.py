@@ -478,9 +478,9 @@ def test_queue_is_read_before_the_history_and_of_all_rows_those_that_may_matter_
         asked.append(f"{request.url.path}?namespace={request.url.params.get('namespace')}")
         rows = [
             row(1),
-            row(2, model_name="another"),
-            row(3, model_name="another", seed=7),
-            row(4, model_name=None),
+            row(2, prompt="Another"),
+            row(3, prompt="Another", seed=7),
+            row(4, model_name="another", prompt=record.body["prompt"]),
         ]
         return {"count": 4, "generations": rows if request.url.path.endswith("/queue") else []}
 

@@ -1,0 +1,95 @@
+"""A folder that was listed once, so that thousands of looks for what is not there cost nothing."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from airflow_provider_oxen.images.storage import Folder
+
+__all__ = ["KnownFolder", "Listing"]
+
+_WORD = 2**64 - 1
+
+
+class Listing:
+    """The names that a folder had when it was listed, in eight bytes each.
+
+    :param names: of all its files.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        unfinished: set[str] = set()
+        hashes = array("Q", (hash(_noted(name, unfinished)) & _WORD for name in names))
+        self._hashes = array("Q", sorted(hashes))
+        self._unfinished = frozenset(unfinished)
+
+    def has(self, name: str) -> bool:
+        """Whether a name was there; two names in 2**64 are taken for one, and then the store is asked."""
+        wanted = hash(name) & _WORD
+        place = bisect_left(self._hashes, wanted)
+        return place < len(self._hashes) and self._hashes[place] == wanted
+
+    def has_unfinished(self, mark: str) -> bool:
+        """Whether there was an unfinished file of the identity that a mark begins with."""
+        return mark.partition(".")[0] in self._unfinished
+
+
+class KnownFolder(Folder):
+    """The folder as one row of a batch sees it: what was not listed, and it did not write, is not there.
+
+    Where somebody else may have been faster, nothing is taken for granted: :meth:`create` asks the store.
+
+    :param listing: made before the row's work began.
+    """
+
+    def __init__(self, folder: Folder, listing: Listing) -> None:
+        self._folder = folder
+        self._listing = listing
+        self._written: set[str] = set()
+
+    def check(self) -> None:
+        """Do nothing: it was done when the folder was listed."""
+
+    def names(self) -> Iterable[str]:
+        return self._folder.names()
+
+    def read(self, name: str) -> bytes | None:
+        return self._folder.read(name) if self._may_have(name) else None
+
+    def size(self, name: str) -> int | None:
+        return self._folder.size(name) if self._may_have(name) else None
+
+    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+        self._written.add(name)
+        self._folder.put(name, source, mark)
+
+    def create(self, name: str, content: bytes, mark: str) -> bool:
+        self._written.add(name)
+        return self._folder.create(name, content, mark)
+
+    def remove(self, name: str) -> None:
+        self._folder.remove(name)
+
+    def uri(self, name: str) -> str:
+        return self._folder.uri(name)
+
+    def asset_uri(self, name: str) -> str:
+        return self._folder.asset_uri(name)
+
+    def clean(self, mark: str) -> None:
+        # Each look for leftovers reads the whole folder.
+        if self._listing.has_unfinished(mark):
+            self._folder.clean(mark)
+
+    def _may_have(self, name: str) -> bool:
+        return name in self._written or self._listing.has(name)
+
+
+def _noted(name: str, unfinished: set[str]) -> str:
+    """Return the name; of ``.<name>.<identity>.<try>.part`` note the identity."""
+    if name.endswith(".part"):
+        unfinished.update(name.split(".")[-3:-2])
+    return name
