@@ -103,8 +103,7 @@ class Client(_Sender):
         layout: Layout | None = None,
     ) -> None:
         super().__init__(settings, layout)
-        # One for all calls: tenacity keeps a call's state by thread.
-        self._again = tenacity.Retrying(sleep=sleep, **retries.policy(settings.max_retries))
+        self._sleep = sleep
         self.http = httpx.Client(transport=transport, **_options(settings, transport is None))
 
     def send(self, call: Call[T]) -> T:
@@ -115,13 +114,16 @@ class Client(_Sender):
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:
-                result: T = self._again(self._attempt, call, layout)
+                result: T = retries.insist(self._again, self._attempt, call, layout)
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
             self.layout = layout
             return result
         raise self._nowhere(call, missing)
+
+    def _again(self) -> tenacity.Retrying:
+        return tenacity.Retrying(sleep=self._sleep, **retries.policy(self.settings.max_retries))
 
     def _attempt(self, call: Call[T], layout: Layout) -> T:
         try:
@@ -161,9 +163,7 @@ class AsyncClient(_Sender):
         self._sleep = sleep
         self.http = httpx.AsyncClient(transport=transport, **_options(settings, transport is None))
 
-    @property
     def _again(self) -> tenacity.AsyncRetrying:
-        # A new one for each call: calls that wait side by side in one thread must not share a state.
         return tenacity.AsyncRetrying(sleep=self._sleep, **retries.policy(self.settings.max_retries))
 
     async def send(self, call: Call[T]) -> T:
@@ -174,7 +174,7 @@ class AsyncClient(_Sender):
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:
-                result: T = await self._again(self._attempt, call, layout)
+                result: T = await retries.ainsist(self._again, self._attempt, call, layout)
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue

@@ -26,6 +26,7 @@
     │   ├── OxenGenerationCancelled    somebody cancelled it
     │   └── OxenGenerationTimeout      it did not end in time
     ├── OxenPollError                  how a generation stands could not be learnt
+    ├── OxenBatchError                 some prompts of a batch gave no image
     └── OxenImageError                 the image was generated, and so paid for, but
         ├── OxenBadImage               its bytes are not a whole image
         ├── OxenDownloadError          it could not be fetched
@@ -43,6 +44,7 @@ from typing import Any, ClassVar, Literal
 __all__ = [
     "OxenAuthenticationError",
     "OxenBadImage",
+    "OxenBatchError",
     "OxenBudgetError",
     "OxenChangedRequest",
     "OxenConnectionError",
@@ -235,6 +237,19 @@ class OxenPollError(OxenError):
 
     spent = "unknown"
     retry_helps = True
+
+
+class OxenBatchError(OxenError):
+    """Some prompts of a batch gave no image; those of the others are kept.
+
+    :param retry_helps: whether another try may do what is missing.
+    """
+
+    spent = "unknown"
+
+    def __init__(self, message: str, *, retry_helps: bool = False, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.retry_helps = retry_helps
 
 
 class OxenImageError(OxenError):

@@ -24,6 +24,8 @@ def without_query(url: str) -> str:
 
 def without_queries(text: str) -> str:
     """Return a text in which nothing that looks like a path or a URL has a user, query or fragment."""
+    if not ("?" in text or "#" in text or "@" in text):
+        return text
     return _QUERY.sub(_cut, _USER.sub("", text))
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import tenacity
 
 from airflow_provider_oxen.api import errors
 
-__all__ = ["RETRY_AFTER_CAP", "may_repeat", "policy"]
+__all__ = ["RETRY_AFTER_CAP", "ainsist", "insist", "may_repeat", "policy"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,47 @@ def may_repeat(error: BaseException) -> bool:
             return False
         return error.retry_after is None or error.retry_after <= RETRY_AFTER_CAP
     return False
+
+
+def insist(again: Callable[[], tenacity.Retrying], ask: Callable[..., T], *arguments: Any) -> T:
+    """Call, and where that fails call again as tenacity says; what goes well at once is spared its machinery.
+
+    :param again: makes what decides about further calls; the failed one counts as its first.
+    """
+    try:
+        return ask(*arguments)
+    except Exception as error:
+        failed: Exception | None = error
+
+    def next_one() -> T:
+        nonlocal failed
+        if failed is not None:
+            error, failed = failed, None
+            raise error
+        return ask(*arguments)
+
+    result: T = again()(next_one)
+    return result
+
+
+async def ainsist(
+    again: Callable[[], tenacity.AsyncRetrying], ask: Callable[..., Awaitable[T]], *arguments: Any
+) -> T:
+    """The async twin of :func:`insist`."""
+    try:
+        return await ask(*arguments)
+    except Exception as error:
+        failed: Exception | None = error
+
+    async def next_one() -> T:
+        nonlocal failed
+        if failed is not None:
+            error, failed = failed, None
+            raise error
+        return await ask(*arguments)
+
+    result: T = await again()(next_one)
+    return result
 
 
 def policy(max_retries: int) -> dict[str, Any]:

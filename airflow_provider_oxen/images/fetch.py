@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +39,9 @@ MAX_REDIRECTS = 5
 
 _CHUNK = 64 * 1024
 
+_SMALL = 256 * 1024
+"""Bytes up to which a download stays in memory: less than a small image takes when it is decoded."""
+
 _PATIENCE = 7
 """How often a link is asked again, some 30 s in all, whatever the connection's ``max_retries``: the image is
 paid for, and asking costs nothing."""
@@ -64,7 +68,7 @@ class Fetched:
 def from_url(
     client: Client, url: str, max_bytes: int = MAX_BYTES, sleep: Callable[[float], None] = time.sleep
 ) -> Fetched:
-    """Download a result into an unlinked temporary file, asking again where that may help.
+    """Download a result, asking again where that may help; one that is not small into an unlinked file.
 
     The key goes along only after a 401 or 403, and only to the hub's own origin.
 
@@ -72,17 +76,17 @@ def from_url(
     :raises OxenDownloadError: where the bytes did not come, not whole, or are too many.
     """
     try:
-        with contextlib.ExitStack() as on_error:
-            file = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
-            again = tenacity.Retrying(sleep=sleep, **retries.policy(_PATIENCE))
-            size, digest = again(_download, client, url, file, max_bytes)
-            file.seek(0)
-            on_error.pop_all()
+        return retries.insist(
+            lambda: tenacity.Retrying(sleep=sleep, **retries.policy(_PATIENCE)),
+            _download,
+            client,
+            url,
+            max_bytes,
+        )
     except OSError as error:
         raise OxenDownloadError(
             f"The image could not be put into a temporary file: {error.strerror}."
         ) from error
-    return Fetched(file, size, digest)
 
 
 def from_base64(text: str) -> Fetched:
@@ -101,14 +105,12 @@ def from_bytes(data: bytes) -> Fetched:
     return Fetched(io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
 
 
-def _download(client: Client, url: str, file: BinaryIO, max_bytes: int) -> tuple[int, str]:
-    file.seek(0)
-    file.truncate()
+def _download(client: Client, url: str, max_bytes: int) -> Fetched:
     try:
         with quietly():
             response = _follow(client, url)
             try:
-                return _copy(response, file, max_bytes)
+                return _copy(response, max_bytes)
             finally:
                 response.close()
     except httpx.RequestError as error:
@@ -187,25 +189,43 @@ def _judge(response: httpx.Response, url: str) -> None:
     )
 
 
-def _copy(response: httpx.Response, file: BinaryIO, max_bytes: int) -> tuple[int, str]:
+def _copy(response: httpx.Response, max_bytes: int) -> Fetched:
     announced = response.headers.get("content-length", "")
     expected = int(announced) if announced.isascii() and announced.isdigit() else None
     if expected is not None and expected > max_bytes:
         raise _too_big(max_bytes)
     digest, size = hashlib.sha256(), 0
-    for chunk in response.iter_bytes(_CHUNK):
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_big(max_bytes)
-        digest.update(chunk)
-        file.write(chunk)
-    came = response.num_bytes_downloaded if "content-encoding" in response.headers else size
-    if expected is not None and came != expected:
-        raise OxenDownloadError(
-            f"The image came incomplete: {came} of {expected} bytes from {without_query(str(response.url))}.",
-            passing=True,
-        )
-    return size, digest.hexdigest()
+    with contextlib.ExitStack() as on_error:
+        file: BinaryIO = on_error.enter_context(io.BytesIO())
+        for chunk in response.iter_bytes(_CHUNK):
+            if size <= _SMALL < size + len(chunk):
+                file = on_error.enter_context(_on_disk(file))
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_big(max_bytes)
+            digest.update(chunk)
+            file.write(chunk)
+        came = response.num_bytes_downloaded if "content-encoding" in response.headers else size
+        if expected is not None and came != expected:
+            raise OxenDownloadError(
+                f"The image came incomplete: {came} of {expected} bytes from "
+                f"{without_query(str(response.url))}.",
+                passing=True,
+            )
+        file.seek(0)
+        on_error.pop_all()
+    return Fetched(file, size, digest.hexdigest())
+
+
+def _on_disk(file: BinaryIO) -> BinaryIO:
+    """Return an unlinked temporary file that goes on where one in memory ends."""
+    with contextlib.ExitStack() as on_error:
+        big: BinaryIO = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
+        file.seek(0)
+        shutil.copyfileobj(file, big)
+        file.close()
+        on_error.pop_all()
+    return big
 
 
 def _too_big(max_bytes: int) -> OxenDownloadError:

@@ -22,6 +22,7 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.retries import insist
 from airflow_provider_oxen.images import fetch, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
 from airflow_provider_oxen.images.preview import preview
@@ -239,14 +240,16 @@ class Keeper:
 
     def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
         """Ask the store, again where it does not answer."""
-        again = tenacity.Retrying(
+        return insist(self._again, ask, *arguments)
+
+    def _again(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_exponential(multiplier=1),
             before_sleep=_tell,
             sleep=self.sleep,
             reraise=True,
         )
-        return again(ask, *arguments)
 
 
 def _tell(state: tenacity.RetryCallState) -> None:

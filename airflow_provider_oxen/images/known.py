@@ -28,6 +28,8 @@ class Listing:
 
     def has(self, name: str) -> bool:
         """Whether a name was there; two names in 2**64 are taken for one, and then the store is asked."""
+        if not self._hashes:
+            return False
         wanted = hash(name) & _WORD
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
@@ -58,6 +60,9 @@ class KnownFolder(Folder):
 
     def read(self, name: str) -> bytes | None:
         return self._folder.read(name) if self._may_have(name) else None
+
+    def open(self, name: str) -> BinaryIO:
+        return self._folder.open(name)
 
     def size(self, name: str) -> int | None:
         return self._folder.size(name) if self._may_have(name) else None

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
 import os
 import shutil
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +26,9 @@ __all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder"]
 
 _BLOCK = 8 * 1024 * 1024
 """Bytes held in memory of an object that is written in parts: above the 5 MiB that S3 asks of a part."""
+
+_READ = 1024 * 1024
+"""Bytes that are fetched at once of an object that is read bit by bit: each time is a request."""
 
 _EXTRAS = {
     "s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs",
@@ -53,6 +58,13 @@ class Folder(ABC):
         """Return a small file's content, or None where there is none.
 
         :raises OSError: where that cannot be told; "could not read" is never "there is none".
+        """
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Return a file that may be big, to be read bit by bit and closed.
+
+        :raises FileNotFoundError: where there is none.
         """
 
     @abstractmethod
@@ -98,6 +110,9 @@ class LocalFolder(Folder):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        self._root = str(self.path).rstrip("/")
+        self._lock, self._syncing = threading.Lock(), threading.Lock()
+        self._begun = self._synced = 0
 
     def check(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -110,13 +125,17 @@ class LocalFolder(Folder):
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self.path / name).read_bytes()
+            with open(self._at(name), "rb") as file:
+                return file.read()
         except FileNotFoundError:
             return None
 
+    def open(self, name: str) -> BinaryIO:
+        return open(self._at(name), "rb")
+
     def size(self, name: str) -> int | None:
         try:
-            return (self.path / name).stat().st_size
+            return os.stat(self._at(name)).st_size
         except FileNotFoundError:
             return None
 
@@ -124,29 +143,27 @@ class LocalFolder(Folder):
         part = self._part(name, mark)
         source.seek(0)
         try:
-            with part.open("wb") as file:
+            with open(part, "wb") as file:
                 shutil.copyfileobj(source, file, 1024 * 1024)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, self.path / name)
+            os.replace(part, self._at(name))
         except BaseException:
             # On a full disk above all, what is of no use must not stay.
             with contextlib.suppress(OSError):
-                part.unlink()
+                os.unlink(part)
             raise
-        # The file is whole and in its place: a file system that cannot sync a folder does not undo that.
-        with contextlib.suppress(OSError):
-            self._sync()
+        self._sync()
 
     def create(self, name: str, content: bytes, mark: str) -> bool:
         part = self._part(name, mark)
         try:
-            with part.open("wb") as file:
+            with open(part, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                os.link(part, self.path / name)
+                os.link(part, self._at(name))
             except FileExistsError:
                 return False
             except OSError:
@@ -154,14 +171,13 @@ class LocalFolder(Folder):
                 return self._open_new(name, content)
         finally:
             with contextlib.suppress(OSError):
-                part.unlink()
-        with contextlib.suppress(OSError):
-            self._sync()
+                os.unlink(part)
+        self._sync()
         return True
 
     def _open_new(self, name: str, content: bytes) -> bool:
         try:
-            with (self.path / name).open("xb") as file:
+            with open(self._at(name), "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -170,18 +186,37 @@ class LocalFolder(Folder):
         return True
 
     def remove(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._at(name))
 
-    def _part(self, name: str, mark: str) -> Path:
-        return self.path / f".{name}.{mark}.part"
+    def _part(self, name: str, mark: str) -> str:
+        return self._at(f".{name}.{mark}.part")
+
+    def _at(self, name: str) -> str:
+        # A Path for each file of thousands costs as much as looking at it.
+        return f"{self._root}/{name}"
 
     def _sync(self) -> None:
-        """Make the new name survive a power cut."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        """Make a new name survive a power cut.
+
+        The file is whole and in its place by now: a file system that cannot sync a folder does not undo that.
+        """
+        with self._lock:
+            wanted = self._begun + 1
+        with self._syncing:
+            # Of many threads that wait here, one does it for all whose names were there when it began.
+            if self._synced >= wanted:
+                return
+            with self._lock:
+                self._begun += 1
+                begun = self._begun
+            with contextlib.suppress(OSError):
+                handle = os.open(self.path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            self._synced = begun
 
     def clean(self, mark: str) -> None:
         identity = mark.partition(".")[0]
@@ -235,6 +270,13 @@ class ObjectFolder(Folder):
             return bytes(self.fs.cat_file(self._key(name)))
         except FileNotFoundError:
             return None
+
+    def open(self, name: str) -> BinaryIO:
+        # A listing that fsspec remembers would tell the size of what stood there before.
+        self.fs.invalidate_cache(self.path)
+        raw: Any = self.fs.open(self._key(name), "rb", block_size=_READ)
+        # fsspec's own readline copies a block for each line.
+        return io.BufferedReader(raw, _READ)
 
     def size(self, name: str) -> int | None:
         # A listing that fsspec remembers would hide what another worker wrote.

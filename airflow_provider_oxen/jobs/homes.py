@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+
+from pydantic_core import to_json
 
 from airflow_provider_oxen.api.errors import OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import without_queries
@@ -156,7 +157,7 @@ class NoHome:
 
 
 def _dump(record: Record) -> bytes:
-    return json.dumps(record.as_json(), indent=2, ensure_ascii=False).encode() + b"\n"
+    return to_json(record.as_json(), indent=2) + b"\n"
 
 
 def _ask(done: str, ask: Callable[[], T]) -> T:

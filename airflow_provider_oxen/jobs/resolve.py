@@ -24,7 +24,7 @@ from airflow_provider_oxen.jobs.steps import Pause, Step
 from airflow_provider_oxen.jobs.submit import Overtaken, first, intend, look_up, seek, submit
 from airflow_provider_oxen.jobs.task import Task, changed, names_itself
 
-__all__ = ["NOT_BILLED", "resolve", "stopped"]
+__all__ = ["NOT_BILLED", "refused_change", "resolve", "stopped"]
 
 NOT_BILLED = "Whether the hub bills a generation that gave no image is not documented."
 
@@ -56,9 +56,9 @@ def _resolve(task: Task, record: Record | None, now: float) -> Generator[Step, A
         return (yield from submit(task, now, replaced=record))
     if record.phase == "kept" and task.overwrite and record.clearing < task.clearing:
         return (yield from submit(task, now, replaced=record))
-    if differs := changed(task, record):
-        if task.on_changed_request == "fail":
-            raise OxenChangedRequest(_other(record, differs))
+    if error := refused_change(task, record):
+        raise error
+    if changed(task, record):
         return (yield from submit(task, now, replaced=record))
     if record.phase == "intent":
         return (yield from look_up(task, record, now, record.time))
@@ -111,8 +111,12 @@ def _attach(task: Task, record: Record, now: float) -> Generator[Step, Any, Reco
     return record.to("submitted", clearing=task.clearing)
 
 
-def _other(record: Record, differs: list[str]) -> str:
-    return (
+def refused_change(task: Task, record: Record) -> OxenChangedRequest | None:
+    """Return why a job that has not ended is not given up for another request; None where it may be."""
+    differs = changed(task, record)
+    if not differs or task.on_changed_request == "submit":
+        return None
+    return OxenChangedRequest(
         f"This task already has {record.job} ({record.phase}, fingerprint {record.fingerprint[:12]}), and "
         f"its {' and '.join(differs)} changed since. Nothing was sent by this try. "
         "on_changed_request='submit' gives that job up and pays for another"

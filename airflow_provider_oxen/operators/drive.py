@@ -22,6 +22,7 @@ from airflow_provider_oxen.api.errors import (
     OxenUnavailable,
 )
 from airflow_provider_oxen.api.models import GenerateRequest, Generation, ImageItem
+from airflow_provider_oxen.api.retries import insist
 from airflow_provider_oxen.jobs import steps
 from airflow_provider_oxen.jobs.homes import Home
 from airflow_provider_oxen.jobs.polling import End, Poll, pace
@@ -143,14 +144,8 @@ class Driver(Asking):
             self._announce(record)
 
     def _insist(self, done: str, write: Callable[[], None]) -> None:
-        import tenacity
-
         try:
-            tenacity.Retrying(
-                stop=tenacity.stop_after_attempt(_ATTEMPTS),
-                wait=tenacity.wait_exponential(multiplier=0.5),
-                reraise=True,
-            )(write)
+            insist(_again, write)
         except OxenStoreUnavailable as error:
             job = self.record.job if self.record else "a request"
             self.log.error("The record of %s could not be %s; going on. %s", job, done, error)
@@ -282,3 +277,13 @@ class Driver(Asking):
 
         self.record = record
         return self.output.keep(self.client, record, images, cost=self._cost(record), claim=claim)
+
+
+def _again() -> Any:
+    import tenacity
+
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        wait=tenacity.wait_exponential(multiplier=0.5),
+        reraise=True,
+    )

@@ -121,7 +121,7 @@ class ImageJob(ImageWork):
 
     def prepare(self) -> Prepared:
         """Return the exact body to send, checked against the model's catalogue entry, and its price."""
-        return self.preparing.prepare(self.task, self.asked)
+        return self.preparing.prepare(self.task, self.asked, self.log)
 
     def defer(self, record: Record, deadline: float | None) -> None:
         """Leave the worker until the generation has ended."""
@@ -209,9 +209,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             cancel_on_kill=options.cancel_on_kill,
             tell=lambda key, value: context["ti"].xcom_push(key=key, value=value),
         )
-        preparing = Preparing(
-            client, options.validate, options.max_cost is not None, options.target_repo, operator.log
-        )
+        preparing = Preparing(client, options.validate, options.max_cost is not None, options.target_repo)
         job = ImageJob(
             task,
             output,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.client import Client
@@ -21,7 +21,9 @@ from airflow_provider_oxen.jobs.record import Record
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["Output", "describe", "open_output"]
+__all__ = ["Output", "asked", "describe", "open_output", "report_lineage"]
+
+T = TypeVar("T")
 
 log = getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Output:
     :ivar clearing: a number that grows whenever the task is cleared, and at no other time; a text where
         several task instances write to one place, and only the same one counts.
     :ivar previewed: whether sidecars hold a small preview.
+    :ivar lineage: whether each image is reported to Airflow's lineage.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
     :ivar preview: of the first image that was found or kept, as a data URI; None where there is none.
     """
@@ -56,6 +59,7 @@ class Output:
     max_bytes: int
     clearing: int | str = 0
     previewed: bool = False
+    lineage: bool = True
     replacing: bool = False
     preview: str | None = None
 
@@ -70,7 +74,8 @@ class Output:
         """
         if self.folder is None:
             return None
-        records = self._look(self.folder, ours)
+        folder = self.folder
+        records = asked(folder, lambda: self._look(folder, ours))
         if records is None:
             return None
         first = records[0]
@@ -127,8 +132,9 @@ class Output:
         )
         kept = keeper.keep(images)
         self.preview = kept[0].get("preview")
-        self._report_lineage(self.folder, kept)
         files = [item["file"] for item in kept]
+        if self.lineage:
+            report_lineage(self.folder, files)
         result = _result(facts, [_stored(self.folder, item) for item in kept], reused=False)
         return record.to("kept", files=files, items=[]), result
 
@@ -138,36 +144,21 @@ class Output:
         return f"{self.key[:16]}.{self.try_number}"
 
     def _look(self, folder: Folder, ours: Collection[str]) -> list[dict[str, Any]] | None:
-        try:
-            folder.check()
-            # What an earlier try of this very run has paid for and kept is not paid for again.
-            overwrite = self.overwrite and not self._is_own(*sidecar.made_by(folder, self.stem))
-            found = sidecar.find(
-                folder,
-                self.stem,
-                self.fingerprint,
-                overwrite=overwrite,
-                ours=ours,
-                identity=self.key,
-            )
-            # Settled here: after the payment nothing may depend on another look.
-            self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
-            return found
-        except OxenError:
-            raise
-        except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
-            raise OxenInvalidRequest(
-                f"storage_path {folder.asset_uri('')!r} cannot be written to: {error}. Nothing was sent: "
-                "give a folder that exists, or can be made, and that this worker may write to."
-            ) from None
-        except Exception as error:
-            raise OxenStoreUnavailable(
-                f"The store of {folder.asset_uri('')} could not be asked what is there: "
-                f"{type(error).__name__}: {without_queries(str(error))}. Nothing was sent, nothing was spent."
-            ) from None
+        folder.check()
+        # What an earlier try of this very run has paid for and kept is not paid for again.
+        overwrite = self.overwrite and not self.is_own()
+        found = sidecar.find(
+            folder, self.stem, self.fingerprint, overwrite=overwrite, ours=ours, identity=self.key
+        )
+        # Settled here: after the payment nothing may depend on another look.
+        self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
+        return found
 
-    def _is_own(self, key: str, clearing: int | str) -> bool:
-        """Whether an output was finished by this clearing of this task, or by a later one."""
+    def is_own(self) -> bool:
+        """Whether what is there was finished by this clearing of this task, or by a later one."""
+        if self.folder is None:
+            return False
+        key, clearing = sidecar.made_by(self.folder, self.stem)
         later = isinstance(clearing, int) and isinstance(self.clearing, int) and clearing > self.clearing
         return key == self.key and (later or clearing == self.clearing)
 
@@ -177,7 +168,7 @@ class Output:
             # Of what was asked for: by now the task may ask for something else.
             "fingerprint": record.fingerprint,
             "job": record.nonce[:_MARK],
-            "request": sidecar.public(request.body()),
+            "request": request.body(),
             **self.identity._asdict(),
             "identity": self.key,
             "try_number": self.try_number,
@@ -185,17 +176,40 @@ class Output:
             "made_by": f"airflow-provider-oxen {__version__}",
         }
 
-    @staticmethod
-    def _report_lineage(folder: Folder, records: list[dict[str, Any]]) -> None:
-        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-        try:
-            collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-            for record in records:
-                collector.add_output_asset(context=folder, uri=folder.asset_uri(record["file"]))
-        except Exception as error:
-            # The images are kept: a collector that fails must not make the task look as if they were not.
-            log.warning("The lineage of the images could not be reported: %s", error)
+def asked(folder: Folder, ask: Callable[[], T]) -> T:
+    """Ask a store before anything is spent.
+
+    :raises OxenInvalidRequest: where the place cannot be written to.
+    :raises OxenStoreUnavailable: where the store does not answer.
+    """
+    try:
+        return ask()
+    except OxenError:
+        raise
+    except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        raise OxenInvalidRequest(
+            f"storage_path {folder.asset_uri('')!r} cannot be written to: {error}. Nothing was sent: "
+            "give a folder that exists, or can be made, and that this worker may write to."
+        ) from None
+    except Exception as error:
+        raise OxenStoreUnavailable(
+            f"The store of {folder.asset_uri('')} could not be asked what is there: "
+            f"{type(error).__name__}: {without_queries(str(error))}. Nothing was sent, nothing was spent."
+        ) from None
+
+
+def report_lineage(folder: Folder, files: Iterable[str]) -> None:
+    """Tell Airflow's lineage what was written."""
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    try:
+        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+        for name in files:
+            collector.add_output_asset(context=folder, uri=folder.asset_uri(name))
+    except Exception as error:
+        # The images are kept: a collector that fails must not make the task look as if they were not.
+        log.warning("The lineage of the images could not be reported: %s", error)
 
 
 def open_output(

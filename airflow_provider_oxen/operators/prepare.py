@@ -34,7 +34,6 @@ class Preparing:
     validate: str
     priced: bool
     target_repo: str | None
-    log: Any
     _models: dict[str, Model | None] = field(default_factory=dict, init=False)
     _priced: dict[str, Model] = field(default_factory=dict, init=False)
 
@@ -67,19 +66,22 @@ class Preparing:
                 model = self._priced[model.id]
         return price(model, parameters) if model else None
 
-    def prepare(self, task: Task, asked: GenerateRequest) -> Prepared:
+    def prepare(self, task: Task, asked: GenerateRequest, log: Any, *, checked: bool = False) -> Prepared:
         """Return the exact body to send, checked, and its price.
 
         :param asked: the request as the user made it.
+        :param log: told of the seed.
+        :param checked: whether it was held against its model before.
         """
         asked = asked.model_copy(update={"target_namespace": task.namespace})
         model = self.model(asked.model)
         schema = model.request_schema if model else None
         settled = requests.settle(asked, schema, task.identity, fresh=task.has_home)
-        self.check(model, settled.request)
+        if not checked:
+            self.check(model, settled.request)
         body = settled.request.body()
         if settled.seed_is_ours:
-            self.log.info(
+            log.info(
                 "No seed was given: %s was chosen, to make the image reproducible.", settled.request.seed
             )
         if self.target_repo:

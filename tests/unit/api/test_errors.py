@@ -31,6 +31,7 @@ RETRY_HELPS = {
     "OxenUnavailable",
 }
 UNKNOWN = {
+    "OxenBatchError",
     "OxenGenerationCancelled",
     "OxenGenerationError",
     "OxenGenerationFailed",

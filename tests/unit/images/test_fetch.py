@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -47,6 +48,23 @@ def read(got: fetch.Fetched) -> bytes:
     return content
 
 
+def test_small_download_stays_in_memory(web, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    web.put(LINK, found([BODY[:100], BODY[100:]]))
+
+    got = get(web)
+
+    assert got.file.tell() == 0
+    assert read(got) == BODY
+    assert got.file.closed
+
+
+@pytest.fixture
+def nothing_is_small(monkeypatch):
+    monkeypatch.setattr(fetch, "_SMALL", 50)
+
+
+@pytest.mark.usefixtures("nothing_is_small")
 def test_download_is_a_temporary_file_without_a_name(web, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     web.put(LINK, found([BODY[:100], BODY[100:]]))
@@ -485,6 +503,7 @@ def test_every_answer_is_closed(web):
     assert len(closed) == len(web.asked)
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 def test_full_disk_is_an_error_of_the_image_and_leaves_no_file_open(web, monkeypatch):
     opened = []
 
@@ -500,6 +519,7 @@ def test_full_disk_is_an_error_of_the_image_and_leaves_no_file_open(web, monkeyp
     assert len(web.asked) == 1
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 def test_missing_temporary_folder_is_an_error_of_the_image(web, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     web.put(LINK, found(BODY))
@@ -507,6 +527,7 @@ def test_missing_temporary_folder_is_an_error_of_the_image(web, monkeypatch):
     assert "No such file or directory" in str(failure(web))
 
 
+@pytest.mark.usefixtures("nothing_is_small")
 def test_stopping_in_the_middle_closes_the_file(web, monkeypatch):
     opened = []
     make = tempfile.TemporaryFile
@@ -514,10 +535,11 @@ def test_stopping_in_the_middle_closes_the_file(web, monkeypatch):
         tempfile, "TemporaryFile", lambda **options: opened.append(make(**options)) or opened[0]
     )
 
-    def stopping(request: httpx.Request) -> httpx.Response:
+    def stopping() -> Iterator[bytes]:
+        yield BODY
         raise KeyboardInterrupt
 
-    web.put(LINK, stopping)
+    web.put(LINK, lambda request: httpx.Response(200, content=stopping()))
     with pytest.raises(KeyboardInterrupt):
         get(web)
 

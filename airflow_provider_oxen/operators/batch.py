@@ -1,0 +1,226 @@
+"""Generate thousands of images in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_oxen.batch.run import BatchRun
+
+__all__ = ["ImageBatchGenerateOperator"]
+
+
+class ImageBatchGenerateOperator(BaseOperator):
+    """Generate an image for each of many prompts, keep them all in one folder, and pay for each once.
+
+    The whole input is read and checked before anything is spent; all that stands against it is told at once,
+    with its lines. Then only what the folder does not hold yet is asked for: a retry, another run, a longer
+    or reordered file does what is missing. A row goes by its id, or by its request and how often that came
+    before, together with the folder.
+
+    Beside the images and their sidecars the folder gets ``manifest.jsonl`` (a line for each prompt, in the
+    order of the input), ``summary.json`` and ``index.html``, a contact sheet. The task returns plain JSON of
+    one shape, however many prompts there are::
+
+        {"manifest": "s3://…/manifest.jsonl", "summary": "…", "index": "…", "prompts": 10000,
+         "generated": 9990, "reused": 0, "failed": 9, "unknown": 1, "not_sent": 0, "cost": 99.9, …,
+         "failures": [{"line": 17, "id": "…", "status": "failed", "error": "…"}]}
+
+    with the first 20 failures. All arguments but ``deferrable`` are templated. See ``docs/batches.md``.
+
+    :param prompts: a list of texts, or of mappings (a ``prompt``, perhaps an ``id``, and any field of the
+        request that this row has for itself), such as another task's output; or an absolute path or URL of a
+        file of them: ``.txt`` (a prompt a line), ``.jsonl``, ``.csv`` (a column ``prompt``, others as fields
+        of the request), ``.parquet`` (with the extra ``parquet``).
+    :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens.
+    :param model: id of a model of the hub's catalogue, for rows that name none; so are the fields that
+        follow.
+    :param response_format: how the synchronous endpoint answers: ``url`` or ``b64_json``.
+    :param image_size: a preset such as ``square_hd``, or ``{"width": 1024, "height": 1024}`` in pixels.
+    :param num_inference_steps: more steps, more detail, more time; where the model takes it.
+    :param seed: of every row that names none. None: each gets one of its own, where the model takes one.
+    :param target_namespace: user or organisation that owns the results and is billed. None: the connection's.
+    :param model_params: any other parameter in the model's request schema.
+    :param storage_conn_id: Airflow connection of the store.
+    :param prompts_conn_id: Airflow connection of the store of the prompts. None: ``storage_conn_id``.
+    :param max_in_flight: prompts that are worked on at once: requests under way, and, where the task waits in
+        the worker, jobs in the hub's queue.
+    :param requests_per_minute: paid requests that go out in a minute at most. None: as fast as the hub takes
+        them.
+    :param max_cost: USD that the batch may cost. It is priced by the catalogue first, and refused if it would
+        cost more; and it stops where what was charged comes to more.
+    :param allow_unknown_price: with ``max_cost``: count what has no price in the catalogue as nothing.
+    :param on_error: what a prompt that gives no image means: ``fail`` sends nothing more, lets what is under
+        way come to its end, and fails the task; ``continue`` goes on.
+    :param max_failures: with ``continue``: how many prompts may give no image before the task stops and
+        fails, as a count, or as a share (``0.05``, ``"5%"``). None: any number, as long as one gives an
+        image.
+    :param overwrite: generate anew what the folder holds, once a clearing.
+    :param validate: ``error`` refuses what the models' catalogue entries contradict, ``warn`` logs it,
+        ``off`` does not ask for them.
+    :param max_bytes: largest image that is fetched, in bytes.
+    :param use_queue: submit to the hub's queue, where a lost answer can be looked up. The synchronous
+        endpoint saves a request or two an image; but what it was at when a worker died cannot be found again.
+    :param deferrable: submit all, and wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks at the hub's queue, which one request does for all.
+    :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
+        It goes on all the same, and the next try looks whether it has ended.
+    :param on_unknown_outcome: what to do about a row that may have been paid for and cannot be found:
+        ``fail``, ``adopt`` the one generation that matches, or ``resubmit`` and perhaps pay twice.
+    :param on_changed_request: what to do about a row whose id has a job of another request under way:
+        ``fail`` the batch before anything is spent, or ``submit`` and give that job up.
+    :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
+    :param oxen_conn_id: Airflow connection of the hub.
+    """
+
+    template_fields: Sequence[str] = (
+        "prompts",
+        "storage_path",
+        "model",
+        "response_format",
+        "image_size",
+        "num_inference_steps",
+        "seed",
+        "target_namespace",
+        "model_params",
+        "storage_conn_id",
+        "prompts_conn_id",
+        "max_in_flight",
+        "requests_per_minute",
+        "max_cost",
+        "allow_unknown_price",
+        "on_error",
+        "max_failures",
+        "overwrite",
+        "validate",
+        "max_bytes",
+        "use_queue",
+        "poll_interval",
+        "timeout",
+        "on_unknown_outcome",
+        "on_changed_request",
+        "lookup_grace",
+        "oxen_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "prompts": "json"}
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        prompts: Sequence[str | Mapping[str, Any]] | str | Any,
+        storage_path: str,
+        model: str | None = None,
+        response_format: Literal["url", "b64_json"] | str = "url",
+        image_size: str | Mapping[str, int] | None = None,
+        num_inference_steps: int | str | None = None,
+        seed: int | str | None = None,
+        target_namespace: str | None = None,
+        model_params: Mapping[str, Any] | str | None = None,
+        storage_conn_id: str | None = None,
+        prompts_conn_id: str | None = None,
+        max_in_flight: int | str = 8,
+        requests_per_minute: float | str | None = None,
+        max_cost: float | str | None = None,
+        allow_unknown_price: bool | str = False,
+        on_error: Literal["fail", "continue"] | str = "fail",
+        max_failures: float | str | None = None,
+        overwrite: bool | str = False,
+        validate: Literal["error", "warn", "off"] | str = "error",
+        max_bytes: int | str = 256 * 1024 * 1024,
+        use_queue: bool | str = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = 3.0,
+        timeout: float | timedelta | str | None = 3600.0,
+        on_unknown_outcome: Literal["fail", "adopt", "resubmit"] | str = "fail",
+        on_changed_request: Literal["fail", "submit"] | str = "fail",
+        lookup_grace: float | str = 60.0,
+        oxen_conn_id: str = "oxen_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prompts = prompts
+        self.storage_path = storage_path
+        self.model = model
+        self.response_format = response_format
+        self.image_size = image_size
+        self.num_inference_steps = num_inference_steps
+        self.seed = seed
+        self.target_namespace = target_namespace
+        self.model_params = model_params
+        self.storage_conn_id = storage_conn_id
+        self.prompts_conn_id = prompts_conn_id
+        self.max_in_flight = max_in_flight
+        self.requests_per_minute = requests_per_minute
+        self.max_cost = max_cost
+        self.allow_unknown_price = allow_unknown_price
+        self.on_error = on_error
+        self.max_failures = max_failures
+        self.overwrite = overwrite
+        self.validate = validate
+        self.max_bytes = max_bytes
+        self.use_queue = use_queue
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.on_unknown_outcome = on_unknown_outcome
+        self.on_changed_request = on_changed_request
+        self.lookup_grace = lookup_grace
+        self.oxen_conn_id = oxen_conn_id
+        self._run: BatchRun | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Generate what is missing, or find that nothing is; see the class."""
+        from airflow_provider_oxen.batch.run import open_batch
+        from airflow_provider_oxen.hooks.failures import for_airflow
+
+        with for_airflow(), open_batch(self, context) as self._run:
+            return self._run.run()
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        record: str | None = None,
+        spent: float = 0.0,
+    ) -> dict[str, Any]:
+        """Go on where the trigger has seen the end of all generations.
+
+        :param event: from the trigger.
+        :param record: name of the file in the folder that remembers the rows.
+        :param spent: USD, when the task was deferred.
+        """
+        from airflow_provider_oxen.batch.run import open_batch
+        from airflow_provider_oxen.hooks.failures import for_airflow
+
+        with for_airflow(), open_batch(self, context) as self._run:
+            return self._run.resume(event, record, spent)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from the trigger, or from its failure."""
+        from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.hooks.failures import for_airflow
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
+                raise
+            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
+            with for_airflow():
+                raise OxenPollError(
+                    f"Waiting in the triggerer came to no end: {error}. The generations of the batch go on "
+                    "and may have been paid for; the next try looks at them again."
+                ) from None
+
+    def on_kill(self) -> None:
+        """Send nothing more, and end soon; what is on its way the next try finds."""
+        if self._run is not None:
+            self._run.stop()
