@@ -1,0 +1,49 @@
+"""What a batch may cost, and what it has cost so far."""
+
+from __future__ import annotations
+
+import threading
+
+from airflow_provider_oxen.api.errors import OxenBudgetError
+
+__all__ = ["Budget"]
+
+_ROUNDING = 1e-9
+
+
+class Budget:
+    """Counts every submission of a batch before it goes out. Thread-safe.
+
+    :param limit: USD; None for no limit.
+    :param spent: USD that earlier tries of this task have cost, as far as that is known.
+    """
+
+    def __init__(self, limit: float | None, spent: float = 0.0) -> None:
+        self._limit = limit
+        self._spent = spent
+        self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> float:
+        """USD: what was charged, where the hub has told it, else the catalogue's prices."""
+        return self._spent
+
+    def reserve(self, price: float | None) -> None:
+        """Count a submission that is about to go out; one of unknown price counts nothing.
+
+        :raises OxenBudgetError: where it would cost more than there is.
+        """
+        with self._lock:
+            total = self._spent + (price or 0.0)
+            if self._limit is not None and total > self._limit + _ROUNDING:
+                raise OxenBudgetError(
+                    f"The batch has cost ${self._spent:.2f} so far, the next image costs ${price or 0:g}, "
+                    f"and max_cost is ${self._limit:g}. It was not sent."
+                )
+            self._spent = total
+
+    def settle(self, price: float | None, charged: float | None) -> None:
+        """Correct a submission by what was charged for it; 0: it was not accepted."""
+        if charged is not None:
+            with self._lock:
+                self._spent += charged - (price or 0.0)

@@ -1,0 +1,159 @@
+"""How fast a batch may ask: one pace for all its prompts, which a struggling hub slows for all of them.
+
+:class:`Pace` decides, with times given; :class:`Gate` has threads wait for what it decides.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_provider_oxen.api.errors import OxenUnavailable
+
+__all__ = ["PATIENCE", "RUN", "Gate", "NotSent", "Outcome", "Pace"]
+
+PATIENCE = 600.0
+"""Seconds for which nothing may be accepted before the batch gives up: what takes longer belongs to Airflow's
+own retries, which give the slot back. The hub documents no limits."""
+
+RUN = 3
+"""Failures in a row after which the hub is taken for broken rather than for unlucky."""
+
+_PAUSE, _LONGEST_PAUSE = 5.0, 120.0
+"""Seconds of a broken hub's first pause, and of its longest: each is twice the one before."""
+
+_BACK_OFF = 2.0
+"""Seconds to wait after a 429 that does not say how long."""
+
+Outcome = Literal["accepted", "refused", "limited", "failed"]
+"""What became of a request. ``refused``: for what it asks; ``limited``: 429; ``failed``: 5xx, a lost answer,
+no connection."""
+
+
+@dataclass
+class Pace:
+    """Decides when the next request may go out. Times are seconds of one clock.
+
+    :param most: requests that may be under way at once.
+    :param apart: seconds between two requests at least.
+    :ivar width: how many may be under way now: halved when the hub says that there are too many, and one more
+        for each round in which it accepts all.
+    :ivar pauses: how often the gate closed since the hub last answered as it should; one request at a time
+        then finds out whether it works again.
+    """
+
+    most: int
+    apart: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.width = float(self.most)
+        self.pauses = 0
+        self._opens = 0.0
+        self._next = 0.0
+        self._since: float | None = None
+        self._struck = float("-inf")
+        self._failures = 0
+
+    def wait(self, now: float, under_way: int) -> float | None:
+        """Return the seconds until the next request may go out; None: when another has come back."""
+        if now < max(self._opens, self._next):
+            return max(self._opens, self._next) - now
+        allowed = 1 if self.pauses else max(1, int(self.width))
+        return 0.0 if under_way < allowed else None
+
+    def sent(self, now: float) -> None:
+        """Note that a request goes out."""
+        self._next = max(now, self._next) + self.apart
+
+    def came(self, outcome: Outcome, sent: float, now: float, retry_after: float | None = None) -> float:
+        """Note what became of a request, and return the seconds for which this closes the gate.
+
+        :param sent: when it went out: what was under way when the gate closed tells nothing new.
+        :param retry_after: seconds that the hub asks for.
+        """
+        if outcome in ("accepted", "refused"):
+            self._since, self._failures, self.pauses = None, 0, 0
+            self.width = min(float(self.most), self.width + 1 / self.width)
+            return 0.0
+        self._since = sent if self._since is None else self._since
+        if outcome == "limited":
+            if sent > self._struck:
+                self.width, self._struck = max(1.0, self.width / 2), now
+            return self._close(now, _BACK_OFF if retry_after is None else retry_after)
+        self._failures += 1
+        pause = retry_after or 0.0
+        if self._failures >= RUN and sent > self._struck:
+            pause = max(pause, min(_LONGEST_PAUSE, _PAUSE * 2**self.pauses))
+            self.pauses, self._struck = self.pauses + 1, now
+        return self._close(now, pause)
+
+    def _close(self, now: float, seconds: float) -> float:
+        longer = now + seconds - self._opens
+        self._opens = max(self._opens, now + seconds)
+        # Many that come back at once have one thing to tell.
+        return seconds if longer >= 1 else 0.0
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether nothing was accepted for so long, or will be, that waiting in a worker is no use."""
+        return self._since is not None and max(self._opens, now) - self._since > PATIENCE
+
+
+class NotSent(OxenUnavailable):
+    """The batch had stopped before this row's request went out."""
+
+
+class Gate:
+    """Lets threads through at the batch's pace.
+
+    :param tell: told in words when the pace changes.
+    :ivar why: why nothing is let through any more, as a clause; None while it is.
+    """
+
+    def __init__(
+        self, pace: Pace, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pace = pace
+        self._tell = tell
+        self._clock = clock
+        self._under_way = 0
+        self._changed = threading.Condition()
+        self.why: str | None = None
+
+    def close(self, why: str) -> None:
+        """Let nothing through from here on; not to be called from a signal handler."""
+        with self._changed:
+            self.why = self.why or why
+            self._changed.notify_all()
+
+    def enter(self) -> float:
+        """Wait until a request may go out; return the time, for :meth:`leave`.
+
+        :raises NotSent: where nothing is let through any more.
+        """
+        with self._changed:
+            while not self.why:
+                now = self._clock()
+                wait = self._pace.wait(now, self._under_way)
+                if wait == 0:
+                    self._under_way += 1
+                    self._pace.sent(now)
+                    return now
+                self._changed.wait(wait)
+            raise NotSent(f"Not sent: {self.why}.")
+
+    def leave(self, sent: float, outcome: Outcome | None, retry_after: float | None = None) -> None:
+        """Note what became of a request that was let through; None: it was not sent after all."""
+        with self._changed:
+            self._under_way -= 1
+            now = self._clock()
+            closed = self._pace.came(outcome, sent, now, retry_after) if outcome else 0.0
+            if self._pace.is_hopeless(now):
+                self.why = self.why or f"the hub accepts nothing for {PATIENCE / 60:.0f} minutes or longer"
+            self._changed.notify_all()
+        if closed:
+            width = 1 if self._pace.pauses else int(self._pace.width)
+            why = "asks for fewer requests" if outcome == "limited" else "fails again and again"
+            self._tell(f"The hub {why}: the batch waits {closed:.0f} s, then goes on with {width} at once.")

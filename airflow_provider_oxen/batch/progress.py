@@ -1,0 +1,132 @@
+"""Tells how far a batch is: lines in the log, and a bar where somebody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Progress", "Tally"]
+
+RARELY = 10.0
+"""Seconds between two lines at least: a log is read by people."""
+
+STEP = 0.05
+"""Part of the batch after which there is a line; and where even that takes long, there is one each minute."""
+
+_SLOW = 60.0
+
+
+@dataclass
+class Tally:
+    """How many rows have ended, and how.
+
+    :ivar ended: rows whose end this try has brought or found.
+    """
+
+    total: int
+    generated: int = 0
+    reused: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.generated + self.reused + self.failed + self.waiting
+
+    def line(self, seconds: float, before: int, spent: float) -> str:
+        """Return the state in words.
+
+        :param seconds: since the work began.
+        :param before: rows that had ended when it began.
+        :param spent: USD.
+        """
+        done = self.ended - before
+        rate = done / seconds if seconds > 0 else 0.0
+        left = self.total - self.ended
+        soon = f", {_duration(left / rate)} left" if rate and left else ""
+        parts = [f"{self.generated:,} generated"] if self.generated or not self.waiting else []
+        parts += [f"{self.waiting:,} submitted"] if self.waiting else []
+        parts += [f"{self.reused:,} reused", f"{self.failed:,} failed"]
+        share = self.ended / self.total if self.total else 1.0
+        return (
+            f"{self.ended:,} of {self.total:,} prompts ({share:.0%}): {', '.join(parts)}; "
+            f"{rate * 60:,.0f} a minute{soon}; ${spent:,.2f} so far."
+        )
+
+
+@dataclass
+class Progress:
+    """Decides when to tell, and tells.
+
+    :param spent: gives the USD so far.
+    """
+
+    tally: Tally
+    log: Any
+    spent: Callable[[], float]
+    clock: Callable[[], float] = time.monotonic
+    _bar: Any = field(default=None, init=False)
+
+    def __enter__(self) -> Progress:
+        self._began = self._told = self.clock()
+        self._before = self._seen = self.tally.ended
+        if self._before < self.tally.total and sys.stderr.isatty():
+            self._bar = _bar(self.tally.total)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._show()
+            self._bar.stop()
+        if self.tally.ended > self._seen:
+            self._tell(self.clock())
+
+    def tick(self) -> None:
+        """Tell how far it is, where it is time to."""
+        self._show()
+        now = self.clock()
+        silent = now - self._told
+        step = (self.tally.ended - self._seen) / max(1, self.tally.total) >= STEP
+        if silent >= RARELY and (step or silent >= _SLOW):
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        self._told, self._seen = now, self.tally.ended
+        self.log.info("%s", self.tally.line(now - self._began, self._before, self.spent()))
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            facts = f"{self.tally.failed} failed, ${self.spent():,.2f}"
+            self._bar.update(self._bar.task_ids[0], completed=self.tally.ended, facts=facts)
+
+
+def _bar(total: int) -> Any:
+    # Airflow brings it, and only an interactive terminal needs it.
+    from rich import progress
+    from rich.console import Console
+
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[facts]}"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    bar.add_task("prompts", total=total, facts="")
+    return bar
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

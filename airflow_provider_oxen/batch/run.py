@@ -1,0 +1,244 @@
+"""One try of a batch: planned, worked on, waited for, and told of."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_oxen.batch.budget import Budget
+from airflow_provider_oxen.batch.engine import Engine
+from airflow_provider_oxen.batch.gate import Gate, Pace
+from airflow_provider_oxen.batch.options import BatchOptions, read_options
+from airflow_provider_oxen.batch.plan import Plan, read_rows
+from airflow_provider_oxen.batch.policy import Policy
+from airflow_provider_oxen.batch.progress import Progress
+from airflow_provider_oxen.batch.results import FILES, Results
+from airflow_provider_oxen.batch.shared import Shared
+from airflow_provider_oxen.batch.source import Source, open_source
+from airflow_provider_oxen.batch.spool import WAITING, Spool
+from airflow_provider_oxen.batch.watching import Watching
+from airflow_provider_oxen.batch.working import Terms, Working
+from airflow_provider_oxen.hooks.oxen import OxenHook
+from airflow_provider_oxen.images.known import Listing
+from airflow_provider_oxen.images.storage import Folder, open_folder
+from airflow_provider_oxen.jobs.identity import Identity
+from airflow_provider_oxen.operators.output import asked, report_lineage
+from airflow_provider_oxen.operators.prepare import Preparing
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
+
+__all__ = ["BatchRun", "open_batch"]
+
+_SLACK = 600.0
+"""Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+
+PREVIEWS = 1000
+"""Rows, from the input's beginning, whose images get a small preview in the contact sheet."""
+
+
+@dataclass
+class BatchRun:
+    """One try of one batch.
+
+    :param operator: with its arguments rendered.
+    """
+
+    operator: ImageBatchGenerateOperator
+    context: Context
+    options: BatchOptions
+    source: Source
+    folder: Folder
+    spool: Spool
+    terms: Terms
+    shared: Shared
+    results: Results
+    _engine: Engine | None = field(default=None, init=False)
+
+    def run(self) -> dict[str, Any]:
+        """Plan, ask for what is missing, and keep it, or defer; return the operator's result.
+
+        :raises OxenError: see the operator.
+        """
+        options, log = self.options, self.operator.log
+        read_rows(self.source, options.defaults, self.spool)
+        self.results.tally.total = self.spool.rows
+        working = self._working(defers=self.operator.deferrable)
+        where = str(self.source)
+        plan = Plan(
+            self.spool,
+            where,
+            self.folder,
+            working.listing,
+            self.shared.preparing,
+            log,
+            options.overwrite,
+            look=working.look,
+            found=lambda job, found: self.results.kept(job, found.result or {}, found.preview),
+        )
+        spent = plan.look_around(options.max_in_flight)
+        plan.check_models()
+        if options.max_cost is not None:
+            plan.price(options.max_cost, spent, options.allow_unknown_price)
+        self.shared.budget.settle(None, spent)
+        tally = self.results.tally
+        log.info(
+            "%s: %s prompts, of which %s are in %s already.",
+            where, f"{tally.total:,}", f"{tally.reused:,}", self.folder.asset_uri(""),
+        )  # fmt: skip
+        if tally.ended < tally.total:
+            # From here on, what an earlier try wrote there could be wrong about what was paid for.
+            self.results.write(finished=False)
+            self._work(working)
+            if self.spool.count(WAITING):
+                self._defer()
+        return self._end()
+
+    def resume(self, event: Any, record: str | None, spent: float) -> dict[str, Any]:
+        """Go on after the trigger has seen the jobs' ends.
+
+        :param record: name of the file that :meth:`_defer` wrote.
+        :param spent: USD, by then.
+        """
+        from airflow_provider_oxen.triggers.events import read_batch_event
+
+        name = self.results.record
+        told = read_batch_event(event, record or name)
+        if told.status != "ended":
+            self.operator.log.warning("The triggerer did not see the end of all jobs: %s", told.message)
+        if not self.results.load():
+            self.operator.log.warning("The record %s is gone: the input is read anew.", name)
+            return self.run()
+        self.shared.budget.settle(None, spent)
+        self._work(self._working(defers=False))
+        return self._end()
+
+    def stop(self) -> None:
+        """Do what a kill asks for; called from a signal handler, and so it only sets a flag."""
+        if self._engine is not None:
+            self._engine.told_to_stop = True
+
+    def _working(self, *, defers: bool) -> Working:
+        asked(self.folder, self.folder.check)
+        listing = Listing(asked(self.folder, lambda: list(self.folder.names())))
+        return Working(self.shared, self.folder, listing, self.terms, self.operator.log, defers)
+
+    def _work(self, working: Working) -> None:
+        options, log, tally = self.options, self.operator.log, self.results.tally
+        policy = Policy(options.goes_on, options.max_failures.of(tally.total))
+        progress = Progress(tally, log, lambda: self.shared.budget.spent)
+        self._engine = Engine(working, policy, progress, self.results, log, options.max_in_flight)
+        try:
+            self._engine.run(self.spool.jobs)
+        except BaseException:
+            # Such as Airflow's timeout: what is known by now is worth to be told.
+            with contextlib.suppress(Exception):
+                self.results.write(finished=False)
+            raise
+        finally:
+            self.shared.watching.close()
+        self.results.broken = self._engine.broken
+        self.results.stopped = self.shared.gate.why
+        self.results.too_many = policy.is_broken
+
+    def _defer(self) -> None:
+        from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
+
+        options, now = self.options, time.time()
+        self.results.write(finished=False)
+        self.results.save()
+        deadline = None if options.timeout is None else now + options.timeout
+        trigger = OxenBatchTrigger(
+            record=self.results.record,
+            folder=options.folder,
+            storage_conn_id=options.storage_conn_id,
+            identity=self.terms.identity.key,
+            jobs=self.spool.count(WAITING),
+            oxen_conn_id=options.conn_id,
+            poll_interval=options.poll_interval,
+            deadline=deadline,
+            patience=now + options.lookup_grace,
+        )
+        self.operator.log.info(
+            "Waiting for %s generations in the triggerer; their ids are in %s.",
+            f"{trigger.jobs:,}", self.folder.asset_uri(self.results.record),
+        )  # fmt: skip
+        self.operator.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"record": self.results.record, "spent": self.shared.budget.spent},
+            timeout=None if options.timeout is None else timedelta(seconds=options.timeout + _SLACK),
+        )
+
+    def _end(self) -> dict[str, Any]:
+        result = self.results.write(finished=True)
+        self.results.forget()
+        if error := self.results.error(self.shared.budget.spent, result):
+            raise error
+        report_lineage(self.folder, FILES)
+        self._tell_assets(result)
+        return result
+
+    def _tell_assets(self, result: dict[str, Any]) -> None:
+        """Give the events of the task's outlets the counts; the failures may be many."""
+        facts = {name: value for name, value in result.items() if name != "failures"}
+        for outlet in self.operator.outlets:
+            with contextlib.suppress(KeyError):
+                self.context["outlet_events"][outlet].extra.update({"oxen": facts})
+
+
+@contextmanager
+def open_batch(operator: ImageBatchGenerateOperator, context: Context) -> Iterator[BatchRun]:
+    """Read an operator's arguments after rendering, and open what its try needs.
+
+    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
+    """
+    options = read_options(operator)
+    source = open_source(operator.prompts, options.prompts_conn_id)
+    folder = open_folder(options.folder, options.storage_conn_id)
+    ti, log = context["ti"], operator.log
+    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    with ExitStack() as stack:
+        spool = stack.enter_context(Spool())
+        client = stack.enter_context(OxenHook(options.conn_id).get_conn())
+        settings = client.settings
+        shared = Shared(
+            client,
+            Preparing(client, options.validate, options.max_cost is not None, None),
+            Gate(
+                Pace(
+                    options.max_in_flight,
+                    60 / options.requests_per_minute if options.requests_per_minute else 0,
+                ),
+                log.warning,
+            ),
+            Budget(options.max_cost),
+            Watching(options.conn_id, settings, options.poll_interval),
+        )
+        stack.callback(shared.close)
+        terms = Terms(
+            identity=identity,
+            try_number=ti.try_number,
+            # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+            series=f"{identity.key[:16]}.{ti.max_tries or 0}",
+            origin=settings.base_url,
+            namespace=settings.target_namespace,
+            endpoint="queue" if options.use_queue else "generate",
+            overwrite=options.overwrite,
+            max_bytes=options.max_bytes,
+            on_unknown_outcome=options.on_unknown_outcome,
+            on_changed_request=options.on_changed_request,
+            lookup_grace=options.lookup_grace,
+            poll_interval=options.poll_interval,
+            timeout=options.timeout,
+            previews=PREVIEWS,
+        )
+        results = Results(folder, spool, terms)
+        yield BatchRun(operator, context, options, source, folder, spool, terms, shared, results)

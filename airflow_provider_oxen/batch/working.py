@@ -1,0 +1,255 @@
+"""The work on one row: a task of its own, whose record and images lie in the batch's folder."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from logging import Logger, LoggerAdapter
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.errors import OxenError, OxenRefused
+from airflow_provider_oxen.batch.gate import NotSent
+from airflow_provider_oxen.batch.rowdrive import RowDriver
+from airflow_provider_oxen.batch.shared import Shared
+from airflow_provider_oxen.batch.spool import Job, identity_of
+from airflow_provider_oxen.images.known import KnownFolder, Listing
+from airflow_provider_oxen.images.storage import Folder
+from airflow_provider_oxen.images.verify import SUFFIXES
+from airflow_provider_oxen.jobs.homes import FileHome
+from airflow_provider_oxen.jobs.identity import Identity
+from airflow_provider_oxen.jobs.record import Endpoint, Record
+from airflow_provider_oxen.jobs.resolve import refused_change
+from airflow_provider_oxen.jobs.task import OnChanged, OnUnknown, Task
+from airflow_provider_oxen.operators.output import Output
+from airflow_provider_oxen.operators.work import ImageWork, is_open
+
+__all__ = ["Done", "Found", "Terms", "Working"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for all rows.
+
+    :ivar identity: of the task instance.
+    :ivar series: which clearing of which task instance this is.
+    :ivar previews: rows of the input, from its beginning, whose images get a small preview.
+    """
+
+    identity: Identity
+    try_number: int
+    series: str
+    origin: str
+    namespace: str | None
+    endpoint: Endpoint
+    overwrite: bool
+    max_bytes: int
+    on_unknown_outcome: OnUnknown
+    on_changed_request: OnChanged
+    lookup_grace: float
+    poll_interval: float
+    timeout: float | None
+    previews: int
+
+
+class Found(NamedTuple):
+    """What is in a row's place before anything is spent.
+
+    :ivar result: of the operator, where the row's images are kept.
+    :ivar is_open: whether it has a job, which may have been paid for.
+    :ivar sent: requests that this task has sent for it.
+    """
+
+    result: dict[str, Any] | None
+    preview: str | None
+    is_open: bool
+    sent: int
+
+
+class Done(NamedTuple):
+    """What came of a row: a result, a job that is waited for elsewhere, or an error."""
+
+    job: Job
+    result: dict[str, Any] | None = None
+    preview: str | None = None
+    waiting: Record | None = None
+    error: Exception | None = None
+
+
+@dataclass
+class Working:
+    """Does the work on rows; its methods may be called by many threads.
+
+    :param listing: of the folder, before the batch began.
+    :param defers: whether jobs of the queue are left to be waited for elsewhere.
+    """
+
+    shared: Shared
+    folder: Folder
+    listing: Listing
+    terms: Terms
+    log: Any
+    defers: bool
+    _stopping: bool = field(default=False, init=False)
+    _drivers: dict[int, RowDriver] = field(default_factory=dict, init=False)
+
+    def stop(self) -> None:
+        """Have all rows that are under way end soon."""
+        self._stopping = True
+        self.shared.watching.close()
+        for driver in list(self._drivers.values()):
+            driver.stopping = True
+
+    def look(self, job: Job) -> Found | None:
+        """Return what is in a row's place, or None where there is nothing. Nothing is spent or written.
+
+        :raises OxenRefused: where something else is there.
+        :raises OxenRecordError: where the record of its job cannot be used.
+        """
+        home, output, task, _ = self._parts(job)
+        record = home.read()
+        if record is None:
+            kept = output.find()
+            return Found(kept, output.preview, False, int(output.is_own())) if kept else None
+        result = self._find(output, record)
+        refused = refused_change(task, record) if is_open(record) else None
+        if refused:
+            raise refused
+        sent = record.submissions if record.series == self.terms.series else 0
+        return Found(None if is_open(record) else result, output.preview, is_open(record), sent)
+
+    def _find(self, output: Output, record: Record) -> dict[str, Any] | None:
+        try:
+            return output.find(record.files)
+        except OxenRefused:
+            if not is_open(record):
+                raise
+            # What was paid for goes beside it.
+            return None
+
+    def do(self, job: Job) -> Done:
+        """Bring a row to its end; never raises."""
+        home, output, task, log = self._parts(job)
+        driver = self._driver(job, output, home, log)
+        work = ImageWork(task, output, home, driver, log, cancel_on_timeout=False)
+        self._drivers[id(driver)] = driver
+        try:
+            driver.prepare = lambda: self.shared.preparing.prepare(task, job.request, log, checked=True)
+            begun = self._begin(work, driver)
+            if isinstance(begun, Record):
+                if self.defers and begun.phase == "submitted" and begun.endpoint == "queue":
+                    return Done(job, waiting=begun)
+                begun = work.finish(begun)
+            return Done(job, begun, output.preview)
+        except Exception as error:
+            return Done(job, error=error)
+        finally:
+            del self._drivers[id(driver)]
+
+    def _begin(self, work: ImageWork, driver: RowDriver) -> dict[str, Any] | Record:
+        while True:
+            driver.came_back, driver.stopping = False, self._stopping
+            try:
+                return work.begin()
+            except OxenError as error:
+                if not driver.came_back:
+                    raise
+                if self.shared.gate.why:
+                    raise NotSent(f"Not sent: {self.shared.gate.why}. {error}") from None
+            finally:
+                driver.let_go()
+
+    def _parts(self, job: Job) -> tuple[_RowHome, Output, Task, _RowLog]:
+        terms = self.terms
+        key = identity_of(job.stem)
+        folder = KnownFolder(self.folder, self.listing)
+        output = Output(
+            terms.identity,
+            key,
+            terms.try_number,
+            job.fingerprint,
+            folder,
+            job.stem,
+            terms.overwrite,
+            terms.max_bytes,
+            clearing=terms.series,
+            previewed=job.n <= terms.previews,
+            lineage=False,
+        )
+        home = _RowHome(folder, job.stem, key, output.mark, terms.series)
+        task = Task(
+            identity=key,
+            fingerprint=job.fingerprint,
+            origin=terms.origin,
+            namespace=job.request.target_namespace or terms.namespace,
+            endpoint=terms.endpoint,
+            nonce=secrets.token_hex(16),
+            try_number=terms.try_number,
+            clearing=_OURS,
+            overwrite=terms.overwrite,
+            on_unknown_outcome=terms.on_unknown_outcome,
+            on_changed_request=terms.on_changed_request,
+            lookup_grace=terms.lookup_grace,
+        )
+        return home, output, task, _RowLog(self.log, {"row": job.name})
+
+    def _driver(self, job: Job, output: Output, home: _RowHome, log: _RowLog) -> RowDriver:
+        terms = self.terms
+        driver = RowDriver(
+            client=self.shared.clients.client,
+            log=log,
+            home=home,
+            output=output,
+            tell=lambda key, value: None,
+            poll_interval=terms.poll_interval,
+            timeout=terms.timeout,
+            lookup_grace=terms.lookup_grace,
+            cancel_on_kill=False,
+            shared=self.shared,
+            stem=job.stem,
+            files=home.files,
+        )
+        driver.defer = None
+        return driver
+
+
+_OTHERS, _OURS = -1, 0
+"""Clearings, as the protocol sees them: those of this task instance's present clearing are ours, and what any
+other has left is older."""
+
+
+class _RowHome(FileHome):
+    """A row's record in the folder, which every run and task that asks for the row shares.
+
+    :param series: which clearing of which task instance this is.
+    """
+
+    def __init__(self, folder: Folder, stem: str, identity: str, mark: str, series: str) -> None:
+        super().__init__(folder, stem, identity, mark)
+        self.series = series
+        self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
+
+    def read(self) -> Record | None:
+        record = super().read()
+        if record is None or record.series == self.series:
+            return record
+        return record.to(record.phase, clearing=_OTHERS)
+
+    def create(self, record: Record) -> None:
+        super().create(self._signed(record))
+
+    def write(self, record: Record) -> None:
+        super().write(self._signed(record))
+
+    def _signed(self, record: Record) -> Record:
+        return record.to(record.phase, series=self.series, files=record.files or self.files)
+
+
+class _RowLog(LoggerAdapter[Logger]):
+    """Names the row, and tells of thousands of them only what is out of the ordinary."""
+
+    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return f"{(self.extra or {})['row']}: {msg}", kwargs
