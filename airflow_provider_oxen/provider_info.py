@@ -1,4 +1,4 @@
-"""All that Airflow learns about the package: connection type, hooks, operators, sensors.
+"""All that Airflow learns about the package: connection type, hooks, operators, sensors, decorators.
 
 Airflow 3.2 and newer build the connection form from ``conn-fields``; older lines ask the hook's
 methods, which :mod:`airflow_provider_oxen.hooks.form` fills from the same table.
@@ -80,7 +80,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.hooks.oxen"]}],
         "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.operators.images"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_oxen.operators.batch",
+                    "airflow_provider_oxen.operators.images",
+                ],
+            }
         ],
         "sensors": [
             {
@@ -95,9 +101,16 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
+                    "airflow_provider_oxen.triggers.batches",
                     "airflow_provider_oxen.triggers.generations",
                     "airflow_provider_oxen.triggers.models",
                 ],
+            }
+        ],
+        "task-decorators": [
+            {
+                "name": "oxen_image",
+                "class-name": "airflow_provider_oxen.decorators.images.oxen_image_task",
             }
         ],
         "connection-types": [CONNECTION_TYPE],

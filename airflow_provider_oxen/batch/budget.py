@@ -15,18 +15,23 @@ class Budget:
     """Counts every submission of a batch before it goes out. Thread-safe.
 
     :param limit: USD; None for no limit.
-    :param spent: USD that earlier tries of this task have cost, as far as that is known.
     """
 
-    def __init__(self, limit: float | None, spent: float = 0.0) -> None:
+    def __init__(self, limit: float | None) -> None:
         self._limit = limit
-        self._spent = spent
+        self._spent = 0.0
+        self._unknown = 0
         self._lock = threading.Lock()
 
     @property
     def spent(self) -> float:
         """USD: what was charged, where the hub has told it, else the catalogue's prices."""
         return self._spent
+
+    @property
+    def told(self) -> str:
+        """What was spent, in words."""
+        return f"{'at least ' if self._unknown else ''}${self._spent:,.2f}"
 
     def reserve(self, price: float | None) -> None:
         """Count a submission that is about to go out; one of unknown price counts nothing.
@@ -41,9 +46,16 @@ class Budget:
                     f"and max_cost is ${self._limit:g}. It was not sent."
                 )
             self._spent = total
+            self._unknown += price is None
 
     def settle(self, price: float | None, charged: float | None) -> None:
         """Correct a submission by what was charged for it; 0: it was not accepted."""
         if charged is not None:
             with self._lock:
                 self._spent += charged - (price or 0.0)
+                self._unknown -= price is None
+
+    def before(self, spent: float) -> None:
+        """Count what this task has spent by earlier tries, in USD."""
+        with self._lock:
+            self._spent += spent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from airflow_provider_oxen.batch.policy import Policy
 from airflow_provider_oxen.batch.pool import Pool
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import Results
-from airflow_provider_oxen.batch.spool import NEW, OPEN, Job
+from airflow_provider_oxen.batch.spool import Job
 from airflow_provider_oxen.batch.working import Done, Working
 
 __all__ = ["Engine"]
@@ -44,19 +44,16 @@ class Engine:
     broken: Exception | None = None
     _pool: Pool[Job, Done] = field(init=False)
 
-    def run(self, jobs: Callable[..., Iterator[Job]]) -> None:
-        """Bring rows to their end: first those that may have been paid for, then the others.
+    def run(self, paid: Iterator[Job], fresh: Iterator[Job]) -> None:
+        """Bring rows to their end, and come back when nothing is under way any more.
 
-        Comes back when nothing is under way any more. A stop (see :class:`.Policy`) lets what is under way
-        come to its end: it is paid for.
-
-        :param jobs: of the spool.
+        :param paid: rows that may have been paid for: they come first, and even where nothing more is sent.
+        :param fresh: rows to be asked for, as long as that makes sense (see :class:`.Policy`).
         """
         self._pool = Pool(self.size, self.working.do)
-        rows = jobs(OPEN, NEW)
         try:
             with self.progress:
-                self._go(rows)
+                self._go(paid, fresh)
         except BaseException:
             # Such as Airflow's timeout, which comes by a signal in the middle of anything.
             self._end("the task is stopped")
@@ -64,12 +61,12 @@ class Engine:
         finally:
             self._pool.close()
 
-    def _go(self, rows: Iterator[Job]) -> None:
+    def _go(self, paid: Iterator[Job], fresh: Iterator[Job]) -> None:
         more = True
         gate = self.working.shared.gate
         while more or self._pool.in_hand:
             while more and self._pool.in_hand < self.size:
-                job = None if gate.why else next(rows, None)
+                job = next(paid, None) or (None if gate.why else next(fresh, None))
                 more = job is not None
                 if job is not None:
                     self.results.begins(job)

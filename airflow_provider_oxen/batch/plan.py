@@ -211,6 +211,8 @@ class Plan:
             model = self.preparing.model(job.request.model)
             if model is None or self.preparing.validate == "off":
                 continue
+            # Asked for here once, and not by each of many threads.
+            self.preparing.price(model, settled.parameters())
             findings = check(model, settled.parameters())
             wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
             if self.preparing.validate == "error":

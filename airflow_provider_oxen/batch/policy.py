@@ -35,6 +35,7 @@ class Policy:
 
     :param goes_on: whether one row's failure is no other's.
     :param most: how many may fail; None for any number.
+    :param failed: how many have.
     """
 
     goes_on: bool

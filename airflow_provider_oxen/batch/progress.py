@@ -31,18 +31,28 @@ class Tally:
     generated: int = 0
     reused: int = 0
     failed: int = 0
+    unknown: int = 0
     waiting: int = 0
 
     @property
     def ended(self) -> int:
-        return self.generated + self.reused + self.failed + self.waiting
+        return self.generated + self.reused + self.bad + self.waiting
 
-    def line(self, seconds: float, before: int, spent: float) -> str:
+    @property
+    def bad(self) -> int:
+        """Rows that gave no image."""
+        return self.failed + self.unknown
+
+    def add(self, status: str) -> None:
+        """Count a row that has ended as its line of the manifest says."""
+        setattr(self, status, getattr(self, status) + 1)
+
+    def line(self, seconds: float, before: int, spent: str) -> str:
         """Return the state in words.
 
         :param seconds: since the work began.
         :param before: rows that had ended when it began.
-        :param spent: USD.
+        :param spent: in words.
         """
         done = self.ended - before
         rate = done / seconds if seconds > 0 else 0.0
@@ -51,10 +61,11 @@ class Tally:
         parts = [f"{self.generated:,} generated"] if self.generated or not self.waiting else []
         parts += [f"{self.waiting:,} submitted"] if self.waiting else []
         parts += [f"{self.reused:,} reused", f"{self.failed:,} failed"]
+        parts += [f"{self.unknown:,} unknown"] if self.unknown else []
         share = self.ended / self.total if self.total else 1.0
         return (
             f"{self.ended:,} of {self.total:,} prompts ({share:.0%}): {', '.join(parts)}; "
-            f"{rate * 60:,.0f} a minute{soon}; ${spent:,.2f} so far."
+            f"{rate * 60:,.0f} a minute{soon}; {spent} so far."
         )
 
 
@@ -62,12 +73,12 @@ class Tally:
 class Progress:
     """Decides when to tell, and tells.
 
-    :param spent: gives the USD so far.
+    :param spent: tells the USD so far, in words.
     """
 
     tally: Tally
     log: Any
-    spent: Callable[[], float]
+    spent: Callable[[], str]
     clock: Callable[[], float] = time.monotonic
     _bar: Any = field(default=None, init=False)
 
@@ -103,7 +114,7 @@ class Progress:
 
     def _show(self) -> None:
         if self._bar is not None:
-            facts = f"{self.tally.failed} failed, ${self.spent():,.2f}"
+            facts = f"{self.tally.bad} failed, {self.spent()}"
             self._bar.update(self._bar.task_ids[0], completed=self.tally.ended, facts=facts)
 
 

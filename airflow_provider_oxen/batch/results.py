@@ -27,6 +27,7 @@ from airflow_provider_oxen.batch.progress import Tally
 from airflow_provider_oxen.batch.spool import NEW, WAITING, Entry, Job, Spool
 from airflow_provider_oxen.batch.waiting import FORMAT
 from airflow_provider_oxen.batch.working import Done, Terms
+from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder
 
 __all__ = ["FILES", "Results"]
@@ -70,7 +71,7 @@ class Results:
     def kept(self, job: Job, result: Mapping[str, Any], preview: str | None) -> None:
         """Note a row whose images are kept."""
         status = "reused" if result["reused"] else "generated"
-        setattr(self.tally, status, getattr(self.tally, status) + 1)
+        self.tally.add(status)
         self.spool.done(job.n, self._line(job, status, result=result), preview)
 
     def begins(self, job: Job) -> None:
@@ -89,7 +90,6 @@ class Results:
             self._failed(job, error)
 
     def _failed(self, job: Job, error: Exception) -> None:
-        self.tally.failed += 1
         told = str(error) if isinstance(error, OxenError) else f"{type(error).__name__}: {error}"
         if isinstance(error, NotSent):
             self._wait_as_told(error)
@@ -98,6 +98,7 @@ class Results:
             self._retry_helps = self._retry_helps or error.retry_helps
             self._wait_as_told(error)
         status = "unknown" if is_unknown(error) else "failed"
+        self.tally.add(status)
         entry = self._line(job, status, error=without_queries(told))
         self.spool.done(job.n, entry | ({"not_sent": True} if isinstance(error, NotSent) else {}), None)
 
@@ -128,11 +129,13 @@ class Results:
         try:
             return report.write(self.folder, self.mark, lines, facts=facts, finished=finished)
         except Exception as error:
-            raise OxenStorageError(
+            failed = OxenStorageError(
                 f"What came of the batch could not be written to {self.folder.asset_uri(MANIFEST)} "
                 f"({type(error).__name__}: {without_queries(str(error))}). The images themselves are kept, "
                 "each with its sidecar, and the next try pays for none of them again."
-            ) from None
+            )
+            failed.retry_helps = True
+            raise failed from None
 
     def _lines(self, finished: bool) -> Iterator[tuple[dict[str, Any], str | None]]:
         for row in self.spool.entries():
@@ -222,8 +225,13 @@ class Results:
     def _count(self, entry: Mapping[str, Any] | None) -> None:
         self.tally.total = self.spool.rows
         if entry is not None:
-            status = entry["status"] if entry["status"] in ("generated", "reused") else "failed"
-            setattr(self.tally, status, getattr(self.tally, status) + 1)
+            self.tally.add(entry["status"])
+
+    def tidy(self, listing: Listing) -> None:
+        """Remove what a try that died has left of the batch's own files."""
+        self._saved = self._saved or listing.has(self.record)
+        if listing.has_unfinished(self.mark):
+            self.folder.clean(self.mark)
 
     def forget(self) -> None:
         """Remove what :meth:`save` has written; where that fails, it stays and does no harm."""
@@ -233,28 +241,44 @@ class Results:
         except Exception as error:
             log.info("%s stays: %s", self.folder.asset_uri(self.record), without_queries(str(error)))
 
-    def error(self, spent: float, result: Mapping[str, Any]) -> Exception | None:
+    def error(self, spent: str, result: Mapping[str, Any]) -> Exception | None:
         """Return the error that the task ends with, or None where all came that had to.
 
-        :param spent: USD.
+        :param spent: USD, in words.
         :param result: of :meth:`write`.
         """
         if self.broken is not None:
             return self.broken
         kept = self.tally.generated + self.tally.reused
-        missing = self.tally.total - kept
-        if not missing or not (self.stopped or self.too_many or not kept):
+        if kept == self.tally.total or not (self.stopped or self.too_many or not kept):
             return None
         why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
-        parts = [f"{result[name]:,} {name}" for name in ("failed", "unknown") if result[name]]
         first = "".join(
             f"\n  line {item['line']} ({item['id']}): {item['error']}" for item in result["failures"][:5]
         )
-        failed = OxenBatchError(
-            f"{missing:,} of {self.tally.total:,} prompts gave no image ({', '.join(parts)}); {kept:,} are "
-            f"kept in {self.folder.asset_uri('')}. ${spent:,.2f} spent so far.{why} Another try does only "
-            f"what is missing; what came of each stands in {self.folder.asset_uri(MANIFEST)}.{first}",
+        return OxenBatchError(
+            f"{self.missing(result)} {kept:,} are kept in {self.folder.asset_uri('')}. {spent} spent so "
+            f"far.{why} Another try does only what is missing.{first}",
             retry_helps=self._retry_helps or not self._final,
             retry_after=self._retry_after,
         )
-        return failed
+
+    def missing(self, result: Mapping[str, Any]) -> str:
+        """Return how many prompts gave no image, and what to do about it; an empty text for none.
+
+        :param result: of :meth:`write`.
+        """
+        unknown, failed, unsent = result["unknown"], result["failed"], result["not_sent"]
+        if not unknown + failed:
+            return ""
+        counts = {"failed": failed - unsent, "not sent": unsent, "unknown": unknown}
+        parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        advice = (
+            " What is unknown may have been paid for, and is not sent again: look at the account's history; "
+            "to go on, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or to 'adopt' (take the one "
+            "generation that matches), and clear the task."
+        )
+        return (
+            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); why stands in "
+            f"{self.folder.asset_uri(MANIFEST)}.{advice if unknown else ''}"
+        )

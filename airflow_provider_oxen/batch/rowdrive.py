@@ -43,7 +43,7 @@ class RowDriver(Driver):
     files: list[str]
     came_back: bool = field(default=False, init=False)
     _entered: float | None = field(default=None, init=False)
-    _reserved: float | None = field(default=None, init=False)
+    _reserved: Record | None = field(default=None, init=False)
     _ended: Generation | None = field(default=None, init=False)
 
     @property
@@ -67,7 +67,7 @@ class RowDriver(Driver):
             case steps.Create(record) | steps.Write(record) if record.phase == "intent":
                 self._enter()
                 self.shared.budget.reserve(record.price)
-                self._reserved = record.price or 0.0
+                self._reserved = record
         return super()._do(step)
 
     def _enter(self) -> None:
@@ -94,7 +94,7 @@ class RowDriver(Driver):
 
     def _unreserve(self) -> None:
         if self._reserved is not None:
-            self.shared.budget.settle(self._reserved, 0.0)
+            self.shared.budget.settle(self._reserved.price, 0.0)
             self._reserved = None
 
     def _write(self, record: Record) -> None:

@@ -20,7 +20,7 @@ from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import FILES, Results
 from airflow_provider_oxen.batch.shared import Shared
 from airflow_provider_oxen.batch.source import Source, open_source
-from airflow_provider_oxen.batch.spool import WAITING, Spool
+from airflow_provider_oxen.batch.spool import NEW, OPEN, WAITING, Job, Spool
 from airflow_provider_oxen.batch.watching import Watching
 from airflow_provider_oxen.batch.working import Terms, Working
 from airflow_provider_oxen.hooks.oxen import OxenHook
@@ -87,7 +87,7 @@ class BatchRun:
         plan.check_models()
         if options.max_cost is not None:
             plan.price(options.max_cost, spent, options.allow_unknown_price)
-        self.shared.budget.settle(None, spent)
+        self.shared.budget.before(spent)
         tally = self.results.tally
         log.info(
             "%s: %s prompts, of which %s are in %s already.",
@@ -96,7 +96,7 @@ class BatchRun:
         if tally.ended < tally.total:
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
             self.results.write(finished=False)
-            self._work(working)
+            self._work(working, self.spool.jobs(NEW))
             if self.spool.count(WAITING):
                 self._defer()
         return self._end()
@@ -116,8 +116,9 @@ class BatchRun:
         if not self.results.load():
             self.operator.log.warning("The record %s is gone: the input is read anew.", name)
             return self.run()
-        self.shared.budget.settle(None, spent)
-        self._work(self._working(defers=False))
+        self.shared.budget.before(spent)
+        # What was not sent before is not sent now: the batch had stopped.
+        self._work(self._working(defers=False), iter(()))
         return self._end()
 
     def stop(self) -> None:
@@ -128,15 +129,16 @@ class BatchRun:
     def _working(self, *, defers: bool) -> Working:
         asked(self.folder, self.folder.check)
         listing = Listing(asked(self.folder, lambda: list(self.folder.names())))
+        self.results.tidy(listing)
         return Working(self.shared, self.folder, listing, self.terms, self.operator.log, defers)
 
-    def _work(self, working: Working) -> None:
+    def _work(self, working: Working, fresh: Iterator[Job]) -> None:
         options, log, tally = self.options, self.operator.log, self.results.tally
-        policy = Policy(options.goes_on, options.max_failures.of(tally.total))
-        progress = Progress(tally, log, lambda: self.shared.budget.spent)
+        policy = Policy(options.goes_on, options.max_failures.of(tally.total), tally.bad)
+        progress = Progress(tally, log, lambda: self.shared.budget.told)
         self._engine = Engine(working, policy, progress, self.results, log, options.max_in_flight)
         try:
-            self._engine.run(self.spool.jobs)
+            self._engine.run(self.spool.jobs(OPEN), fresh)
         except BaseException:
             # Such as Airflow's timeout: what is known by now is worth to be told.
             with contextlib.suppress(Exception):
@@ -145,8 +147,8 @@ class BatchRun:
         finally:
             self.shared.watching.close()
         self.results.broken = self._engine.broken
-        self.results.stopped = self.shared.gate.why
-        self.results.too_many = policy.is_broken
+        self.results.stopped = self.results.stopped or self.shared.gate.why
+        self.results.too_many = self.results.too_many or policy.is_broken
 
     def _defer(self) -> None:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
@@ -180,8 +182,10 @@ class BatchRun:
     def _end(self) -> dict[str, Any]:
         result = self.results.write(finished=True)
         self.results.forget()
-        if error := self.results.error(self.shared.budget.spent, result):
+        if error := self.results.error(self.shared.budget.told, result):
             raise error
+        if told := self.results.missing(result):
+            self.operator.log.warning("%s", told)
         report_lineage(self.folder, FILES)
         self._tell_assets(result)
         return result
@@ -211,7 +215,7 @@ def open_batch(operator: ImageBatchGenerateOperator, context: Context) -> Iterat
         settings = client.settings
         shared = Shared(
             client,
-            Preparing(client, options.validate, options.max_cost is not None, None),
+            Preparing(client, options.validate, options.max_cost is not None, None, guessed=True),
             Gate(
                 Pace(
                     options.max_in_flight,

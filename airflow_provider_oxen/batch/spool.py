@@ -154,7 +154,7 @@ class Spool:
     def done(self, n: int, entry: dict[str, Any], preview: str | None) -> None:
         """Note what became of a row: its line of the manifest."""
         self._database.execute(
-            "UPDATE rows SET state = ?, entry = ?, preview = ? WHERE n = ?",
+            "UPDATE rows SET state = ?, generation = NULL, entry = ?, preview = ? WHERE n = ?",
             (DONE, json.dumps(entry, ensure_ascii=False), preview, n),
         )
 

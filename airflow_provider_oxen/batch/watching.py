@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from typing import Any
 from weakref import WeakValueDictionary
 
 from airflow_provider_oxen.api.errors import OxenPollError
@@ -54,6 +55,8 @@ class Watching:
     def close(self) -> None:
         """Let nobody wait any longer."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             for future in self._waiting:
                 future.cancel()
@@ -81,11 +84,14 @@ class Watching:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     # Told to stop: what still runs there is the watch itself.
-    tasks = asyncio.all_tasks(loop)
+    loop.run_until_complete(_end(asyncio.all_tasks(loop)))
+    loop.close()
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stopped() -> OxenPollError:

@@ -1,20 +1,21 @@
-"""Waiting for a generation, by the watch that all who wait in this process share."""
+"""Waiting for a generation, or for many, by the watch that all who wait in this process share."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.jobs.polling import End, Poll
-from airflow_provider_oxen.jobs.watch import SHORTEST, Key, Watch
+from airflow_provider_oxen.jobs.watch import SHORTEST, STEP, Key, Waiter, Watch
 
 if TYPE_CHECKING:
     from airflow_provider_oxen.hooks.oxen import OxenHook
 
-__all__ = ["wait"]
+__all__ = ["Tally", "wait", "wait_for_all"]
 
 FRESH = 5.0
 """Seconds for which a connection that was read serves further triggers: a triggerer that starts with
@@ -42,6 +43,88 @@ async def wait(
         return await waiter.future
     finally:
         watch.leave(waiter)
+
+
+class Tally:
+    """How many of many generations have ended, counted as each ends.
+
+    :ivar jobs: how many are waited for.
+    :ivar ended: of how many the waiting has ended, whatever became of them, but not by the deadline.
+    :ivar unreachable: how many of those nobody could ask for.
+    :ivar message: what the first of those said.
+    :ivar over: done when none is waited for any more.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.ended = self.unreachable = 0
+        self.message = ""
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = jobs
+        if not jobs:
+            self.over.set_result(None)
+
+    def count(self, future: asyncio.Future[End]) -> None:
+        """Count one more: to be called when its future is done."""
+        end = future.result()
+        self.ended += end.status != "timed_out"
+        if end.status == "unreachable":
+            self.unreachable += 1
+            self.message = self.message or end.message
+        self._left -= 1
+        if not self._left:
+            self.over.set_result(None)
+
+
+async def wait_for_all(
+    hook: OxenHook,
+    ids: Mapping[str | None, Sequence[str]],
+    *,
+    interval: float,
+    deadline: float | None,
+    patience: float,
+    tell: Callable[[Tally], object],
+    every: float,
+) -> Tally:
+    """Wait until many generations have ended, or the deadline has passed, as :func:`wait` does for one.
+
+    There is neither a task nor a client for each: ten thousand cost some megabytes, and the watch's one list
+    request a tick.
+
+    :param ids: by namespace; None: the connection's.
+    :param deadline: unix seconds at which waiting ends; None: never. There is one look in any case.
+    :param patience: unix seconds until which an id that the hub does not know is waited for.
+    :param tell: called with the tally every so often while it waits.
+    :param every: seconds between two such calls.
+    :raises OxenError: where the connection cannot be read.
+    """
+    room = _room()
+    settings = await room.settings(hook)
+    tally = Tally(sum(map(len, ids.values())))
+    entered: list[tuple[Watch, list[Waiter]]] = []
+    try:
+        for namespace, names in ids.items():
+            key = Key(hook.oxen_conn_id, namespace or settings.target_namespace, settings)
+            for start in range(0, len(names), STEP):
+                # Each time anew: while others had their turn, the watch may have come to its end.
+                watch = room.watch(key)
+                waiters: list[Waiter] = []
+                entered.append((watch, waiters))
+                for id in names[start : start + STEP]:
+                    waiter = watch.enter(
+                        id, max(interval, SHORTEST), Poll(deadline=deadline, patience=patience)
+                    )
+                    waiter.future.add_done_callback(tally.count)
+                    waiters.append(waiter)
+                await asyncio.sleep(0)
+        while not (await asyncio.wait([tally.over], timeout=every))[0]:
+            tell(tally)
+        return tally
+    finally:
+        for watch, waiters in entered:
+            for waiter in waiters:
+                if not waiter.future.done():
+                    watch.leave(waiter)
 
 
 class _Room:

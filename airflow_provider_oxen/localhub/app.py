@@ -33,6 +33,7 @@ def create_app(state: State) -> Starlette:
     """Return the ASGI application of one hub."""
     app = Starlette(
         routes=[
+            Route(_FILE, _with_faults("file", send_file)),
             *_in_layout("classic", "/api/images/generate", "/api/evaluations/models"),
             *_in_layout("ai", "/api/ai/images/generate", "/api/ai/models"),
             Route("/api/authorize", _with_faults("authorize", routes.authorize)),
@@ -42,7 +43,6 @@ def create_app(state: State) -> Starlette:
             Route("/api/ai/queue/{id}", _with_faults("cancel", jobs.cancel_job), methods=["DELETE"]),
             Route("/api/ai/generations", _with_faults("history", history.list_records)),
             Route("/api/ai/generations/{id}", _with_faults("record", history.one_record)),
-            Route(_FILE, _with_faults("file", send_file)),
             *local.ROUTES,
         ],
         middleware=[Middleware(_Recorder, state=state)],
@@ -75,6 +75,8 @@ def _in_layout(layout: str, generate_path: str, models_path: str) -> list[Route]
 def _with_faults(name: faults.Route, endpoint: Endpoint) -> Endpoint:
     async def harmed(request: Request) -> Response:
         state: State = request.app.state.hub
+        if state.faults.is_empty:
+            return await endpoint(request)
         fault = state.faults.take(name, "arrived", await _prompt(request))
         if fault and fault.kind == "hold":
             await state.pause(fault.seconds)

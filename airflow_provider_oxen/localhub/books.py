@@ -194,7 +194,9 @@ class Books:
         """Return an entry for each seed; none is in the ledger yet."""
         settings, price, now = self._settings, models.cost(entry, body), self._now()
         namespace = body.get("target_namespace") or settings.namespaces[0]
-        return [
-            Billed(now, price, namespace, Picture.of(entry, body, seed, index, settings.default_size), body)
+        least = settings.ready_made_bytes if settings.ready_made else None
+        pictures = (
+            Picture.of(entry, body, seed, index, settings.default_size, least)
             for index, seed in enumerate(seeds)
-        ]
+        )
+        return [Billed(now, price, namespace, picture, body) for picture in pictures]

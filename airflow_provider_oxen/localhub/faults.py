@@ -170,6 +170,11 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing goes wrong any more."""
+        return not self._waiting
+
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return what is still to come, with ``after`` and ``times`` as they stand now."""
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -32,12 +31,12 @@ async def send_file(request: Request) -> Response:
     fault = state.faults.take("file", "accepted")
     kind = fault.kind if fault else None
     damage = kind if kind == "not_an_image" or kind == "truncated" else billed.damage
-    content = await asyncio.to_thread(billed.content, damage)
+    content = await billed.acontent(damage)
     media_type = "text/html" if damage == "not_an_image" else billed.picture.media_type
-    return _stream(state, content, media_type, fault)
+    return _sent(state, content, media_type, fault)
 
 
-def _stream(state: State, content: bytes, media_type: str, fault: Fault | None) -> Stream:
+def _sent(state: State, content: bytes, media_type: str, fault: Fault | None) -> Response:
     kind = fault.kind if fault else None
     if fault and kind == "padded":
         return Stream(_pieces(content, fault.bytes), len(content) + fault.bytes, media_type)
@@ -45,7 +44,7 @@ def _stream(state: State, content: bytes, media_type: str, fault: Fault | None) 
         return Stream(_slowly(state, content, fault.seconds), len(content), media_type)
     if kind == "short":
         return Stream(_pieces(content[: len(content) // 2]), len(content), media_type, cut=True)
-    return Stream(_pieces(content), len(content), media_type)
+    return Response(content, media_type=media_type)
 
 
 async def _pieces(content: bytes, padding: int = 0) -> AsyncIterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Any
 
@@ -31,7 +30,7 @@ async def generate(request: Request) -> Response:
     entry = judge(state.settings, body)
     billed = state.books.bill(entry, body)
     fault = state.faults.take("generate", "accepted", body["prompt"])
-    await state.pause(state.settings.latency)
+    await state.work()
     kind = fault.kind if fault else None
     if fault and kind == "hold":
         await state.pause(fault.seconds)
@@ -51,7 +50,7 @@ async def generate(request: Request) -> Response:
 
 async def _item(state: State, request: Request, body: dict[str, Any], billed: Billed) -> dict[str, str]:
     if body.get("response_format") == "b64_json":
-        content = await asyncio.to_thread(billed.content)
+        content = await billed.acontent()
         return {"b64_json": base64.b64encode(content).decode()}
     origin = state.settings.files_origin or str(request.base_url).rstrip("/")
     expires = state.now() + state.settings.url_ttl

@@ -5,6 +5,7 @@ A synchronous call makes its entries at the instant it is accepted, a queued job
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import threading
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from airflow_provider_oxen.localhub.draw import draw
 from airflow_provider_oxen.localhub.picture import Picture
+from airflow_provider_oxen.localhub.ready_made import ready_made
 
 __all__ = ["Billed", "Damage", "Ledger"]
 
@@ -50,15 +52,21 @@ class Billed:
     @functools.cached_property
     def sha256(self) -> str:
         """Hexadecimal, of the undamaged bytes."""
-        return hashlib.sha256(draw(self.picture)).hexdigest()
+        return hashlib.sha256(self._image()).hexdigest()
 
     def content(self, damage: Damage | None = None) -> bytes:
         """Return the bytes the hub hands out. May have to draw them: not for an event loop."""
         damage = damage or self.damage
         if damage == "not_an_image":
             return NOT_AN_IMAGE
-        content = draw(self.picture)
+        content = self._image()
         return content[: len(content) // 2] if damage == "truncated" else content
+
+    async def acontent(self, damage: Damage | None = None) -> bytes:
+        """Return the same to an event loop: what has to be drawn is drawn in a thread."""
+        if self.picture.ready_made is not None:
+            return self.content(damage)
+        return await asyncio.to_thread(self.content, damage)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry as plain JSON values."""
@@ -80,6 +88,9 @@ class Billed:
             "generation_id": self.generation_id,
             "request": self.request,
         }
+
+    def _image(self) -> bytes:
+        return draw(self.picture) if self.picture.ready_made is None else ready_made(self.picture)
 
 
 class Ledger:

@@ -31,7 +31,7 @@ async def image(request: Request) -> Response:
     billed = _state(request).books.ledger.find(request.path_params["id"])
     if billed is None:
         return Json(PHOENIX_NOT_FOUND, 404)
-    return Response(await asyncio.to_thread(billed.content), media_type=billed.picture.media_type)
+    return Response(await billed.acontent(), media_type=billed.picture.media_type)
 
 
 async def ledger(request: Request) -> Response:

@@ -27,6 +27,7 @@ MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 LARGEST = 4096
 """Longest side in pixels: what the real catalogue calls 4K; more is cut to it."""
 
+_QUALITY = 80
 _LONGEST = {"1K": 1024, "2K": 2048, "4K": 4096}
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 
@@ -38,6 +39,8 @@ class Picture:
     :ivar index: place among the images of one call, so that they differ.
     :ivar format: Pillow's name of it.
     :ivar quality: 0 to 100, for formats that have one.
+    :ivar ready_made: bytes that an image has at least which is not drawn; None for one that is. See
+        :mod:`.ready_made`.
     """
 
     model: str
@@ -48,6 +51,7 @@ class Picture:
     height: int
     format: str
     quality: int
+    ready_made: int | None = None
 
     @property
     def media_type(self) -> str:
@@ -61,15 +65,20 @@ class Picture:
         seed: int,
         index: int,
         default: tuple[int, int],
+        ready_made: int | None = None,
     ) -> Picture:
         """Return what the request to this model asks to see.
 
         :param default: width and height where neither the request nor the model names a size.
+        :param ready_made: bytes of a ready-made image, which has the default size whatever is asked for.
         """
+        if ready_made is not None:
+            width, height = _within(*default)
+            return cls(entry["id"], body["prompt"], seed, index, width, height, "JPEG", _QUALITY, ready_made)
         width, height = size(entry, body, default)
         kind = _FORMATS.get(str(parameter(entry, body, "output_format")).lower(), "PNG")
         quality = parameter(entry, body, "output_quality")
-        quality = min(max(quality, 0), 100) if isinstance(quality, int) else 80
+        quality = min(max(quality, 0), 100) if isinstance(quality, int) else _QUALITY
         return cls(entry["id"], body["prompt"], seed, index, width, height, kind, quality)
 
 
@@ -82,13 +91,17 @@ def size(entry: Mapping[str, Any], body: Mapping[str, Any], default: tuple[int, 
     """
     longest = _LONGEST.get(str(parameter(entry, body, "resolution")), 1024)
     width, height = _asked(body, longest) or _asked(defaults(entry), longest) or default
-    return min(max(width, 1), LARGEST), min(max(height, 1), LARGEST)
+    return _within(width, height)
 
 
 def number_of_images(entry: Mapping[str, Any], body: Mapping[str, Any]) -> int:
     """Return how many images the call makes: one, unless a parameter of the model's own says so."""
     number = parameter(entry, body, "num_images") if takes(entry, "num_images") else 1
     return number if isinstance(number, int) else 1
+
+
+def _within(width: int, height: int) -> tuple[int, int]:
+    return min(max(width, 1), LARGEST), min(max(height, 1), LARGEST)
 
 
 def _asked(parameters: Mapping[str, Any], longest: int) -> tuple[int, int] | None:

@@ -24,6 +24,8 @@ class HubSettings:
     :param key: the one API key that is accepted.
     :param latency: seconds between accepting a generate request and answering it, and seconds that
         a queued job is worked on.
+    :param at_once: how many synchronous calls are worked on at once, or None for any number; further ones
+        are accepted, and billed, when they come, and wait their turn.
     :param queue_wait: seconds that a job waits in the queue before it is worked on.
     :param workers: how many queued jobs are worked on at once, or None for any number.
     :param queue_bills: when a queued job is entered into the ledger: on its ``success``, or at the
@@ -48,6 +50,9 @@ class HubSettings:
     :param files_need_key: whether a result's URL needs the key as well as its signature.
     :param files_origin: origin put into result URLs; None for the one that the client called.
     :param default_size: width and height in pixels where a request names none.
+    :param ready_made: whether every image is one and the same JPEG of ``default_size``, but for a comment in
+        it, whatever size and format are asked for: the hub then costs next to no CPU.
+    :param ready_made_bytes: what such an image is filled up to, without more to decode.
     :param clock_ahead: seconds that the hub's clock is ahead of the machine's; raise it to let URLs
         expire and rate limits pass without waiting.
     :param catalogue: models in the ``ai`` layout's words; see :mod:`.catalogue`.
@@ -55,6 +60,7 @@ class HubSettings:
 
     key: str = field(default="local-key", repr=False)
     latency: float = 0.0
+    at_once: int | None = None
     queue_wait: float = 0.0
     workers: int | None = None
     queue_bills: Literal["success", "enqueue"] = "success"
@@ -79,6 +85,8 @@ class HubSettings:
     files_need_key: bool = False
     files_origin: str | None = None
     default_size: tuple[int, int] = (1024, 1024)
+    ready_made: bool = False
+    ready_made_bytes: int = 0
     clock_ahead: float = 0.0
     catalogue: list[dict[str, Any]] = field(default_factory=default_catalogue, repr=False)
 
@@ -146,10 +154,17 @@ def _one_of(*choices: str) -> Callable[[str, Any], str]:
     return rule
 
 
-def _limit(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _wrong(name, "an integer of at least 0, or none", value)
-    return value
+def _integer(least: int, *, optional: bool = False) -> Callable[[str, Any], int | None]:
+    wanted = f"an integer of at least {least}{', or none' if optional else ''}"
+
+    def rule(name: str, value: Any) -> int | None:
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _wrong(name, wanted, value)
+        return value
+
+    return rule
 
 
 def _layouts(name: str, value: Any) -> frozenset[str]:
@@ -167,7 +182,7 @@ def _namespaces(name: str, value: Any) -> tuple[str, ...]:
 
 def _size(name: str, value: Any) -> tuple[int, int]:
     try:
-        width, height = (_limit(name, side) or 1 for side in value)
+        width, height = (_integer(0)(name, side) or 1 for side in value)
     except (TypeError, ValueError):
         raise _wrong(name, "a width and a height in pixels", value) from None
     return width, height
@@ -188,8 +203,9 @@ def _catalogue(name: str, value: Any) -> list[dict[str, Any]]:
 _RULES: dict[str, Callable[[str, Any], Any]] = {
     "key": _text,
     "latency": _from_zero,
+    "at_once": _integer(1, optional=True),
     "queue_wait": _from_zero,
-    "workers": _optional(_limit),
+    "workers": _integer(0, optional=True),
     "queue_bills": _one_of("success", "enqueue"),
     "row_keys": _one_of("model_name", "model"),
     "list_delay": _from_zero,
@@ -200,7 +216,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "credits": _from_zero,
     "url_ttl": _number,
     "layouts": _layouts,
-    "rate_limit": _optional(_limit),
+    "rate_limit": _integer(0, optional=True),
     "rate_window": _from_zero,
     "namespaces": _namespaces,
     "user": _user,
@@ -210,6 +226,8 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "files_need_key": _boolean,
     "files_origin": _optional(_text),
     "default_size": _size,
+    "ready_made": _boolean,
+    "ready_made_bytes": _integer(0),
     "clock_ahead": _number,
     "catalogue": _catalogue,
 }

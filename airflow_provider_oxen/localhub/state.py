@@ -10,6 +10,7 @@ import hmac
 import math
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from airflow_provider_oxen.localhub.faults import Faults
 from airflow_provider_oxen.localhub.links import Links
 from airflow_provider_oxen.localhub.problems import Refused
 from airflow_provider_oxen.localhub.settings import HubSettings
+from airflow_provider_oxen.localhub.turns import Turns
 
 __all__ = ["State"]
 
@@ -34,11 +36,12 @@ class State:
         self.books = Books(settings, self.now)
         self.faults = Faults()
         self.links = Links()
+        self.turns = Turns()
         self.closing = asyncio.Event()
         self._start = copy.deepcopy(settings)
         self._lock = threading.Lock()
         self._requests: list[dict[str, Any]] = []
-        self._accepted: list[float] = []
+        self._accepted: deque[float] = deque()
 
     def reset(self) -> None:
         """Return to the start: settings as they were given, nothing billed, no fault to come."""
@@ -48,6 +51,7 @@ class State:
         for item in dataclasses.fields(fresh):
             setattr(self.settings, item.name, getattr(fresh, item.name))
         self.faults.clear()
+        self.turns = Turns()
         with self._lock:
             self._requests.clear()
             self._accepted.clear()
@@ -62,11 +66,16 @@ class State:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), seconds)
 
+    async def work(self) -> None:
+        """Wait for a turn, and for as long as a synchronous call is worked on."""
+        settings = self.settings
+        await self.pause(self.turns.take(time.monotonic(), settings.latency, settings.at_once))
+
     def record(self, request: Request) -> dict[str, Any]:
         """Remember a request; its status is filled in when the answer begins. Never keeps the key."""
         seen = {
             "method": request.method,
-            "path": request.url.path,
+            "path": request.scope["path"],
             "query_keys": sorted(request.query_params),
             "authorized": "authorization" in request.headers,
             "key_ok": self.key_ok(request),
@@ -96,7 +105,8 @@ class State:
         limit, window, now = self.settings.rate_limit, self.settings.rate_window, self.now()
         if limit is None:
             return
-        self._accepted = [moment for moment in self._accepted if moment > now - window]
+        while self._accepted and self._accepted[0] <= now - window:
+            self._accepted.popleft()
         if len(self._accepted) >= limit:
             wait = self._accepted[-limit] + window - now if limit else window
             raise Refused(429, "Too many requests.", headers={"Retry-After": str(max(1, math.ceil(wait)))})

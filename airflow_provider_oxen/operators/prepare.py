@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api import calls
 from airflow_provider_oxen.api.client import Client
-from airflow_provider_oxen.api.errors import OxenModelNotFound, OxenRouteNotFound
+from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound, OxenRouteNotFound
 from airflow_provider_oxen.api.models import GenerateRequest, Model
 from airflow_provider_oxen.hooks.model_check import ask_for_model, report
 from airflow_provider_oxen.jobs import request as requests
@@ -27,6 +26,7 @@ class Preparing:
 
     :param validate: ``error``, ``warn`` or ``off``.
     :param priced: whether the price must be told.
+    :param guessed: whether it is told where that can be found out.
     :param target_repo: where the hub saves the result too.
     """
 
@@ -34,6 +34,7 @@ class Preparing:
     validate: str
     priced: bool
     target_repo: str | None
+    guessed: bool = False
     _models: dict[str, Model | None] = field(default_factory=dict, init=False)
     _priced: dict[str, Model] = field(default_factory=dict, init=False)
 
@@ -59,12 +60,21 @@ class Preparing:
 
     def price(self, model: Model | None, parameters: Mapping[str, Any]) -> float | None:
         """Return the USD that one submission costs by the catalogue, None where that is not known."""
-        if model and model.pricing is None and self.priced:
-            with contextlib.suppress(OxenRouteNotFound, OxenModelNotFound):
-                if model.id not in self._priced:
-                    self._priced[model.id] = self.client.send(calls.get_priced_model(model.id))
-                model = self._priced[model.id]
+        if model and model.pricing is None and (self.priced or self.guessed):
+            if model.id not in self._priced:
+                self._priced[model.id] = self._ask_for_price(model)
+            model = self._priced[model.id]
         return price(model, parameters) if model else None
+
+    def _ask_for_price(self, model: Model) -> Model:
+        try:
+            return self.client.send(calls.get_priced_model(model.id))
+        except (OxenRouteNotFound, OxenModelNotFound):
+            return model
+        except OxenError:
+            if self.priced:
+                raise
+            return model
 
     def prepare(self, task: Task, asked: GenerateRequest, log: Any, *, checked: bool = False) -> Prepared:
         """Return the exact body to send, checked, and its price.

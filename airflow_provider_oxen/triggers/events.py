@@ -9,11 +9,15 @@ from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.jobs.polling import End, Status
 
 __all__ = [
+    "BATCH",
     "GENERATION",
     "MODEL",
+    "BatchEnd",
     "ModelEnd",
+    "batch_event",
     "generation_event",
     "model_event",
+    "read_batch_event",
     "read_event",
     "read_model_event",
     "reason",
@@ -25,7 +29,12 @@ GENERATION = "airflow-provider-oxen/generation/1"
 MODEL = "airflow-provider-oxen/model/1"
 """The word for an event of a model."""
 
+BATCH = "airflow-provider-oxen/batch/1"
+"""The word for an event of a batch."""
+
 ModelStatus = Literal["ready", "never", "timed_out", "unreachable"]
+
+BatchStatus = Literal["ended", "timed_out", "unreachable"]
 
 
 class ModelEnd(NamedTuple):
@@ -35,6 +44,17 @@ class ModelEnd(NamedTuple):
     """
 
     status: ModelStatus
+    message: str = ""
+
+
+class BatchEnd(NamedTuple):
+    """How waiting for a batch's generations ended. What became of each, only the hub tells.
+
+    :ivar status: ``ended``: none of them is worth waiting for any more. ``unreachable``: the record of the
+        batch could not be read, or nobody could be asked; the generations may go on.
+    """
+
+    status: BatchStatus
     message: str = ""
 
 
@@ -51,6 +71,23 @@ def generation_event(generation_id: str, end: End) -> dict[str, str]:
 def model_event(model: str, end: ModelEnd) -> dict[str, str]:
     """Return the payload that tells whether a model can be used."""
     return {"event": MODEL, "model": model, "status": end.status, "message": end.message}
+
+
+def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, str | int]:
+    """Return the payload that tells how waiting for a batch's generations ended; as small for ten thousand.
+
+    :param record: file name of the batch's record.
+    :param jobs: how many were waited for.
+    :param ended: of how many the waiting has ended before the deadline.
+    """
+    return {
+        "event": BATCH,
+        "record": record,
+        "status": end.status,
+        "message": end.message,
+        "jobs": jobs,
+        "ended": ended,
+    }
 
 
 def read_event(event: Any, generation_id: str) -> End:
@@ -81,6 +118,21 @@ def read_model_event(event: Any, model: str) -> ModelEnd:
             f"one of {MODEL} about model {model!r}. Nothing was spent."
         )
     return ModelEnd(cast(ModelStatus, facts[0]), facts[1])
+
+
+def read_batch_event(event: Any, record: str) -> BatchEnd:
+    """Return what the event tells about a batch's generations.
+
+    :raises OxenPollError: where it is not understood.
+    """
+    facts = _facts(event, BATCH, "record", record, get_args(BatchStatus))
+    if facts is None:
+        raise OxenPollError(
+            f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one "
+            f"of {BATCH} about {record}. Nothing was spent by this. The batch's generations may have been "
+            "paid for, but they are known and not lost: the next try looks at them again."
+        )
+    return BatchEnd(cast(BatchStatus, facts[0]), facts[1])
 
 
 def reason(error: Exception) -> str:

@@ -28,6 +28,7 @@ class Verdict(NamedTuple):
     """What became of a row.
 
     :ivar problems: sentences; none where all is as it must be.
+    :ivar unknown: prompts of a batch that may have been paid for, as its manifest tells.
     """
 
     scene: Scene
@@ -35,6 +36,7 @@ class Verdict(NamedTuple):
     billed: int
     images: int
     problems: list[str]
+    unknown: int = 0
 
 
 def judge(scene: Scene, run: Run, home: Path) -> Verdict:
@@ -42,7 +44,7 @@ def judge(scene: Scene, run: Run, home: Path) -> Verdict:
     files = scene.files()
     images = [name for name in files if not name.startswith(".") and not name.endswith(".json")]
     problems = [
-        *_course(scene, run),
+        *course(scene, run),
         *_money(scene),
         *(_kept(scene, run, images) if scene.row.ending == "kept" else _stopped(scene, images, home)),
         *_leftovers(scene, files, images),
@@ -50,8 +52,9 @@ def judge(scene: Scene, run: Run, home: Path) -> Verdict:
     return Verdict(scene, run, len(scene.hub.ledger()), len(images), problems)
 
 
-def _course(scene: Scene, run: Run) -> Iterator[str]:
-    wanted = "success" if scene.row.ending == "kept" else "failed"
+def course(scene: Scene, run: Run) -> Iterator[str]:
+    """Whether the run was struck, and ended as it must."""
+    wanted = "failed" if scene.row.ending == "stopped" else "success"
     if run.state != wanted:
         yield f"the run is {run.state}, not {wanted}"
     if not scene.struck():
@@ -98,6 +101,11 @@ def _kept(scene: Scene, run: Run, images: list[str]) -> Iterator[str]:
 def _stopped(scene: Scene, images: list[str], home: Path) -> Iterator[str]:
     if images:
         yield f"half-kept: {', '.join(images)}"
+    yield from said(scene, home)
+
+
+def said(scene: Scene, home: Path) -> Iterator[str]:
+    """Whether the log of a task that stopped says why, and what now."""
     text = task_log(home, scene.dag_id)
     for what, pattern in _SAID.items():
         if not re.search(pattern, text):

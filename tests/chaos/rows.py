@@ -15,9 +15,10 @@ answer of it."""
 Instant = Literal["accepted", "polling", "downloading"]
 """What the harness sees the hub do before it strikes."""
 
-Ending = Literal["kept", "stopped"]
-"""``kept``: the run succeeded, one image is billed and kept. ``stopped``: the run failed rather than risk
-a second payment, said so, and left nothing half-kept."""
+Ending = Literal["kept", "stopped", "told"]
+"""``kept``: the run succeeded, each image is billed once and kept. ``stopped``: the run failed rather than
+risk a second payment, said so, and left nothing half-kept. ``told``: the run, of a batch that was to go on,
+succeeded with all other images, and its manifest tells what may have been paid for."""
 
 MODES: tuple[Mode, ...] = ("sync", "queue", "deferrable")
 
@@ -31,6 +32,7 @@ class Row:
     :ivar number: of the step; the same step in another mode has the same number.
     :ivar trap: the trap in :mod:`.traps` that kills the task's process from within, or None.
     :ivar instant: when to strike from outside, or None.
+    :ivar nth: which time the trap's step, or the instant, is the one: of one image it is the first.
     :ivar fault: what the hub does wrong.
     :ivar history: whether the hub's history shows synchronous calls, which nobody knows of the real one.
     :ivar billed: images that must be billed in the end.
@@ -43,6 +45,7 @@ class Row:
     victim: Victim
     trap: str | None = None
     instant: Instant | None = None
+    nth: int = 1
     fault: Mapping[str, Any] | None = None
     history: bool = False
     ending: Ending = "kept"
@@ -56,6 +59,11 @@ class Row:
     @property
     def name(self) -> str:
         return f"{self.id} {self.what}"
+
+    @property
+    def conditions(self) -> str:
+        """What else holds, in words, or nothing."""
+        return " (the history shows it)" if self.history else ""
 
     @property
     def alone(self) -> bool:

@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # As a script this file's own folder would come first, and hide other packages behind its modules.
 sys.path[:1] = [str(ROOT)]
 
-from tests.chaos import checks, leaks, states, table  # noqa: E402
+from tests.chaos import batch_checks, checks, leaks, states, table  # noqa: E402
+from tests.chaos.batch_scene import BatchScene  # noqa: E402
+from tests.chaos.batches import BatchRow, all_batches  # noqa: E402
 from tests.chaos.deployment import AIRFLOW, IS_NEWEST, Deployment  # noqa: E402
 from tests.chaos.rows import Row, all_rows  # noqa: E402
 from tests.chaos.scene import Scene  # noqa: E402
@@ -43,7 +45,7 @@ def main() -> int:
     parser.add_argument("--table", metavar="PATH", type=Path, help="write the table there as Markdown")
     parser.add_argument("--keep", action="store_true", help="keep the home directory")
     options = parser.parse_args()
-    chosen = [row for row in all_rows() if IS_NEWEST or row.any_airflow]
+    chosen = [row for row in (*all_rows(), *all_batches()) if IS_NEWEST or row.any_airflow]
     if options.only:
         chosen = [row for row in chosen if any(text in row.name for text in options.only)]
     if not chosen:
@@ -75,7 +77,7 @@ def _run(chosen: Sequence[Row], home: Path) -> tuple[list[checks.Verdict], list[
     airflow = home / "airflow"
     airflow.mkdir()
     with ExitStack() as stack:
-        scenes = [stack.enter_context(Scene(row, home / "rows")) for row in chosen]
+        scenes = [stack.enter_context(_scene(row, home / "rows")) for row in chosen]
         plan = home / "table.json"
         plan.write_text(json.dumps([scene.table_entry() for scene in scenes]))
         connections = {"OXEN_CHAOS_TABLE": str(plan)}
@@ -93,9 +95,19 @@ def _run(chosen: Sequence[Row], home: Path) -> tuple[list[checks.Verdict], list[
             ended = states.runs(deployment.database)
         print(f"All ended after {time.monotonic() - began:.0f} s.", flush=True)
         nothing = states.Run("never started", 0)
-        verdicts = [checks.judge(scene, ended.get(scene.dag_id, nothing), airflow) for scene in scenes]
+        verdicts = [_judge(scene, ended.get(scene.dag_id, nothing), airflow) for scene in scenes]
         leaked = list(leaks.find(airflow, [scene.key for scene in scenes]))
     return verdicts, leaked
+
+
+def _scene(row: Row, home: Path) -> Scene:
+    return BatchScene(row, home) if isinstance(row, BatchRow) else Scene(row, home)
+
+
+def _judge(scene: Scene, run: states.Run, airflow: Path) -> checks.Verdict:
+    if isinstance(scene, BatchScene):
+        return batch_checks.judge(scene, run, airflow)
+    return checks.judge(scene, run, airflow)
 
 
 def _wait(deployment: Deployment, scenes: Sequence[Scene], seconds: float, began: float) -> None:

@@ -94,6 +94,7 @@ class Scene:
             "output": str(self.output),
             "place": str(self.place),
             "trap": self.row.trap,
+            "nth": self.row.nth,
             "weight": self.row.weight,
             "paused": self.row.alone,
             "arguments": self._arguments(),
@@ -111,9 +112,9 @@ class Scene:
         }
 
     def struck(self) -> bool:
-        """Whether the row's strike has happened; a lost answer is seen by what the hub has billed."""
+        """Whether the row's strike has happened; lost answers are seen by the hub."""
         if self.row.victim == "answer":
-            return bool(self.accepted())
+            return self.unanswered() >= (self.row.fault or {}).get("times", 1)
         return (self.place / STRUCK).exists()
 
     def mark_struck(self, what: str) -> None:
@@ -133,23 +134,29 @@ class Scene:
         """Return the hub's queue, ended jobs included."""
         return [dict(job) for job in self.hub.jobs()]
 
-    def accepted(self) -> bool:
-        """Whether the hub has taken a request for an image, and answered it or not."""
-        return bool(self.hub.ledger() if self.row.mode == "sync" else self.jobs())
+    def accepted(self) -> int:
+        """Return how many requests for an image the hub has taken, and answered or not."""
+        return len(self.hub.ledger() if self.row.mode == "sync" else self.jobs())
+
+    def unanswered(self) -> int:
+        """Return how many requests for an image have had no answer."""
+        return sum(seen["method"] == "POST" and seen["status"] is None for seen in self.hub.requests())
 
     def waiting(self) -> bool:
         """Whether a job waits or runs."""
         return any(job["status"] in ("queued", "processing") for job in self.jobs())
 
     def polls(self) -> int:
-        """Return how often the queue was asked about, since the job was accepted."""
+        """Return how often the queue was asked about, since so many jobs as the row is about were sent."""
         asked = [seen for seen in self.hub.requests() if seen["path"].startswith(QUEUE)]
         posted = [index for index, seen in enumerate(asked) if seen["method"] == "POST"]
-        return sum(seen["method"] == "GET" for seen in asked[posted[0] :]) if posted else 0
+        if len(posted) < self.row.nth:
+            return 0
+        return sum(seen["method"] == "GET" for seen in asked[posted[self.row.nth - 1] :])
 
-    def downloading(self) -> bool:
-        """Whether the bytes of an image have begun to come."""
-        return any("/files/" in seen["path"] and seen["status"] == 200 for seen in self.hub.requests())
+    def downloads(self) -> int:
+        """Return how many images' bytes have begun to come."""
+        return sum("/files/" in seen["path"] and seen["status"] == 200 for seen in self.hub.requests())
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds; it may be a long time until the row's turn comes."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from tests.chaos.deployment import Deployment
+from tests.chaos.rows import Instant
 from tests.chaos.scene import Scene
 from tests.chaos.watchdog import parent
 
@@ -20,13 +21,14 @@ AWAY = 5.0
 
 def strike(scene: Scene, deployment: Deployment) -> None:
     """Wait for the row's instant and strike, once. Rows that are trapped or lose an answer need none."""
-    if scene.row.instant is None:
+    instant = scene.row.instant
+    if instant is None:
         return
     try:
-        if scene.wait(_INSTANTS[scene.row.instant](scene), PATIENCE):
+        if scene.wait(lambda: _INSTANTS[instant](scene), PATIENCE):
             _STRIKES[scene.row.victim](scene, deployment)
         else:
-            scene.trouble = f"the instant ({scene.row.instant}) did not come"
+            scene.trouble = f"the instant ({instant}) did not come"
     except Exception as error:
         scene.trouble = f"{type(error).__name__}: {error}"
 
@@ -64,19 +66,11 @@ def _cut_network(scene: Scene, deployment: Deployment) -> None:
     scene.proxy.mend()
 
 
-def _downloading(scene: Scene) -> Callable[[], bool]:
-    return scene.downloading
-
-
-def _accepted(scene: Scene) -> Callable[[], bool]:
-    return scene.accepted
-
-
-def _polling(scene: Scene) -> Callable[[], bool]:
-    return lambda: scene.polls() >= 2 and scene.waiting()
-
-
-_INSTANTS = {"accepted": _accepted, "polling": _polling, "downloading": _downloading}
+_INSTANTS: dict[Instant, Callable[[Scene], bool]] = {
+    "accepted": lambda scene: scene.accepted() >= scene.row.nth,
+    "polling": lambda scene: scene.polls() >= 2 and scene.waiting(),
+    "downloading": lambda scene: scene.downloads() >= scene.row.nth,
+}
 
 _STRIKES = {
     "task": _kill_task,

@@ -9,11 +9,18 @@ from typing import Any
 
 import jsonschema
 import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, task
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_oxen.api.settings import EXTRAS, Settings
+from airflow_provider_oxen.decorators.images import oxen_image_task
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.provider_info import CONNECTION_TYPE, get_provider_info
+
+try:
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as ProvidersManager
+except ImportError:
+    from airflow.providers_manager import ProvidersManager
 
 INFO = get_provider_info()
 FIELDS = CONNECTION_TYPE["conn-fields"]
@@ -45,24 +52,37 @@ def test_everything_that_is_named_exists():
             assert importlib.import_module(module).__all__
 
 
-def test_every_module_that_holds_a_trigger_is_named():
-    [group] = INFO["triggers"]
+@pytest.mark.parametrize(("part", "base"), [("operators", BaseOperator), ("triggers", BaseTrigger)])
+def test_every_module_that_holds_one_is_named(part, base):
+    [group] = INFO[part]
     named = {importlib.import_module(module) for module in group["python-modules"]}
 
-    folder = importlib.resources.files("airflow_provider_oxen.triggers")
+    folder = importlib.resources.files(f"airflow_provider_oxen.{part}")
     names = [file.name.removesuffix(".py") for file in folder.iterdir() if file.name.endswith(".py")]
     modules = [
-        importlib.import_module(f"airflow_provider_oxen.triggers.{name}") for name in names if name[0] != "_"
+        importlib.import_module(f"airflow_provider_oxen.{part}.{name}") for name in names if name[0] != "_"
     ]
     assert named == {
         module
         for module in modules
-        if any(isinstance(item, type) and issubclass(item, BaseTrigger) for item in own(module))
+        if any(isinstance(item, type) and issubclass(item, base) for item in own(module))
     }
 
 
 def own(module: Any) -> list[Any]:
     return [item for item in vars(module).values() if getattr(item, "__module__", None) == module.__name__]
+
+
+def test_the_decorator_is_the_one_that_airflow_gives_to_dags():
+    [named] = INFO["task-decorators"]
+    module, _, name = named["class-name"].rpartition(".")
+
+    assert getattr(importlib.import_module(module), name) is oxen_image_task
+    assert getattr(task, named["name"]) is oxen_image_task
+
+
+def test_airflows_own_manager_lists_the_decorator():
+    assert ProvidersManager().taskflow_decorators["oxen_image"] is oxen_image_task
 
 
 def test_connection_type_is_the_hooks():

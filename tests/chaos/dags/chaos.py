@@ -10,10 +10,15 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from tests.chaos.traps import arm
 
 for row in json.loads(Path(os.environ["OXEN_CHAOS_TABLE"]).read_text()):
+    if "prompts" in row:
+        operator = functools.partial(ImageBatchGenerateOperator, prompts=row["prompts"])
+    else:
+        operator = functools.partial(ImageGenerateOperator, prompt=f"A red cube, {row['dag_id']}")
     with DAG(
         row["dag_id"],
         schedule="@once",
@@ -21,16 +26,15 @@ for row in json.loads(Path(os.environ["OXEN_CHAOS_TABLE"]).read_text()):
         catchup=False,
         is_paused_upon_creation=row["paused"],
     ) as dag:
-        ImageGenerateOperator(
+        operator(
             task_id="hero",
-            prompt=f"A red cube, {row['dag_id']}",
             model="black-forest-labs-flux-2-klein-4b",
             storage_path=f"{row['output']}/",
             oxen_conn_id=row["conn_id"],
             retries=2,
             retry_delay=timedelta(seconds=1),
             priority_weight=row["weight"],
-            pre_execute=functools.partial(arm, row["trap"], row["place"]),
+            pre_execute=functools.partial(arm, row["trap"], row["place"], nth=row["nth"]),
             **row["arguments"],
         )
     globals()[row["dag_id"]] = dag

@@ -195,6 +195,38 @@ def test_billing_comes_before_the_wait(hub, client):
     assert hub.requests()[0]["status"] is None
 
 
+def test_five_calls_at_two_at_a_time_take_as_long_as_three(hub, generate):
+    hub.settings.update({"latency": 0.1, "at_once": 2})
+    began = time.monotonic()
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _: generate(), range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert time.monotonic() - began > 0.299
+
+
+def test_call_that_waits_its_turn_is_billed_already(hub, generate):
+    hub.settings.update({"latency": 600, "at_once": 1})
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(generate) for _ in range(3)]
+        while len(hub.ledger()) < 3:
+            pass
+        assert not any(answer.done() for answer in answers)
+        hub.close()
+        assert {answer.result(10).status_code for answer in answers} == {200}
+
+
+def test_nobody_waits_for_a_call_of_before_the_reset(hub, generate):
+    hub.settings.update({"latency": 600, "at_once": 1})
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(generate)
+        while not hub.ledger():
+            pass
+        hub.reset()
+        hub.settings.at_once = 1
+        assert generate().status_code == 200
+        hub.close()
+
+
 def test_drawing_does_not_block_other_requests(hub, client, generate, monkeypatch):
     drawing, go_on = threading.Event(), threading.Event()
 

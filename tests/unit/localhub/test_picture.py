@@ -63,3 +63,12 @@ def test_number_of_images_is_a_parameter_of_the_models_own(entry, body, number):
 def test_number_of_images_that_is_no_number_is_one():
     entry = {"id": "x", "request_schema": {"properties": {"num_images": {}}}}
     assert number_of_images(entry, {"num_images": "many"}) == 1
+
+
+def test_ready_made_image_has_the_default_size_whatever_is_asked_for():
+    body = {"prompt": "x", "size": "320x200", "output_format": "png", "output_quality": 5}
+    assert Picture.of(Z_IMAGE, body, 1, 0, DEFAULT, 1000) == Picture(
+        "z-image-turbo", "x", 1, 0, *DEFAULT, "JPEG", 80, 1000
+    )
+    huge = Picture.of(Z_IMAGE, body, 1, 0, (99999, 1), 0)
+    assert (huge.width, huge.height) == (4096, 1)

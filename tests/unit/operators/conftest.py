@@ -15,6 +15,7 @@ from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.localhub import HubSettings, LocalHub
 from airflow_provider_oxen.operators import drive
 
+from .batch_scene import Batch
 from .scene import KEY, SIGNED, Break, Logged, Scene
 
 
@@ -121,3 +122,22 @@ def broken(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Break:
 def scene(cast: Callable[..., Scene]) -> Scene:
     """A task that has not been tried yet."""
     return cast()
+
+
+@pytest.fixture
+def cast_batch(
+    hub: LocalHub, connect: Callable[..., None], mode: str, tmp_path: Path, logged: Logged
+) -> Iterator[Callable[..., Batch]]:
+    """Make batches on one hub; whatever they raise gives nothing away."""
+    connect(hub.url)
+    made: list[Batch] = []
+
+    def cast_batch(**arguments: Any) -> Batch:
+        made.append(Batch(hub, "none", mode, tmp_path / "out", logged, arguments=arguments))
+        return made[-1]
+
+    yield cast_batch
+    for error in [error for batch in made for error in batch.errors]:
+        shown = "".join(traceback.format_exception(error)) + repr(error.__dict__)
+        assert KEY not in shown
+        assert SIGNED not in shown

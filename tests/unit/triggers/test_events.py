@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from airflow_provider_oxen.api.errors import OxenPollError, OxenServerError
 from airflow_provider_oxen.jobs.polling import End, Status
 from airflow_provider_oxen.triggers.events import (
+    BatchEnd,
+    BatchStatus,
     ModelEnd,
     ModelStatus,
+    batch_event,
     generation_event,
     model_event,
+    read_batch_event,
     read_event,
     read_model_event,
     reason,
@@ -20,9 +25,10 @@ from airflow_provider_oxen.triggers.events import (
 
 GOOD = generation_event("8d1f", End("succeeded"))
 GOOD_MODEL = model_event("klein", ModelEnd("ready"))
+GOOD_BATCH = batch_event(".batch-5e.jsonl", BatchEnd("ended"), 7, 7)
 
 
-def harmed(good: dict[str, str], about: str) -> dict[str, Any]:
+def harmed(good: Mapping[str, Any], about: str) -> dict[str, Any]:
     return {
         "none": None,
         "text": "succeeded",
@@ -41,6 +47,7 @@ def harmed(good: dict[str, str], about: str) -> dict[str, Any]:
 
 BAD = harmed(GOOD, "generation_id")
 BAD_MODEL = harmed(GOOD_MODEL, "model")
+BAD_BATCH = harmed(GOOD_BATCH, "record")
 
 
 @pytest.mark.parametrize("status", get_args(Status))
@@ -55,6 +62,24 @@ def test_every_end_of_a_model_is_understood(status):
     end = ModelEnd(status, "a reason")
 
     assert read_model_event(model_event("klein", end), "klein") == end
+
+
+@pytest.mark.parametrize("status", get_args(BatchStatus))
+def test_every_end_of_a_batch_is_understood(status):
+    end = BatchEnd(status, "a reason")
+
+    assert read_batch_event(batch_event(".batch-5e.jsonl", end, 7, 5), ".batch-5e.jsonl") == end
+
+
+def test_event_of_a_batch_tells_how_many_ended_and_not_which():
+    assert batch_event(".batch-5e.jsonl", BatchEnd("timed_out", "late"), 10_000, 7_200) == {
+        "event": "airflow-provider-oxen/batch/1",
+        "record": ".batch-5e.jsonl",
+        "status": "timed_out",
+        "message": "late",
+        "jobs": 10_000,
+        "ended": 7_200,
+    }
 
 
 def test_event_without_a_message_is_understood():
@@ -84,6 +109,24 @@ def test_event_that_is_not_understood_says_that_the_job_is_not_lost(event):
 def test_model_event_that_is_not_understood_is_an_error(event):
     with pytest.raises(OxenPollError, match="is not understood"):
         read_model_event(event, "klein")
+
+
+@pytest.mark.parametrize("event", BAD_BATCH.values(), ids=BAD_BATCH)
+def test_batch_event_that_is_not_understood_says_that_no_job_is_lost(event):
+    with pytest.raises(OxenPollError) as caught:
+        read_batch_event(event, ".batch-5e.jsonl")
+
+    message = str(caught.value)
+    assert "expected was one of airflow-provider-oxen/batch/1 about .batch-5e.jsonl" in message
+    assert "Nothing was spent by this" in message
+    assert "known and not lost: the next try looks at them again" in message
+    assert "secret" not in message
+    assert caught.value.retry_helps
+
+
+def test_event_of_a_generation_is_none_of_a_batch():
+    with pytest.raises(OxenPollError):
+        read_batch_event(GOOD, "8d1f")
 
 
 def test_reason_of_our_errors_is_what_they_say():

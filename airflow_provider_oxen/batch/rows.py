@@ -1,0 +1,174 @@
+"""One row of a batch, checked: its request, exact, and the name that its files go by."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.batch.raw import Raw
+from airflow_provider_oxen.jobs.arguments import given, mapping, shown
+from airflow_provider_oxen.jobs.request import fingerprint, read_arguments
+
+__all__ = ["MAX_PROMPT", "Row", "check"]
+
+MAX_PROMPT = 100_000
+"""Characters of a prompt at most: far above what any known model reads, far below what a row of the hub's
+queue or a sidecar should hold. What the hub itself takes, no source tells."""
+
+_FIELDS = (
+    "model",
+    "response_format",
+    "image_size",
+    "num_inference_steps",
+    "seed",
+    "target_namespace",
+)
+_OWN = frozenset({"prompt", "id", "model_params", *_FIELDS})
+"""Names of a row that are no model parameters."""
+
+_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
+"""Control characters but the tab and the ends of lines, and halves of characters."""
+
+_ID_BYTES = 150
+"""Bytes of an id: what is added to it for files beside it stays under the 255 that file systems allow."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_+=@,()]+")
+"""Ids that need no look at their characters."""
+
+_TAKEN = frozenset({"manifest", "summary", "index"})
+"""What the batch itself writes."""
+
+_DEVICES = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)))
+)
+"""Names that Windows keeps for itself, whatever suffix they have."""
+
+
+class Row(NamedTuple):
+    """A row as it is checked.
+
+    :ivar id: the user's; None where the row goes by its fingerprint and its occurrence.
+    """
+
+    line: int
+    id: str | None
+    request: GenerateRequest
+    fingerprint: str
+
+
+def check(raw: Raw, defaults: Mapping[str, Any]) -> Row:
+    """Return the row with its exact request.
+
+    What a row does not set, or sets to nothing, is as in the defaults; ``model_params`` is merged over
+    theirs, and so is every other name: it is one more parameter of the model.
+
+    :param defaults: the operator's ``model``, ``response_format``, ``image_size``, ``num_inference_steps``,
+        ``seed``, ``target_namespace`` and ``model_params``, as rendered.
+    :raises OxenInvalidRequest: with a clause, such as "seed must be ...".
+    """
+    if raw.problem is not None:
+        raise OxenInvalidRequest(raw.problem)
+    values = raw.values
+    try:
+        id = _id(values.get("id"))
+        request = read_arguments(
+            prompt=_prompt(values.get("prompt")),
+            model_params=_parameters(values, defaults),
+            **{name: given(values.get(name), defaults.get(name)) for name in _FIELDS},
+        )
+        return Row(raw.line, id, request, fingerprint(request))
+    except OxenInvalidRequest as error:
+        told = error.message.removesuffix(" Nothing was sent.").removesuffix(".")
+        raise OxenInvalidRequest(told) from None
+    except RecursionError:
+        raise OxenInvalidRequest("a value is nested too deep") from None
+    except ValueError as error:
+        # A number of more digits than Python writes, a name that is no text to pydantic.
+        told = " ".join(str(error).split())
+        raise OxenInvalidRequest(f"a value cannot be used: {told[:200]}") from None
+
+
+def _parameters(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    inside = mapping("model_params", values.get("model_params"))
+    beside = {name: value for name, value in values.items() if name not in _OWN and value is not None}
+    odd = [name for name in beside if not isinstance(name, str) or not name]
+    if odd:
+        raise OxenInvalidRequest(f"names must be texts that are not empty, not {shown(odd[0])}")
+    twice = sorted(inside.keys() & beside.keys())
+    if twice:
+        names = ", ".join(map(shown, twice))
+        raise OxenInvalidRequest(f"{names} is set twice: beside model_params and in it")
+    return {**mapping("model_params", defaults.get("model_params")), **inside, **beside}
+
+
+def _prompt(value: Any) -> str:
+    if value is None:
+        raise OxenInvalidRequest("there is no prompt")
+    if not isinstance(value, str):
+        raise OxenInvalidRequest(f"prompt must be a text, not {shown(value)}")
+    if given(value, None) is None:
+        # What a template makes of nothing would be paid for.
+        raise OxenInvalidRequest(f"prompt must not be empty, as {shown(value)} is")
+    if len(value) > MAX_PROMPT:
+        raise OxenInvalidRequest(
+            f"prompt has {len(value):,} characters, and {MAX_PROMPT:,} are allowed: {shown(value[:60])}"
+        )
+    unfit = _UNFIT.search(value)
+    if unfit:
+        raise OxenInvalidRequest(
+            f"prompt holds {_named(unfit[0])} at character {unfit.start() + 1:,}: {shown(value, 80)}"
+        )
+    return value
+
+
+def _named(character: str) -> str:
+    if character == "\r":
+        return "a carriage return without a line feed"
+    code = ord(character)
+    return f"{'half a character' if code >= 0xD800 else 'the control character'} U+{code:04X}"
+
+
+def _id(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise OxenInvalidRequest(f"id must be a text or an integer, not {shown(value)}")
+    if isinstance(value, int) and abs(value) >= 10**_ID_BYTES:
+        # Python may refuse to write it, even into a message.
+        raise OxenInvalidRequest(f"id must have at most {_ID_BYTES} digits")
+    text = str(value)
+    fault = _fault(text)
+    if fault:
+        raise OxenInvalidRequest(f"id {shown(text)} becomes a file name and {fault}")
+    return text
+
+
+def _fault(id: str) -> str | None:
+    """Return what is wrong with an id, as a clause, or None."""
+    if not _PLAIN_ID.fullmatch(id):
+        if id != id.strip():
+            return "must not have white space around it"
+        wrong = next((mark for mark in id if not _is_fit(mark)), None)
+        if wrong is not None:
+            return f"must hold letters, digits, inner spaces and . _ - + = @ , ( ) only, not {wrong!r}"
+        if not unicodedata.is_normalized("NFC", id):
+            return "must be in Unicode's form NFC: in another form, the same name is another file"
+        if id[0] in ".-" or unicodedata.category(id[0])[0] == "M":
+            return "must not begin with '.', '-' or an accent"
+        if id[-1] == ".":
+            return "must not end with '.'"
+    if len(id.encode()) > _ID_BYTES:
+        return f"must have at most {_ID_BYTES} bytes of UTF-8, not {len(id.encode()):,}"
+    if id.lower() in _TAKEN:
+        return "must not be one that the batch writes itself: manifest, summary or index"
+    if id.lower().partition(".")[0].rstrip() in _DEVICES:
+        return "must not be a name that Windows keeps for a device"
+    return None
+
+
+def _is_fit(character: str) -> bool:
+    return character in "._-+=@,() " or unicodedata.category(character)[0] in "LMN"

@@ -1,0 +1,68 @@
+"""What a decorated function returned, read: one image, or a batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenPollError
+from airflow_provider_oxen.batch.raw import from_value
+from airflow_provider_oxen.batch.rows import check
+
+__all__ = ["GoneRows", "is_many", "read_one"]
+
+_WANTED = "a prompt, a mapping that holds one, or a list of them"
+
+
+def is_many(returned: Any) -> bool:
+    """Whether it is a list, and so a batch; one of a single prompt as well."""
+    return isinstance(returned, Sequence) and not isinstance(returned, str | bytes | bytearray | memoryview)
+
+
+def read_one(returned: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the exact request for one image, as the operator's arguments, and plain JSON.
+
+    A mapping is read as a row of a batch is: the operator's own fields override its arguments, and every
+    other name is a parameter of the model.
+
+    :param returned: a text, or a mapping.
+    :param defaults: the operator's ``model``, ``response_format``, ``image_size``, ``num_inference_steps``,
+        ``seed``, ``target_namespace`` and ``model_params``, as rendered.
+    :raises OxenInvalidRequest: saying what is wrong with it.
+    """
+    raw = from_value(1, returned, _WANTED)
+    if raw.problem is not None:
+        _refuse(raw.problem)
+    if raw.values.get("id") is not None:
+        _refuse("has an id, which names a row of a batch: leave it out, or return a list")
+    try:
+        request = check(raw, defaults).request
+    except OxenInvalidRequest as error:
+        _refuse(f"will not do: {error.message}")
+    fields: dict[str, Any] = {name: getattr(request, name) for name in type(request).model_fields}
+    asked: dict[str, Any] = json.loads(json.dumps({**fields, "model_params": request.model_extra or {}}))
+    return asked
+
+
+class GoneRows(Sequence[Any]):
+    """Stands for the rows of a batch that has been waited for: they are in its record, and nowhere else."""
+
+    def __len__(self) -> int:
+        self._tell()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._tell()
+
+    def _tell(self) -> NoReturn:
+        raise OxenPollError(
+            "The record of the batch is gone from its folder, and nothing else tells what the function "
+            "returned; it is not called to go on. Generations may have been paid for: the next try calls it, "
+            "and finds those of the rows that it returns again."
+        )
+
+
+def _refuse(clause: str) -> NoReturn:
+    raise OxenInvalidRequest(
+        f"What the function returned {clause.rstrip('.')}. Nothing was sent, nothing was spent."
+    ) from None

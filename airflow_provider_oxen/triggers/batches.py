@@ -1,0 +1,228 @@
+"""Wait for a batch's generations without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_oxen.triggers.loading import loaded
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from airflow_provider_oxen.jobs.waiting import Tally
+    from airflow_provider_oxen.triggers.events import BatchEnd
+
+__all__ = ["OxenBatchTrigger"]
+
+_PAUSES = (1.0, 5.0)
+"""Seconds before each further try to read a record: a store has its hiccups, and a shared disk its delays."""
+
+_READING = 300.0
+"""Seconds that reading a record may take with all tries: of a million rows it takes some five on a disk."""
+
+_READERS = 4
+"""Records that are read at a time."""
+
+_TELL = 10.0
+"""Seconds between two lines about the progress at least."""
+
+_SHARE = 20
+"""A line is due when one part in so many (5 %) has ended since the last."""
+
+_SILENCE = 60.0
+"""Seconds after which a line is due where any has ended since the last."""
+
+
+_ADVICE = "Keep the batch where the triggerer can read it: in object storage, or on a disk that they share."
+
+
+class OxenBatchTrigger(BaseTrigger):
+    """Wait until the generations of a batch have ended, and tell so in one event; see :mod:`.events`.
+
+    Which generations, it reads in the batch's record: so its arguments are as small for ten thousand as for
+    one. Which of them ended how, it does not tell: the task asks for their rows anyway. It only asks, and
+    shares each look with all other triggers of the process that wait for the same connection and namespace.
+
+    :param record: file name of the batch's record.
+    :param folder: where the record is, as :func:`~airflow_provider_oxen.images.storage.open_folder` takes it;
+        the triggerer must be able to read it.
+    :param identity: the batch's, 64 hexadecimal digits.
+    :param jobs: how many generations are waited for.
+    :param storage_conn_id: Airflow connection of the folder's store.
+    :param oxen_conn_id: Airflow connection of the hub.
+    :param poll_interval: seconds between two looks.
+    :param deadline: unix seconds at which waiting ends. None: never.
+    :param patience: unix seconds until which an id that the hub does not know is waited for.
+    """
+
+    def __init__(
+        self,
+        record: str,
+        folder: str,
+        identity: str,
+        jobs: int,
+        storage_conn_id: str | None = None,
+        oxen_conn_id: str = "oxen_default",
+        poll_interval: float = 5.0,
+        deadline: float | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.record = record
+        self.folder = folder
+        self.identity = identity
+        self.jobs = jobs
+        self.storage_conn_id = storage_conn_id
+        self.oxen_conn_id = oxen_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.patience = patience
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments, which are plain JSON."""
+        return (
+            "airflow_provider_oxen.triggers.batches.OxenBatchTrigger",
+            {
+                "record": self.record,
+                "folder": self.folder,
+                "identity": self.identity,
+                "jobs": self.jobs,
+                "storage_conn_id": self.storage_conn_id,
+                "oxen_conn_id": self.oxen_conn_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "patience": self.patience,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell how it ended: one event, whatever happens."""
+        await loaded()
+        from airflow_provider_oxen.triggers.events import BatchEnd, batch_event, reason
+
+        ended = 0
+        try:
+            end, ended = await self._wait()
+        except Exception as error:
+            end = BatchEnd("unreachable", reason(error))
+        yield TriggerEvent(batch_event(self.record, end, self.jobs, ended))  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> tuple[BatchEnd, int]:
+        from airflow_provider_oxen.api.errors import OxenError, OxenRecordError
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.jobs.waiting import wait_for_all
+        from airflow_provider_oxen.triggers.events import BatchEnd
+
+        try:
+            ids = await self._ids()
+        except OxenError as error:
+            advice = "" if isinstance(error, OxenRecordError) else f" {_ADVICE}"
+            return BatchEnd(
+                "unreachable",
+                f"The triggerer does not know which generations to wait for. {error}{advice} Nothing was "
+                "spent by this, and no generation is lost: the task looks itself.",
+            ), 0
+        self.log.info("Waiting for %s generations of the batch.", f"{self.jobs:,}")
+        tally = await wait_for_all(
+            OxenHook(self.oxen_conn_id),
+            ids,
+            interval=self.poll_interval,
+            deadline=self.deadline,
+            patience=self.patience,
+            tell=_Voice(self.log),
+            every=_TELL,
+        )
+        return _judged(tally)
+
+    async def _ids(self) -> dict[str | None, list[str]]:
+        """Return the ids to wait for by namespace, as the record tells them.
+
+        :raises OxenError: where it cannot be read, and that does not pass.
+        """
+        from airflow_provider_oxen.api.errors import OxenRecordError, OxenStoreUnavailable
+
+        try:
+            async with asyncio.timeout(_READING):
+                for pause in _PAUSES:
+                    try:
+                        return await self._read()
+                    except (OxenRecordError, OxenStoreUnavailable) as error:
+                        # A disk that is shared may show an older file for a while.
+                        self.log.warning("%s Reading it again in %g s.", error, pause)
+                        await asyncio.sleep(pause)
+                return await self._read()
+        except TimeoutError:
+            raise OxenStoreUnavailable(
+                f"The record of the batch, {self.record}, could not be read in {_READING:g} seconds."
+            ) from None
+
+    async def _read(self) -> dict[str | None, list[str]]:
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_oxen.api.errors import OxenRecordError
+        from airflow_provider_oxen.batch.waiting import read_waiting
+
+        # The store asks Airflow for its connection. From a thread that is not asgiref's, Airflow 3.0 and 3.1
+        # would do that on another loop than the triggerer's, and get no answer.
+        read = sync_to_async(read_waiting, thread_sensitive=False, executor=_readers(os.getpid()))
+        ids = await read(self.folder, self.storage_conn_id, self.record, self.identity)
+        found = sum(map(len, ids.values()))
+        if found != self.jobs:
+            raise OxenRecordError(
+                f"The record of the batch, {self.record}, tells of {found:,} generations to wait for, "
+                f"and the task of {self.jobs:,}."
+            )
+        return ids
+
+    async def on_kill(self) -> None:
+        """Say what becomes of the jobs; Airflow calls this only when somebody ends the task."""
+        self.log.info(
+            "%s generations of the batch go on and may be paid for; the task's next try finds them.",
+            f"{self.jobs:,}",
+        )
+
+
+@cache
+def _readers(pid: int) -> ThreadPoolExecutor:
+    """Return threads of our own: a store that hangs holds up nothing else of the process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_READERS, "oxen-batch-record")
+
+
+class _Voice:
+    """Tells how far a batch is: for people, so not at each step."""
+
+    def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._told, self._at = 0, clock()
+
+    def __call__(self, tally: Tally) -> None:
+        now, more = self._clock(), tally.ended - self._told
+        if more * _SHARE >= tally.jobs or (more and now - self._at >= _SILENCE):
+            self._told, self._at = tally.ended, now
+            self._log.info(
+                "%s of %s generations of the batch have ended.", f"{tally.ended:,}", f"{tally.jobs:,}"
+            )
+
+
+def _judged(tally: Tally) -> tuple[BatchEnd, int]:
+    from airflow_provider_oxen.triggers.events import BatchEnd
+
+    if tally.unreachable and tally.unreachable == tally.jobs:
+        return BatchEnd("unreachable", tally.message), 0
+    told = ""
+    if tally.unreachable:
+        told = f"Of {tally.unreachable:,} that count as ended nobody could ask: {tally.message}"
+    if tally.ended == tally.jobs:
+        return BatchEnd("ended", told), tally.ended
+    late = f"{tally.ended:,} of {tally.jobs:,} generations had ended by the deadline."
+    return BatchEnd("timed_out", f"{late} {told}".rstrip()), tally.ended

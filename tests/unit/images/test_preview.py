@@ -1,0 +1,306 @@
+"""A preview is small, looks like its image, tells nothing else, and is never worth an error."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from airflow_provider_oxen.images import preview as module
+from airflow_provider_oxen.images import verify
+from airflow_provider_oxen.images.preview import LIMIT, SIDE, preview
+
+from .conftest import picture
+
+GROUND = (238, 238, 238)
+PRIVATE = "taken at home by a camera of its own"
+RED, BLUE = (220, 30, 40), (20, 40, 200)
+
+Colour = tuple[int, ...]
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    written = io.BytesIO()
+    image.save(written, kind, **options)
+    return written.getvalue()
+
+
+def halves(size: tuple[int, int], left: Any = RED, right: Any = BLUE, mode: str = "RGB") -> Image.Image:
+    """Return an image of two colours, side by side."""
+    image = Image.new(mode, size, left)
+    image.paste(right, (size[0] // 2, 0, *size))
+    return image
+
+
+def decoded(told: str | None) -> tuple[Image.Image, bytes]:
+    """Return a preview as an image, and its bytes, which are few and no other format."""
+    assert told is not None
+    head, _, text = told.partition(",")
+    assert head == "data:image/jpeg;base64"
+    content = base64.b64decode(text, validate=True)
+    assert len(content) <= LIMIT
+    image = Image.open(io.BytesIO(content), formats=["JPEG"])
+    image.load()
+    return image, content
+
+
+def shown(content: bytes) -> Image.Image:
+    return decoded(preview(io.BytesIO(content)))[0]
+
+
+def sides(image: Image.Image) -> list[Colour]:
+    """Return the colours in the middle of the left and of the right half."""
+    coloured, y = image.convert("RGB"), image.height // 2
+    found = [coloured.getpixel((x, y)) for x in (image.width // 4, 3 * image.width // 4)]
+    return [pixel for pixel in found if isinstance(pixel, tuple)]
+
+
+def is_like(found: Colour, wanted: Colour, within: int = 12) -> bool:
+    return all(abs(mine - theirs) <= within for mine, theirs in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
+@pytest.mark.parametrize("size", [(256, 256), (300, 200), (640, 960), (1024, 1024)])
+def test_every_known_format_is_shown_in_its_shape_and_colours(kind, size):
+    small = shown(encoded(halves(size), kind))
+
+    assert max(small.size) == SIDE
+    assert small.width / small.height == pytest.approx(size[0] / size[1], abs=0.02)
+    left, right = sides(small)
+    assert is_like(left, RED)
+    assert is_like(right, BLUE)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [
+        ((16, 12), (16, 12)),
+        ((1, 1), (1, 1)),
+        ((96, 96), (96, 96)),
+        ((97, 40), (96, 40)),
+        ((5000, 3), (96, 1)),
+        ((3, 5000), (1, 96)),
+        ((191, 193), (95, 96)),
+    ],
+)
+def test_no_shape_is_too_odd_and_small_images_stay_as_they_are(kind, size, small):
+    assert shown(encoded(halves(size), kind)).size == small
+
+
+MODES: dict[str, tuple[Callable[[], bytes], Colour, Colour]] = {
+    "grey jpeg": (lambda: encoded(halves((400, 400), 40, 200, "L"), "JPEG"), (40,) * 3, (200,) * 3),
+    "cmyk jpeg": (lambda: encoded(halves((400, 400)).convert("CMYK"), "JPEG"), RED, BLUE),
+    "progressive jpeg": (lambda: encoded(halves((400, 400)), "JPEG", progressive=True), RED, BLUE),
+    "palette": (lambda: encoded(halves((400, 400)).quantize(4), "PNG"), RED, BLUE),
+    "bits": (lambda: encoded(halves((400, 400), 0, 1, "1"), "PNG"), (0,) * 3, (255,) * 3),
+    "grey": (lambda: encoded(halves((400, 400), 40, 200, "L"), "PNG"), (40,) * 3, (200,) * 3),
+    "16 bits": (
+        lambda: encoded(halves((400, 400), 40 * 257, 200 * 257, "I;16"), "PNG"),
+        (40,) * 3,
+        (200,) * 3,
+    ),
+    "grey with alpha": (
+        lambda: encoded(halves((400, 400), (40, 255), (40, 0), "LA"), "PNG"),
+        (40,) * 3,
+        GROUND,
+    ),
+    "alpha": (lambda: encoded(halves((400, 400), (*RED, 255), (*RED, 0), "RGBA"), "PNG"), RED, GROUND),
+    "small alpha": (lambda: encoded(halves((40, 40), (*RED, 255), (*RED, 0), "RGBA"), "PNG"), RED, GROUND),
+    "webp alpha": (
+        lambda: encoded(halves((400, 400), (*RED, 255), (*RED, 0), "RGBA"), "WEBP", lossless=True),
+        RED,
+        GROUND,
+    ),
+    "half transparent": (
+        lambda: encoded(halves((400, 400), (0, 0, 0, 128), (0, 0, 0, 255), "RGBA"), "PNG"),
+        (119,) * 3,
+        (0,) * 3,
+    ),
+    "one colour is transparent": (
+        lambda: encoded(halves((400, 400)), "PNG", transparency=BLUE),
+        RED,
+        GROUND,
+    ),
+    "palette with transparency": (
+        lambda: encoded(halves((400, 400), (*RED, 255), (*RED, 0), "RGBA").quantize(4), "PNG"),
+        RED,
+        GROUND,
+    ),
+    "gif with transparency": (
+        lambda: encoded(halves((400, 400), (*RED, 255), (*RED, 0), "RGBA"), "GIF"),
+        RED,
+        GROUND,
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_kind_of_pixel_is_shown_and_transparency_lies_on_grey(mode):
+    make, left, right = MODES[mode]
+    content = make()
+    verify.prove(io.BytesIO(content))
+
+    small = shown(content)
+    assert small.mode in ("RGB", "L")
+    found = sides(small)
+    assert is_like(found[0], left)
+    assert is_like(found[1], right)
+
+
+def test_a_transparent_colour_leaves_no_trace_beside_others():
+    stripes = Image.new("RGB", (400, 400), RED)
+    for x in range(0, 400, 2):
+        stripes.paste(BLUE, (x, 0, x + 1, 400))
+    mixed = tuple((mine + ground) // 2 for mine, ground in zip(RED, GROUND, strict=True))
+
+    found = sides(shown(encoded(stripes, "PNG", transparency=BLUE)))
+    assert all(is_like(side, mixed, within=20) for side in found)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_shows_its_first_frame(kind):
+    frames = [Image.new("RGB", (200, 200), colour) for colour in (RED, BLUE, BLUE)]
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+
+    assert all(is_like(side, RED) for side in sides(shown(content)))
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P")])
+def test_an_image_lies_as_a_viewer_turns_it(kind, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    small = shown(encoded(halves((400, 200)).convert(mode), kind, exif=exif))
+
+    assert small.size == (48, 96)
+    assert is_like(small.convert("RGB").getpixel((24, 12)), RED)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(40, 30), (400, 300)])
+def test_nothing_but_the_pixels_gets_into_a_preview(size):
+    exif = Image.Exif()
+    exif[0x010E] = PRIVATE
+    told = {"exif": exif, "comment": PRIVATE.encode(), "icc_profile": PRIVATE.encode() * 10}
+    content = encoded(halves(size), "JPEG", **told)
+    assert content.count(PRIVATE.encode()) > 10
+
+    image, small = decoded(preview(io.BytesIO(content)))
+    assert PRIVATE.encode() not in small
+    assert not image.getexif()
+    assert not set(image.info) & set(told)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("side", [96, 1000])
+def test_pure_noise_keeps_to_the_limit(kind, side):
+    noise = Image.frombytes("RGB", (side, side), random.Random(1).randbytes(side * side * 3))
+
+    assert shown(encoded(noise, kind, **({"quality": 95} if kind == "JPEG" else {}))).size == (96, 96)
+
+
+def test_what_cannot_be_made_small_enough_is_left_out(monkeypatch):
+    monkeypatch.setattr(module, "LIMIT", 100)
+
+    assert preview(io.BytesIO(picture("PNG"))) is None
+
+
+@pytest.mark.parametrize("quality", [95, 60])
+def test_a_large_jpeg_is_decoded_at_an_eighth(monkeypatch, quality):
+    seen: list[tuple[int, int]] = []
+    load = ImageFile.ImageFile.load
+
+    def spy(self: ImageFile.ImageFile) -> Any:
+        if isinstance(self, JpegImageFile):
+            seen.append(self.size)
+        return load(self)
+
+    content = encoded(halves((1024, 768)), "JPEG", quality=quality)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", spy)
+
+    assert preview(io.BytesIO(content))
+    assert set(seen) == {(128, 96)}
+
+
+# Whatever comes.
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
+def test_the_file_is_left_at_its_beginning(kind):
+    content = picture(kind, (200, 100))
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+
+        assert preview(file)
+        assert file.tell() == 0
+        assert file.read() == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0",
+        b"<!DOCTYPE html><html></html>",
+        b"\x89PNG\r\n\x1a\n",
+        picture("PNG", (300, 300))[:-2000],
+        picture("JPEG", (300, 300))[:-2000],
+        picture("WEBP", (300, 300))[:-2000],
+        picture("BMP"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_whole_image_has_no_preview(content):
+    file = io.BytesIO(content)
+    file.seek(0, io.SEEK_END)
+
+    assert preview(file) is None
+    assert file.tell() == 0
+
+
+def test_more_pixels_than_are_proved_are_not_decoded(monkeypatch):
+    monkeypatch.setattr(module, "MAX_PIXELS", 200 * 100 - 1)
+
+    assert preview(io.BytesIO(picture("PNG", (200, 100)))) is None
+    assert preview(io.BytesIO(picture("PNG", (199, 100))))
+
+
+def test_a_closed_file_is_no_error():
+    file = io.BytesIO(picture("PNG"))
+    file.close()
+
+    assert preview(file) is None
+
+
+class _Broken(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise MemoryError("no memory left")
+
+
+def test_a_file_that_cannot_be_read_is_no_error():
+    assert preview(_Broken(picture("PNG"))) is None
+
+
+def test_many_threads_make_the_same_previews():
+    contents = [encoded(halves((300 + n, 200)), kind) for n in range(16) for kind in ("JPEG", "PNG", "WEBP")]
+    alone = [preview(io.BytesIO(content)) for content in contents]
+    with ThreadPoolExecutor(64) as pool:
+        together = list(pool.map(lambda content: preview(io.BytesIO(content)), contents * 4))
+
+    assert None not in alone
+    assert together == alone * 4
+
+
+def test_pillow_is_loaded_when_it_is_used():
+    code = "import sys, airflow_provider_oxen.images.preview; sys.exit('PIL' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
