@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -101,5 +102,7 @@ class Engine:
         self.working.stop()
         end = time.monotonic() + GRACE
         while self._pool.in_hand and time.monotonic() < end:
-            if (done := self._pool.take(_TICK)) is not None:
-                self.results.note(done)
+            # Whatever a thread raises: the others are still at work, and what they were at counts.
+            with contextlib.suppress(BaseException):
+                if (done := self._pool.take(_TICK)) is not None:
+                    self.results.note(done)

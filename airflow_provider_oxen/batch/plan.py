@@ -25,6 +25,7 @@ from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
 from airflow_provider_oxen.jobs import request as requests
 from airflow_provider_oxen.jobs.check import check
+from airflow_provider_oxen.jobs.homes import file_name
 from airflow_provider_oxen.operators.prepare import Preparing
 
 __all__ = ["INDEX", "MANIFEST", "SUMMARY", "Plan", "Problems", "read_rows"]
@@ -156,7 +157,7 @@ class Plan:
 
     def _is_there(self, job: Job) -> bool:
         """Whether anything is in a row's place: most often nothing is, and that is known already."""
-        record = f".{job.stem}.{identity_of(job.stem)[:16]}.job.json"
+        record = file_name(job.stem, identity_of(job.stem))
         names = (f"{job.stem}.json", record, *(f"{job.stem}{suffix}" for suffix in SUFFIXES))
         return any(map(self.listing.has, names))
 

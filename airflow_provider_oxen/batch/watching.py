@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import Any
+from functools import partial
 from weakref import WeakValueDictionary
 
 from airflow_provider_oxen.api.errors import OxenPollError
@@ -14,6 +14,10 @@ from airflow_provider_oxen.jobs.polling import End, Poll
 from airflow_provider_oxen.jobs.watch import SHORTEST, Key, Watch
 
 __all__ = ["Watching"]
+
+
+_FAREWELL = 2.0
+"""Seconds that closing the connections may take."""
 
 
 class Watching:
@@ -28,7 +32,7 @@ class Watching:
         self._interval = max(interval, SHORTEST)
         self._watches: WeakValueDictionary[Key, Watch] = WeakValueDictionary()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._closed = False
         self._waiting: set[concurrent.futures.Future[End]] = set()
 
@@ -60,14 +64,24 @@ class Watching:
             self._closed = True
             for future in self._waiting:
                 future.cancel()
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
+            if self._thread is not None:
+                self._loop.call_soon_threadsafe(self._stop.set)
+                self._thread.join(_FAREWELL)
 
     def _begun(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=_run, args=[self._loop], name="oxen-batch-watch", daemon=True).start()
+        if self._thread is None:
+            running: concurrent.futures.Future[None] = concurrent.futures.Future()
+            serving = partial(asyncio.run, self._serve(running))
+            self._thread = threading.Thread(target=serving, name="oxen-batch-watch", daemon=True)
+            self._thread.start()
+            running.result()
         return self._loop
+
+    async def _serve(self, running: concurrent.futures.Future[None]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        running.set_result(None)
+        # What still runs then, above all the watch itself, asyncio.run() cancels and waits for.
+        await self._stop.wait()
 
     async def _wait(self, generation_id: str, namespace: str | None, poll: Poll) -> End:
         key = Key(self._conn_id, namespace, self._settings)
@@ -79,19 +93,6 @@ class Watching:
             return await waiter.future
         finally:
             watch.leave(waiter)
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    # Told to stop: what still runs there is the watch itself.
-    loop.run_until_complete(_end(asyncio.all_tasks(loop)))
-    loop.close()
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _stopped() -> OxenPollError:

@@ -16,7 +16,7 @@ from airflow_provider_oxen.batch.spool import Job, identity_of
 from airflow_provider_oxen.images.known import KnownFolder, Listing
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
-from airflow_provider_oxen.jobs.homes import FileHome
+from airflow_provider_oxen.jobs.homes import FileHome, file_name
 from airflow_provider_oxen.jobs.identity import Identity
 from airflow_provider_oxen.jobs.record import Endpoint, Record
 from airflow_provider_oxen.jobs.resolve import refused_change
@@ -155,14 +155,16 @@ class Working:
                 if not driver.came_back:
                     raise
                 if self.shared.gate.why:
-                    raise NotSent(f"Not sent: {self.shared.gate.why}. {error}") from None
+                    told = f"Not sent: {self.shared.gate.why}. {error}"
+                    raise NotSent(told, retry_after=error.retry_after) from None
             finally:
                 driver.let_go()
 
     def _parts(self, job: Job) -> tuple[_RowHome, Output, Task, _RowLog]:
         terms = self.terms
         key = identity_of(job.stem)
-        folder = KnownFolder(self.folder, self.listing)
+        begun = self.listing.has(file_name(job.stem, key))
+        folder = KnownFolder(self.folder, self.listing, shared=begun)
         output = Output(
             terms.identity,
             key,

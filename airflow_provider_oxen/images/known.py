@@ -45,11 +45,14 @@ class KnownFolder(Folder):
     Where somebody else may have been faster, nothing is taken for granted: :meth:`create` asks the store.
 
     :param listing: made before the row's work began.
+    :param shared: whether somebody else may be at work on the row, and finish it meanwhile: then what small
+        files there are is asked anew.
     """
 
-    def __init__(self, folder: Folder, listing: Listing) -> None:
+    def __init__(self, folder: Folder, listing: Listing, *, shared: bool = False) -> None:
         self._folder = folder
         self._listing = listing
+        self._shared = shared
         self._written: set[str] = set()
 
     def check(self) -> None:
@@ -59,7 +62,7 @@ class KnownFolder(Folder):
         return self._folder.names()
 
     def read(self, name: str) -> bytes | None:
-        return self._folder.read(name) if self._may_have(name) else None
+        return self._folder.read(name) if self._shared or self._may_have(name) else None
 
     def open(self, name: str) -> BinaryIO:
         return self._folder.open(name)

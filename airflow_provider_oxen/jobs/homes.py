@@ -17,7 +17,7 @@ from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs import record as records
 from airflow_provider_oxen.jobs.record import Record
 
-__all__ = ["FileHome", "Home", "NoHome", "StateStore", "StoreHome"]
+__all__ = ["FileHome", "Home", "NoHome", "StateStore", "StoreHome", "file_name"]
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class FileHome:
 
     def __init__(self, folder: Folder, stem: str, identity: str, mark: str) -> None:
         self.folder = folder
-        self.name = f".{stem}.{identity[:16]}.job.json"
+        self.name = file_name(stem, identity)
         self.identity = identity
         self.mark = mark
 
@@ -133,6 +133,11 @@ class FileHome:
             self.delete()
         except OxenStoreUnavailable:
             self.write(record.to("kept", items=[]))
+
+
+def file_name(stem: str, identity: str) -> str:
+    """Return the name of the record's file beside an output."""
+    return f".{stem}.{identity[:16]}.job.json"
 
 
 class NoHome:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
-from .conftest import START
+from ..conftest import ROOT
+from .conftest import START, load_dags
 
 ASKED: dict[str, Any] = {"model": "z-image-turbo", "poll_interval": 0.05, "lookup_grace": 0.2}
 SOON = {"retry_delay": timedelta(milliseconds=10)}
@@ -174,6 +177,21 @@ def test_a_batch_tells_the_asset_its_counts(connected, run_dag, tmp_path):
     assert run.state == "success"
     [told] = events_of(where)
     assert told["oxen"]["generated"] == 1
+
+
+def test_the_documentations_dag_runs_as_written(connected, run_dag, tmp_path):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "decorators.md").read_text(), re.DOTALL)[0]
+    code = code.replace("s3://bucket/", f"{tmp_path}/").replace('storage_conn_id="aws_default",', "")
+    if airflow.__version__.startswith("2."):
+        code = code.replace("from airflow.sdk import dag", "from airflow.decorators import dag")
+    (tmp_path / "pictures.py").write_text(code)
+
+    run = run_dag(load_dags(tmp_path / "pictures.py")["pictures"])
+
+    assert run.state == "success"
+    assert Path(run.xcom("look")).is_relative_to(tmp_path / "town")
+    [prompt] = prompts(connected)
+    assert prompt.endswith(", light rain, watercolour")
 
 
 def events_of(uri: str) -> list[dict[str, Any]]:

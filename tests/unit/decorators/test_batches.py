@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_oxen.localhub import Fault
+
 DEFERRED = {"mode": "deferred"}
 ROWS = ["A cube", {"prompt": "A ball", "id": "ball", "output_format": "webp"}]
 
@@ -93,3 +95,21 @@ def test_a_retry_of_a_batch_calls_the_function_and_pays_for_what_is_new_only(tas
     assert scene.calls == 2
     asked = sorted(job["request"]["prompt"] for job in scene.hub.jobs())
     assert asked == ["A cube", "Ball number 1", "Ball number 2"]
+
+
+@pytest.mark.parametrize(("latency", "said"), [(600, "OxenChangedRequest"), (0, "OxenOutputExists")])
+def test_a_retry_whose_id_asks_for_something_else_stops_before_it_spends(task_of, latency, said):
+    numbers = itertools.count(1)
+    failing = {"prompt": "A cube that fails", "id": "fails"}
+    scene = task_of(lambda: [{"prompt": f"Ball number {next(numbers)}", "id": "ball"}, failing])
+    scene.hub.settings.latency = latency
+    # One is kept or on its way, and the other sees to it that there is another try.
+    scene.hub.fail(Fault("fails", on="enqueue", prompt=failing["prompt"]))
+    assert scene.once(timeout=0.3, max_in_flight=1).state == "up_for_retry"
+    jobs = len(scene.hub.jobs())
+
+    tried = scene.once(timeout=60)
+
+    assert tried.state == "failed"
+    assert said in tried.error
+    assert len(scene.hub.jobs()) == jobs
