@@ -136,7 +136,7 @@ def _ending(books: _Books) -> Iterator[str]:
 
 
 def _under_way(books: _Books) -> set[str] | None:
-    """Return the prompts whose calls' outcomes a kill, or a lost answer, has hidden; None where it is not said."""
+    """Return the prompts whose outcome a kill, or a lost answer, has hidden; None where it is not said."""
     if books.row.victim == "network":
         return None
     if books.row.victim == "answer":
@@ -178,7 +178,7 @@ def _on_the_way(books: _Books) -> Iterator[str]:
             yield f"before process {number} the manifest did not tell of {_named(missing)}"
         wrong = {id for id in accepted & set(lines) if lines[id]["status"] == "failed"}
         if wrong:
-            yield f"before process {number} the manifest said of what was paid that it failed: {_named(wrong)}"
+            yield f"before process {number} the manifest called failed what was paid for: {_named(wrong)}"
         for id, line in lines.items():
             if line["status"] in ("generated", "reused") and not (
                 Path(line["path"]).name in told.files and line["sha256"] in books.digests[id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from airflow_provider_oxen.decorators.images import _OxenImageDecoratedOperator,
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 
-from ...integration.conftest import START
-
 try:
     from airflow.serialization.serialized_objects import DagSerialization
 except ImportError:
     from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+
+
+START = datetime(2026, 1, 1)
 
 
 def draw(topic: str = "A cube", place: str = "at home", ds: Any = None) -> str:

@@ -142,7 +142,14 @@ def refused(batch: Batch, **arguments: Any) -> str:
 
 
 def test_all_rows_that_will_not_do_are_told_with_their_lines(batch):
-    rows = ["A red cube", "", {"id": "x"}, 7, {"prompt": "A ball", "id": "a/b"}, {"prompt": "A ball", "seed": "x"}]
+    rows = [
+        "A red cube",
+        "",
+        {"id": "x"},
+        7,
+        {"prompt": "A ball", "id": "a/b"},
+        {"prompt": "A ball", "seed": "x"},
+    ]
 
     message = refused(batch, prompts=rows)
 
@@ -158,7 +165,11 @@ def test_two_rows_with_one_id_are_refused(batch):
 
 
 def test_parameters_are_held_against_the_model_of_each_row(batch):
-    rows = ["A red cube", {"prompt": "A ball", "num_inference_steps": 5000}, {"prompt": "A", "output_format": "bmp"}]
+    rows = [
+        "A red cube",
+        {"prompt": "A ball", "num_inference_steps": 5000},
+        {"prompt": "A", "output_format": "bmp"},
+    ]
 
     message = refused(batch, prompts=rows)
 
@@ -273,7 +284,10 @@ def test_what_earlier_tries_have_spent_counts(batch):
     played = batch.play(max_cost=0.06, max_in_flight=1)
 
     assert "1 of 6 prompts gave no image" in str(played.errors[0])
-    assert "1 prompts would cost $0.01 by the catalogue beside the $0.06 that this task has spent" in played.error
+    assert (
+        "1 prompts would cost $0.01 by the catalogue beside the $0.06 that this task has spent"
+        in played.error
+    )
     assert batch.posts() == 6
 
 
@@ -295,7 +309,9 @@ def test_running_total_stops_the_batch(batch):
     played = batch.play(max_cost=0.06, max_in_flight=1)
 
     assert played.state == "failed"
-    assert "The batch has cost $0.06 so far, the next image costs $0.01, and max_cost is $0.06" in played.error
+    assert (
+        "The batch has cost $0.06 so far, the next image costs $0.01, and max_cost is $0.06" in played.error
+    )
     assert "Nothing more was sent: max_cost is reached" in played.error
     assert len(batch.hub.ledger()) == 5
     assert batch.next_run().state == "success"

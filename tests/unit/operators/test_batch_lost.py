@@ -1,4 +1,4 @@
-"""A try of a batch that ends in the middle: what was paid for is found again, and nothing is paid for twice."""
+"""A try of a batch that ends in the middle: what was paid for is found, and nothing is paid for twice."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def test_rows_that_nothing_tells_apart_do_not_share_a_generation(batch):
     batch.hub.fail(Fault("drop_after", on="enqueue"))
     batch.retries = batch.max_tries = 0
 
-    played = batch.play(prompts=["A red cube"] * 3, model="gpt-image-2", on_unknown_outcome="adopt", max_in_flight=1)
+    played = batch.play(
+        prompts=["A red cube"] * 3, model="gpt-image-2", on_unknown_outcome="adopt", max_in_flight=1
+    )
 
     assert played.state == "success", played.error
     assert len({line["generation_id"] for line in batch.manifest}) == 3
