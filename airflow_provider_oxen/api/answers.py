@@ -59,6 +59,9 @@ _NEVER_SENT = (
     httpx.LocalProtocolError,
 )
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Halves of characters in JSON; two that belong together are one character when they are read."""
+
 
 def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     """Return the call's result.
@@ -121,10 +124,23 @@ def _decode(response: httpx.Response) -> tuple[Any, str | None]:
     if not response.content.strip():
         return None, "the body is empty"
     try:
-        return json.loads(response.content), None
+        data = json.loads(response.content)
+        return (_whole(data) if _HALF.search(response.content) else data), None
     except (ValueError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         return None, f"the body is not JSON ({kind})"
+
+
+def _whole(value: Any) -> Any:
+    """Return JSON with '?' for each half of a character: a text that was cut there cannot be written."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case list():
+            return [_whole(item) for item in value]
+        case dict():
+            return {_whole(name): _whole(item) for name, item in value.items()}
+    return value
 
 
 def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:

@@ -65,19 +65,20 @@ class Engine:
     def _go(self, paid: Iterator[Job], fresh: Iterator[Job]) -> None:
         more = True
         gate = self.working.shared.gate
-        while more or self._pool.in_hand:
+        while not self.told_to_stop and (more or self._pool.in_hand):
             while more and self._pool.in_hand < self.size:
-                job = next(paid, None) or (None if gate.why else next(fresh, None))
+                known = next(paid, None)
+                job = known or (None if gate.why else next(fresh, None))
                 more = job is not None
                 if job is not None:
-                    self.results.begins(job)
+                    self.results.begins(job, paid=known is not None)
                     self._pool.give(job)
             if self._pool.in_hand:
                 self._take(_TICK)
             self.progress.tick()
-            if self.told_to_stop:
-                self._end("the task was told to stop")
-                return
+        if self.told_to_stop:
+            self.results.ending.interrupted = True
+            self._end("the task was told to stop")
 
     def _take(self, seconds: float) -> None:
         done = self._pool.take(seconds)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_provider_oxen.api.errors import OxenUnavailable
 
@@ -102,7 +102,14 @@ class Pace:
 
 
 class NotSent(OxenUnavailable):
-    """The batch had stopped before this row's request went out."""
+    """The batch had stopped before this row's request was accepted.
+
+    :ivar passes: whether the row itself met what passes by itself.
+    """
+
+    def __init__(self, message: str, *, passes: bool = False, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.passes = passes
 
 
 class Gate:

@@ -17,6 +17,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.batch import rows
 from airflow_provider_oxen.batch.pool import Pool
+from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.source import Source
 from airflow_provider_oxen.batch.spool import NEW, Job, Spool, identity_of
 from airflow_provider_oxen.batch.working import Found
@@ -28,13 +29,10 @@ from airflow_provider_oxen.jobs.check import check
 from airflow_provider_oxen.jobs.homes import file_name
 from airflow_provider_oxen.operators.prepare import Preparing
 
-__all__ = ["INDEX", "MANIFEST", "SUMMARY", "Plan", "Problems", "read_rows"]
+__all__ = ["Plan", "Problems", "read_rows"]
 
 SHOWN = 50
 """Problems that an error names one by one; it tells how many more there are."""
-
-MANIFEST, SUMMARY, INDEX = "manifest.jsonl", "summary.json", "index.html"
-"""The files that tell of the whole batch."""
 
 
 @dataclass
@@ -114,45 +112,26 @@ class Plan:
         :raises OxenRefused: where places hold something else, naming the lines.
         """
         problems, spent, anything = Problems(self.where), 0.0, False
-        pool = Pool(threads, self._looked)
         jobs = (job for job in self.spool.jobs(NEW) if self._is_there(job))
-
-        def take() -> None:
-            nonlocal spent, anything
-            looked = pool.take(60.0)
-            if looked is None:
-                return
-            job, found = looked
+        for job, found in Pool(threads, self._looked).map(jobs, ahead=4 * threads):
             anything = True
             if isinstance(found, OxenError):
                 problems.add(job.line, found.message, type(found))
-            elif isinstance(found, Exception):
-                raise found
             elif found is not None:
                 if found.is_open:
                     self.spool.is_open(job.n)
                 if found.result is not None:
                     self.found(job, found)
                 spent += self._spent(job, found)
-
-        try:
-            for job in jobs:
-                pool.give(job)
-                while pool.in_hand >= 4 * threads:
-                    take()
-            while pool.in_hand:
-                take()
-        finally:
-            pool.close()
         problems.check(self.spool.rows)
         if not anything and not self.overwrite:
             self._need_own_folder()
         return spent
 
-    def _looked(self, job: Job) -> tuple[Job, Found | Exception | None]:
+    def _looked(self, job: Job) -> tuple[Job, Found | OxenError | None]:
         try:
             return job, self.look(job)
-        except Exception as error:
+        except OxenError as error:
             return job, error
 
     def _is_there(self, job: Job) -> bool:

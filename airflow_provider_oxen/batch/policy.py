@@ -67,4 +67,7 @@ class Policy:
 def is_unknown(error: BaseException) -> bool:
     """Whether a row that ended so may have been paid for, and its image may still come."""
     ended = errors.OxenGenerationFailed | errors.OxenGenerationCancelled
-    return isinstance(error, errors.OxenError) and error.spent == "unknown" and not isinstance(error, ended)
+    if not isinstance(error, errors.OxenError):
+        # Nobody foresaw it, so nobody knows what came before it.
+        return True
+    return error.spent == "unknown" and not isinstance(error, ended)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Generic, NoReturn, TypeVar
 
 __all__ = ["Pool"]
 
@@ -29,9 +30,24 @@ class Pool(Generic[T, R]):
         self.size = size
         self._work = work
         self._items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[R | None, BaseException | None]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Callable[[], R]] = queue.SimpleQueue()
         self._threads = 0
         self.in_hand = 0
+
+    def map(self, items: Iterable[T], ahead: int) -> Iterator[R]:
+        """Yield what is made of the items, as it comes, and let the threads end.
+
+        :param ahead: items that are in hand at most.
+        """
+        try:
+            for item in items:
+                self.give(item)
+                while self.in_hand >= ahead:
+                    yield self._next(None)
+            while self.in_hand:
+                yield self._next(None)
+        finally:
+            self.close()
 
     def give(self, item: T) -> None:
         """Have an item worked on."""
@@ -47,23 +63,32 @@ class Pool(Generic[T, R]):
         :raises BaseException: what the work raised.
         """
         try:
-            result, error = self._results.get(timeout=seconds)
+            return self._next(seconds)
         except queue.Empty:
             return None
-        self.in_hand -= 1
-        if error is not None:
-            raise error
-        return result
 
     def close(self) -> None:
         """Let the threads end when they have done what they are at."""
         for _ in range(self._threads):
             self._items.put(None)
 
+    def _next(self, seconds: float | None) -> R:
+        made = self._results.get(timeout=seconds)
+        self.in_hand -= 1
+        return made()
+
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
             try:
-                self._results.put((self._work(item), None))
+                self._results.put(partial(_given, self._work(item)))
             except BaseException as error:
                 # A thread that is gone would be waited for for ever.
-                self._results.put((None, error))
+                self._results.put(partial(_raised, error))
+
+
+def _given(result: R) -> R:
+    return result
+
+
+def _raised(error: BaseException) -> NoReturn:
+    raise error

@@ -17,7 +17,10 @@ from airflow_provider_oxen.batch.sheet import PREVIEWS, STATUSES, Sheet
 from airflow_provider_oxen.images.sidecar import public
 from airflow_provider_oxen.images.storage import Folder
 
-__all__ = ["FAILURES", "FORMAT", "Counts", "line", "write"]
+__all__ = ["FAILURES", "FORMAT", "INDEX", "MANIFEST", "SUMMARY", "Counts", "line", "write"]
+
+MANIFEST, SUMMARY, INDEX = "manifest.jsonl", "summary.json", "index.html"
+"""The files that tell of the whole batch."""
 
 FORMAT = "airflow-provider-oxen/batch-summary/1"
 
@@ -179,8 +182,8 @@ def write(
             sheet.add(told, preview)
         sums = counts.as_json()
         sheet.end(page, sums, facts, finished=finished, written_at=now)
-        folder.put("manifest.jsonl", manifest, mark)
-        folder.put("index.html", page, mark)
+        folder.put(MANIFEST, manifest, mark)
+        folder.put(INDEX, page, mark)
     summary = {
         "format": FORMAT,
         "finished": finished,
@@ -188,8 +191,8 @@ def write(
         **facts,
         **sums,
     }
-    folder.put("summary.json", io.BytesIO(_dumped(summary, indent=2) + b"\n"), mark)
-    names = {"manifest": "manifest.jsonl", "summary": "summary.json", "index": "index.html"}
+    folder.put(SUMMARY, io.BytesIO(_dumped(summary, indent=2) + b"\n"), mark)
+    names = {"manifest": MANIFEST, "summary": SUMMARY, "index": INDEX}
     return {**{what: folder.uri(name) for what, name in names.items()}, **sums}
 
 

@@ -1,4 +1,4 @@
-"""What came of the rows, and what is told of it: manifest, summary, contact sheet, and the task's end."""
+"""What came of the rows, and where it is told: manifest, summary, contact sheet, and the record of a wait."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from logging import getLogger
 from typing import Any
 
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import (
-    OxenBatchError,
     OxenError,
     OxenRecordError,
     OxenStorageError,
@@ -20,10 +19,11 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.batch import report
+from airflow_provider_oxen.batch.ending import Ending
 from airflow_provider_oxen.batch.gate import NotSent
-from airflow_provider_oxen.batch.plan import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.policy import is_unknown
 from airflow_provider_oxen.batch.progress import Tally
+from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.spool import NEW, WAITING, Entry, Job, Spool
 from airflow_provider_oxen.batch.waiting import FORMAT
 from airflow_provider_oxen.batch.working import Done, Terms
@@ -39,23 +39,14 @@ FILES = (MANIFEST, SUMMARY, INDEX)
 
 @dataclass
 class Results:
-    """The books of one try.
-
-    :ivar stopped: why nothing more was sent, as a clause, or None.
-    :ivar too_many: whether more rows failed than may.
-    :ivar broken: an error that nobody foresaw.
-    """
+    """The books of one try."""
 
     folder: Folder
     spool: Spool
     terms: Terms
-    stopped: str | None = None
-    too_many: bool = False
-    broken: Exception | None = None
+    ending: Ending = field(default_factory=Ending, init=False)
     tally: Tally = field(default_factory=lambda: Tally(0), init=False)
-    _retry_helps: bool = field(default=False, init=False)
-    _retry_after: float | None = field(default=None, init=False)
-    _final: bool = field(default=False, init=False)
+    _paid: set[int] = field(default_factory=set, init=False)
     _saved: bool = field(default=False, init=False)
 
     @property
@@ -74,8 +65,13 @@ class Results:
         self.tally.add(status)
         self.spool.done(job.n, self._line(job, status, result=result), preview)
 
-    def begins(self, job: Job) -> None:
-        """Note a row that is worked on from now on: until it is done, it may have been paid for."""
+    def begins(self, job: Job, *, paid: bool) -> None:
+        """Note a row that is worked on from now on: until it is done, it may have been paid for.
+
+        :param paid: whether it may have been before.
+        """
+        if paid:
+            self._paid.add(job.n)
         self.spool.is_open(job.n)
 
     def note(self, done: Done) -> None:
@@ -91,20 +87,13 @@ class Results:
 
     def _failed(self, job: Job, error: Exception) -> None:
         told = str(error) if isinstance(error, OxenError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, NotSent):
-            self._wait_as_told(error)
-        elif isinstance(error, OxenError):
-            self._final = True
-            self._retry_helps = self._retry_helps or error.retry_helps
-            self._wait_as_told(error)
-        status = "unknown" if is_unknown(error) else "failed"
+        self.ending.met(error)
+        # Where the record of a job could not be read, what became of the job is not known.
+        blind = job.n in self._paid and isinstance(error, OxenStoreUnavailable)
+        status = "unknown" if blind or is_unknown(error) else "failed"
         self.tally.add(status)
         entry = self._line(job, status, error=without_queries(told))
         self.spool.done(job.n, entry | ({"not_sent": True} if isinstance(error, NotSent) else {}), None)
-
-    def _wait_as_told(self, error: OxenError) -> None:
-        if error.retry_after is not None:
-            self._retry_after = max(self._retry_after or 0.0, error.retry_after)
 
     def _line(
         self, job: Job, status: str, *, result: Mapping[str, Any] | None = None, error: str | None = None
@@ -123,7 +112,7 @@ class Results:
             **self.terms.identity._asdict(),
             "try_number": self.terms.try_number,
             "made_by": f"airflow-provider-oxen {__version__}",
-            **({"stopped": self.stopped} if self.stopped else {}),
+            **({"stopped": self.ending.stopped} if self.ending.stopped else {}),
         }
         lines = self._lines(finished)
         try:
@@ -143,7 +132,7 @@ class Results:
 
     def _unended(self, row: Entry, finished: bool) -> dict[str, Any]:
         if row.state == NEW and finished:
-            why = self.stopped or "the batch had stopped before"
+            why = self.ending.stopped or "the batch had stopped before"
             return self._line(row.job, "failed", error=f"Not sent: {why}.") | {"not_sent": True}
         if row.state == WAITING:
             told = f"Generation {row.generation} is on its way, and may have been paid for."
@@ -163,14 +152,11 @@ class Results:
             "format": FORMAT,
             "identity": self.terms.identity.key,
             "rows": self.spool.rows,
-            "stopped": self.stopped,
-            "too_many": self.too_many,
-            "final": self._final,
-            "retry_helps": self._retry_helps,
+            "ending": asdict(self.ending),
         }
         with tempfile.TemporaryFile(prefix="oxen-") as file:
             for facts in itertools.chain([header], self.spool.dump()):
-                file.write(json.dumps(facts, ensure_ascii=False).encode() + b"\n")
+                file.write(json.dumps(facts, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
             try:
                 self.folder.put(self.record, file, self.mark)
             except Exception as error:
@@ -209,8 +195,7 @@ class Results:
             header = json.loads(file.readline())
             if (header["format"], header["identity"]) != (FORMAT, self.terms.identity.key):
                 raise ValueError("it is another's")
-            self.stopped, self.too_many = header["stopped"], header["too_many"]
-            self._final, self._retry_helps = header["final"], header["retry_helps"]
+            self.ending = Ending(**header["ending"])
             for line in file:
                 facts = json.loads(line)
                 self.spool.load(facts)
@@ -240,45 +225,3 @@ class Results:
                 self.folder.remove(self.record)
         except Exception as error:
             log.info("%s stays: %s", self.folder.asset_uri(self.record), without_queries(str(error)))
-
-    def error(self, spent: str, result: Mapping[str, Any]) -> Exception | None:
-        """Return the error that the task ends with, or None where all came that had to.
-
-        :param spent: USD, in words.
-        :param result: of :meth:`write`.
-        """
-        if self.broken is not None:
-            return self.broken
-        kept = self.tally.generated + self.tally.reused
-        if kept == self.tally.total or not (self.stopped or self.too_many or not kept):
-            return None
-        why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
-        first = "".join(
-            f"\n  line {item['line']} ({item['id']}): {item['error']}" for item in result["failures"][:5]
-        )
-        return OxenBatchError(
-            f"{self.missing(result)} {kept:,} are kept in {self.folder.asset_uri('')}. {spent} spent so "
-            f"far.{why} Another try does only what is missing.{first}",
-            retry_helps=self._retry_helps or not self._final,
-            retry_after=self._retry_after,
-        )
-
-    def missing(self, result: Mapping[str, Any]) -> str:
-        """Return how many prompts gave no image, and what to do about it; an empty text for none.
-
-        :param result: of :meth:`write`.
-        """
-        unknown, failed, unsent = result["unknown"], result["failed"], result["not_sent"]
-        if not unknown + failed:
-            return ""
-        counts = {"failed": failed - unsent, "not sent": unsent, "unknown": unknown}
-        parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        advice = (
-            " What is unknown may have been paid for, and is not sent again: look at the account's history; "
-            "to go on, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or to 'adopt' (take the one "
-            "generation that matches), and clear the task."
-        )
-        return (
-            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); why stands in "
-            f"{self.folder.asset_uri(MANIFEST)}.{advice if unknown else ''}"
-        )

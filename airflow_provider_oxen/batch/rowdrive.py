@@ -77,10 +77,12 @@ class RowDriver(Driver):
 
     def _send(self, record: Record) -> steps.Accepted:
         entered, self._entered = self._entered, None
-        outcome: Outcome = "accepted"
+        outcome: Outcome = "failed"
         retry_after = None
         try:
-            return super()._send(record)
+            accepted = super()._send(record)
+            outcome = "accepted"
+            return accepted
         except OxenError as error:
             outcome, retry_after = _outcome(error), error.retry_after
             self.came_back = isinstance(error, OxenRefused) and outcome != "refused"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from airflow_provider_oxen.batch.policy import Policy
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import FILES, Results
 from airflow_provider_oxen.batch.shared import Shared
-from airflow_provider_oxen.batch.source import Source, open_source
+from airflow_provider_oxen.batch.sheet import PREVIEWS
+from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.batch.spool import NEW, OPEN, WAITING, Job, Spool
 from airflow_provider_oxen.batch.watching import Watching
 from airflow_provider_oxen.batch.working import Terms, Working
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 
-__all__ = ["BatchRun", "open_batch"]
+__all__ = ["WAITED", "BatchRun", "open_batch"]
+
+WAITED = "What this batch has waited for"
+"""For messages of a try that comes back from the triggerer."""
 
 _SLACK = 600.0
 """Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
-
-PREVIEWS = 1000
-"""Rows, from the input's beginning, whose images get a small preview in the contact sheet."""
 
 
 @dataclass
@@ -54,13 +55,13 @@ class BatchRun:
     operator: ImageBatchGenerateOperator
     context: Context
     options: BatchOptions
-    source: Source
     folder: Folder
     spool: Spool
     terms: Terms
     shared: Shared
     results: Results
     _engine: Engine | None = field(default=None, init=False)
+    _told_to_stop: bool = field(default=False, init=False)
 
     def run(self) -> dict[str, Any]:
         """Plan, ask for what is missing, and keep it, or defer; return the operator's result.
@@ -68,10 +69,11 @@ class BatchRun:
         :raises OxenError: see the operator.
         """
         options, log = self.options, self.operator.log
-        read_rows(self.source, options.defaults, self.spool)
+        source = open_source(self.operator.prompts, options.prompts_conn_id)
+        read_rows(source, options.defaults, self.spool)
         self.results.tally.total = self.spool.rows
         working = self._working(defers=self.operator.deferrable)
-        where = str(self.source)
+        where = str(source)
         plan = Plan(
             self.spool,
             where,
@@ -101,28 +103,30 @@ class BatchRun:
                 self._defer()
         return self._end()
 
-    def resume(self, event: Any, record: str | None, spent: float) -> dict[str, Any]:
+    def resume(self, event: Any, deferred: Mapping[str, Any] | None) -> dict[str, Any]:
         """Go on after the trigger has seen the jobs' ends.
 
-        :param record: name of the file that :meth:`_defer` wrote.
-        :param spent: USD, by then.
+        :param deferred: what :meth:`_defer` gave Airflow to keep; None where that was lost.
         """
         from airflow_provider_oxen.triggers.events import read_batch_event
 
         name = self.results.record
-        told = read_batch_event(event, record or name)
+        told = read_batch_event(event, name)
         if told.status != "ended":
             self.operator.log.warning("The triggerer did not see the end of all jobs: %s", told.message)
         if not self.results.load():
             self.operator.log.warning("The record %s is gone: the input is read anew.", name)
             return self.run()
-        self.shared.budget.before(spent)
+        self.shared.budget.before(float((deferred or {}).get("spent", 0.0)))
         # What was not sent before is not sent now: the batch had stopped.
+        if self.results.ending.stopped:
+            self.shared.gate.close(self.results.ending.stopped)
         self._work(self._working(defers=False), iter(()))
         return self._end()
 
     def stop(self) -> None:
-        """Do what a kill asks for; called from a signal handler, and so it only sets a flag."""
+        """Do what a kill asks for; called from a signal handler, and so it only sets flags."""
+        self._told_to_stop = True
         if self._engine is not None:
             self._engine.told_to_stop = True
 
@@ -137,6 +141,8 @@ class BatchRun:
         policy = Policy(options.goes_on, options.max_failures.of(tally.total), tally.bad)
         progress = Progress(tally, log, lambda: self.shared.budget.told)
         self._engine = Engine(working, policy, progress, self.results, log, options.max_in_flight)
+        # A signal may have come before there was an engine, or just now.
+        self._engine.told_to_stop = self._told_to_stop
         try:
             self._engine.run(self.spool.jobs(OPEN), fresh)
         except BaseException:
@@ -146,9 +152,9 @@ class BatchRun:
             raise
         finally:
             self.shared.watching.close()
-        self.results.broken = self._engine.broken
-        self.results.stopped = self.results.stopped or self.shared.gate.why
-        self.results.too_many = self.results.too_many or policy.is_broken
+        ending = self.results.ending
+        ending.stopped = ending.stopped or self.shared.gate.why
+        ending.too_many = ending.too_many or policy.is_broken
 
     def _defer(self) -> None:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
@@ -175,16 +181,26 @@ class BatchRun:
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"record": self.results.record, "spent": self.shared.budget.spent},
+            kwargs={
+                "batch": {
+                    "folder": options.folder,
+                    "storage_conn_id": options.storage_conn_id,
+                    "spent": self.shared.budget.spent,
+                }
+            },
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout + _SLACK),
         )
 
     def _end(self) -> dict[str, Any]:
         result = self.results.write(finished=True)
         self.results.forget()
-        if error := self.results.error(self.shared.budget.told, result):
+        if self._engine is not None and self._engine.broken is not None:
+            raise self._engine.broken
+        ending, left = self.results.ending, self.terms.tries_left
+        where = self.folder.asset_uri("")
+        if error := ending.error(result, self.shared.budget.told, where, tries_left=left):
             raise error
-        if told := self.results.missing(result):
+        if told := ending.missing(result):
             self.operator.log.warning("%s", told)
         report_lineage(self.folder, FILES)
         self._tell_assets(result)
@@ -199,13 +215,15 @@ class BatchRun:
 
 
 @contextmanager
-def open_batch(operator: ImageBatchGenerateOperator, context: Context) -> Iterator[BatchRun]:
+def open_batch(
+    operator: ImageBatchGenerateOperator, context: Context, deferred: Mapping[str, Any] | None = None
+) -> Iterator[BatchRun]:
     """Read an operator's arguments after rendering, and open what its try needs.
 
+    :param deferred: what a task that comes back from the triggerer was deferred with.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    options = read_options(operator)
-    source = open_source(operator.prompts, options.prompts_conn_id)
+    options = _in_its_folder(read_options(operator), deferred or {}, operator.log)
     folder = open_folder(options.folder, options.storage_conn_id)
     ti, log = context["ti"], operator.log
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
@@ -242,7 +260,17 @@ def open_batch(operator: ImageBatchGenerateOperator, context: Context) -> Iterat
             lookup_grace=options.lookup_grace,
             poll_interval=options.poll_interval,
             timeout=options.timeout,
+            tries_left=ti.try_number <= (ti.max_tries or 0),
             previews=PREVIEWS,
         )
         results = Results(folder, spool, terms)
-        yield BatchRun(operator, context, options, source, folder, spool, terms, shared, results)
+        yield BatchRun(operator, context, options, folder, spool, terms, shared, results)
+
+
+def _in_its_folder(options: BatchOptions, deferred: Mapping[str, Any], log: Any) -> BatchOptions:
+    """Return the options with the folder in which the batch was begun: its rows' records are there."""
+    folder, conn_id = deferred.get("folder", options.folder), deferred.get("storage_conn_id")
+    if folder == options.folder:
+        return options
+    log.warning("storage_path changed while this task waited; it goes on in %s.", folder)
+    return replace(options, folder=folder, storage_conn_id=conn_id)

@@ -37,9 +37,9 @@ _ENTRIES = """
 SELECT n, line, id, stem, fingerprint, request, state, generation, entry, preview FROM rows ORDER BY n
 """
 
-_DUMPED = ("line", "id", "stem", "fingerprint", "generation", "namespace", "preview")
+_DUMPED = ("line", "id", "stem", "fingerprint", "state", "generation", "namespace", "preview")
 _DUMP = """
-SELECT line, id, stem, fingerprint, generation, namespace, preview, request, entry FROM rows ORDER BY n
+SELECT line, id, stem, fingerprint, state, generation, namespace, preview, request, entry FROM rows ORDER BY n
 """
 
 NEW, OPEN, WAITING, DONE = range(4)
@@ -155,7 +155,7 @@ class Spool:
         """Note what became of a row: its line of the manifest."""
         self._database.execute(
             "UPDATE rows SET state = ?, generation = NULL, entry = ?, preview = ? WHERE n = ?",
-            (DONE, json.dumps(entry, ensure_ascii=False), preview, n),
+            (DONE, json.dumps(entry), preview, n),
         )
 
     def count(self, state: int) -> int:
@@ -178,8 +178,8 @@ class Spool:
             yield {name: value for name, value in (named | parsed).items() if value is not None}
 
     def load(self, facts: dict[str, Any]) -> None:
-        """Put a row at the end, as :meth:`dump` gave it."""
-        entry = facts.get("entry")
+        """Put a row at the end, as :meth:`dump` gave it; one whose job was waited for is worked on again."""
+        entry, state = facts.get("entry"), facts["state"]
         self._database.execute(
             "INSERT INTO rows (line, id, stem, fingerprint, request, state, entry, preview)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -189,8 +189,8 @@ class Spool:
                 facts["stem"],
                 facts["fingerprint"],
                 json.dumps(facts["request"]),
-                DONE if entry else OPEN if "generation" in facts else NEW,
-                json.dumps(entry, ensure_ascii=False) if entry else None,
+                OPEN if state == WAITING else state,
+                json.dumps(entry) if entry else None,
                 facts.get("preview"),
             ),
         )

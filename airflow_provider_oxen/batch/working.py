@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from airflow_provider_oxen.jobs.identity import Identity
 from airflow_provider_oxen.jobs.record import Endpoint, Record
 from airflow_provider_oxen.jobs.resolve import refused_change
 from airflow_provider_oxen.jobs.task import OnChanged, OnUnknown, Task
-from airflow_provider_oxen.operators.output import Output
+from airflow_provider_oxen.operators.output import Output, asked
 from airflow_provider_oxen.operators.work import ImageWork, is_open
 
 __all__ = ["Done", "Found", "Terms", "Working"]
@@ -33,6 +34,7 @@ class Terms:
 
     :ivar identity: of the task instance.
     :ivar series: which clearing of which task instance this is.
+    :ivar tries_left: whether Airflow would try again.
     :ivar previews: rows of the input, from its beginning, whose images get a small preview.
     """
 
@@ -49,6 +51,7 @@ class Terms:
     lookup_grace: float
     poll_interval: float
     timeout: float | None
+    tries_left: bool
     previews: int
 
 
@@ -110,8 +113,13 @@ class Working:
         record = home.read()
         if record is None:
             kept = output.find()
+            if kept and self.listing.has_records and kept.get("generation_id"):
+                # A row that looks for its own must not take this one's.
+                self.shared.claim(kept["generation_id"], job.stem)
             return Found(kept, output.preview, False, int(output.is_own())) if kept else None
         result = self._find(output, record)
+        if record.generation_id:
+            self.shared.claim(record.generation_id, job.stem)
         refused = refused_change(task, record) if is_open(record) else None
         if refused:
             raise refused
@@ -129,7 +137,12 @@ class Working:
 
     def do(self, job: Job) -> Done:
         """Bring a row to its end; never raises."""
-        home, output, task, log = self._parts(job)
+        done = self._do(job)
+        # From now on nothing about this row is taken for granted.
+        return self._do(job, shared=True) if isinstance(done.error, _Appeared) else done
+
+    def _do(self, job: Job, *, shared: bool = False) -> Done:
+        home, output, task, log = self._parts(job, shared=shared)
         driver = self._driver(job, output, home, log)
         work = ImageWork(task, output, home, driver, log, cancel_on_timeout=False)
         self._drivers[id(driver)] = driver
@@ -156,15 +169,15 @@ class Working:
                     raise
                 if self.shared.gate.why:
                     told = f"Not sent: {self.shared.gate.why}. {error}"
-                    raise NotSent(told, retry_after=error.retry_after) from None
+                    raise NotSent(told, retry_after=error.retry_after, passes=error.retry_helps) from None
             finally:
                 driver.let_go()
 
-    def _parts(self, job: Job) -> tuple[_RowHome, Output, Task, _RowLog]:
+    def _parts(self, job: Job, *, shared: bool = False) -> tuple[_RowHome, Output, Task, _RowLog]:
         terms = self.terms
         key = identity_of(job.stem)
         begun = self.listing.has(file_name(job.stem, key))
-        folder = KnownFolder(self.folder, self.listing, shared=begun)
+        folder = KnownFolder(self.folder, self.listing, shared=begun or shared)
         output = Output(
             terms.identity,
             key,
@@ -176,6 +189,7 @@ class Working:
             terms.max_bytes,
             clearing=terms.series,
             previewed=job.n <= terms.previews,
+            between=_BETWEEN,
             lineage=False,
         )
         home = _RowHome(folder, job.stem, key, output.mark, terms.series)
@@ -215,9 +229,16 @@ class Working:
         return driver
 
 
+_BETWEEN = "~"
+"""Stands in the names of a row's further images, and in no id: "cube-2" may be another row's."""
+
 _OTHERS, _OURS = -1, 0
 """Clearings, as the protocol sees them: those of this task instance's present clearing are ours, and what any
 other has left is older."""
+
+
+class _Appeared(Exception):
+    """Another run has finished the row since the folder was listed."""
 
 
 class _RowHome(FileHome):
@@ -226,9 +247,11 @@ class _RowHome(FileHome):
     :param series: which clearing of which task instance this is.
     """
 
-    def __init__(self, folder: Folder, stem: str, identity: str, mark: str, series: str) -> None:
+    def __init__(self, folder: KnownFolder, stem: str, identity: str, mark: str, series: str) -> None:
         super().__init__(folder, stem, identity, mark)
         self.series = series
+        self._known = folder
+        self._sidecar = f"{stem}.json"
         self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
 
     def read(self) -> Record | None:
@@ -238,7 +261,29 @@ class _RowHome(FileHome):
         return record.to(record.phase, clearing=_OTHERS)
 
     def create(self, record: Record) -> None:
+        """Write the intent, and make sure that it is not of a row that another run has just finished.
+
+        Whoever keeps an image removes the record only after the sidecar is there: who could create a record
+        and sees no sidecar is alone.
+
+        :raises _Appeared: where it was finished; the intent is gone again.
+        :raises OxenStoreUnavailable: where that cannot be told; so it is there, if the store lets it.
+        """
         super().create(self._signed(record))
+        try:
+            if not asked(self._known, lambda: self._known.has_appeared(self._sidecar)):
+                return
+        except OxenError:
+            with contextlib.suppress(OxenError):
+                self._take_back(record)
+            raise
+        self._take_back(record)
+        raise _Appeared
+
+    def _take_back(self, record: Record) -> None:
+        there = self.read()
+        if there is not None and there.nonce == record.nonce:
+            self.delete()
 
     def write(self, record: Record) -> None:
         super().write(self._signed(record))

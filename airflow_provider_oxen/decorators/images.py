@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from airflow.providers.common.compat.sdk import (
@@ -42,8 +43,8 @@ _P = ParamSpec("_P")
 _Returned = TypeVar("_Returned", bound="str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]")
 
 _deferred: dict[tuple[Any, ...], dict[str, Any]] = {}
-"""What deferred tasks keep, by task instance and try. Workers get it back from Airflow; ``dag.test()``, which
-goes on in the same process, hands on the event only."""
+"""What the task that this process deferred last keeps, by task instance and try. Workers get it back from
+Airflow; ``dag.test()`` goes on in the same process, with that very task, and hands on the event only."""
 
 
 class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
@@ -79,14 +80,14 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         **kwargs: Any,
     ) -> None:
         defaults = kwargs.get("default_args") or {}
-        # A Dag's default arguments are for all of its tasks, and each takes what it knows.
+        # A Dag's default arguments are for all of its tasks, and each takes what it knows. Airflow 2.11 hands
+        # a mapped task all of them as if they were its own.
         own = {
             name: value
             for name, value in kwargs.items()
             if not (name in defaults and value == defaults[name])
         }
         check_arguments(own)
-        check_function(python_callable)
         for_many = {name: kwargs.pop(name, defaults.get(name)) for name in FOR_MANY}
         for name in FOR_NONE:
             kwargs.pop(name, None)
@@ -129,37 +130,36 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         event: Mapping[str, Any] | None = None,
         job: Mapping[str, Any] | None = None,
         asked: Mapping[str, Any] | None = None,
-        record: str | None = None,
-        spent: float = 0.0,
+        batch: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Go on where the trigger has seen the end; the function is not called.
 
         :param event: from the trigger.
         :param job: of one image: its record as it was when the task was deferred.
         :param asked: of one image: the request that the function's return came to.
-        :param record: of a batch: name of the file in the folder that remembers the rows.
-        :param spent: of a batch: USD, when the task was deferred.
+        :param batch: of a batch: its folder when the task was deferred, and the USD spent by then.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.batch.run import WAITED
         from airflow_provider_oxen.decorators.returned import GoneRows
-        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
 
         self._key = _key(context)
-        kept = _deferred.pop(self._key, None)
-        if asked is None and record is None and kept is not None:
+        if asked is None and batch is None and (kept := _deferred.pop(self._key, None)):
             return self.execute_complete(context, event, **kept)
         if asked is not None:
             self._ask_for(asked)
             return super().execute_complete(context, event, job)
         with for_airflow():
-            if record is None:
+            if batch is None:
                 raise OxenPollError(
                     "This task was resumed, and nothing is left that tells what its function returned; it is "
                     "not called to go on. Generations may have been paid for: the next try calls it, and "
                     "finds them."
                 )
             self.prompts = GoneRows()
-            return self._batch(context, lambda run: run.resume(event, record, spent))
+            with waited_for(WAITED):
+                return self._batch(context, lambda run: run.resume(event, batch), batch)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from the trigger, or from its failure."""
@@ -187,7 +187,8 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         timeout: timedelta | int | float | None = None,
     ) -> NoReturn:
         """Leave the worker, and keep what the function returned; of a batch, its record has the rows."""
-        kept = {**(kwargs or {}), **({"asked": self._asked} if self._asked else {})}
+        kept = {**(kwargs or {}), "asked": self._asked}
+        _deferred.clear()
         _deferred[self._key] = kept
         super().defer(trigger=trigger, method_name=method_name, kwargs=kept, timeout=timeout)
 
@@ -203,11 +204,16 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         for name in REQUEST:
             setattr(self, name, asked[name])
 
-    def _batch(self, context: Context, do: Callable[[BatchRun], dict[str, Any]]) -> dict[str, Any]:
+    def _batch(
+        self,
+        context: Context,
+        do: Callable[[BatchRun], dict[str, Any]],
+        deferred: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         from airflow_provider_oxen.batch.run import open_batch
 
         # It has all arguments of that operator; what was not given is None, which stands for the default.
-        with open_batch(cast("ImageBatchGenerateOperator", self), context) as self._run:
+        with open_batch(cast("ImageBatchGenerateOperator", self), context, deferred) as self._run:
             return do(self._run)
 
     def _refuse(self, returned: str, names: tuple[str, ...], what: str) -> None:
@@ -245,12 +251,16 @@ def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs:
 
     :param python_callable: the function.
     :param kwargs: arguments of the operator, but for the prompts.
-    :raises TypeError: where an argument is of no use here.
+    :raises TypeError: where an argument is of no use here, or the function does not return.
     """
     check_arguments(kwargs)
+    if python_callable is None:
+        return partial(oxen_image_task, **kwargs)
+    check_function(python_callable)
     kwargs["multiple_outputs"] = False
-    decorate: Any = task_decorator_factory
-    return decorate(python_callable, decorated_operator_class=_OxenImageDecoratedOperator, **kwargs)
+    return task_decorator_factory(
+        python_callable, decorated_operator_class=_OxenImageDecoratedOperator, **kwargs
+    )
 
 
 def _key(context: Context) -> tuple[Any, ...]:

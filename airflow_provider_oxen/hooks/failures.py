@@ -39,19 +39,16 @@ def for_airflow() -> Iterator[None]:
 
 
 @contextmanager
-def waited_for(generation_id: str | None) -> Iterator[None]:
+def waited_for(what: str | None) -> Iterator[None]:
     """Say of an error that cost nothing by itself what the task has waited for: that may have cost something.
 
-    :param generation_id: None where that is not known.
+    :param what: in words; None where that is not known.
     """
     from airflow_provider_oxen.api.errors import OxenError
 
     try:
         yield
     except OxenError as error:
-        if error.spent == "no" and generation_id:
-            error.message += (
-                f" Generation {generation_id}, which this task has waited for, may have been paid for: clear "
-                "the task to go on with it."
-            )
+        if error.spent == "no" and what:
+            error.message += f" {what} may have been paid for: clear the task to go on with it."
         raise

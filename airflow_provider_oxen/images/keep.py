@@ -48,6 +48,7 @@ class Keeper:
     :param ours: names of images that this very job wrote when an earlier try was stopped.
     :param claim: told the name of an image before it is written there.
     :param previewed: whether the sidecars hold a small preview.
+    :param between: stands between the stem and the number of a further image.
     """
 
     client: Client
@@ -60,6 +61,7 @@ class Keeper:
     ours: Collection[str] = ()
     claim: Callable[[str], None] = lambda name: None
     previewed: bool = False
+    between: str = "-"
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
@@ -113,7 +115,7 @@ class Keeper:
         How many images come is known only now, and where a place was free before minutes of waiting
         another task may have put its image: that was paid for too, and keeps its place.
         """
-        stem = numbered(self.stem, index)
+        stem = numbered(self.stem, index, self.between)
         if stem in self._replaced and self._is_old(f"{stem}{suffix}"):
             return stem
         own = f"{stem}-{self.mark.partition('.')[0]}"
@@ -141,7 +143,7 @@ class Keeper:
             return unknown
 
     def _image(self, index: int, item: ImageItem) -> dict[str, Any]:
-        stem = numbered(self.stem, index)
+        stem = numbered(self.stem, index, self.between)
         got = self._fetch(stem, item)
         try:
             got, seen = self._proved(stem, index, item, got)

@@ -9,7 +9,10 @@ from typing import BinaryIO
 
 from airflow_provider_oxen.images.storage import Folder
 
-__all__ = ["KnownFolder", "Listing"]
+__all__ = ["RECORD", "KnownFolder", "Listing"]
+
+RECORD = ".job.json"
+"""How the name of a file ends that remembers a job."""
 
 _WORD = 2**64 - 1
 
@@ -18,11 +21,13 @@ class Listing:
     """The names that a folder had when it was listed, in eight bytes each.
 
     :param names: of all its files.
+    :ivar has_records: whether any of them remembers a job.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         unfinished: set[str] = set()
-        hashes = array("Q", (hash(_noted(name, unfinished)) & _WORD for name in names))
+        self.has_records = False
+        hashes = array("Q", (hash(self._noted(name, unfinished)) & _WORD for name in names))
         self._hashes = array("Q", sorted(hashes))
         self._unfinished = frozenset(unfinished)
 
@@ -33,6 +38,14 @@ class Listing:
         wanted = hash(name) & _WORD
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
+
+    def _noted(self, name: str, unfinished: set[str]) -> str:
+        """Return the name; of ``.<name>.<identity>.<writer>.part`` note the identity."""
+        if name.endswith(".part"):
+            unfinished.update(name.split(".")[-3:-2])
+        elif name.endswith(RECORD):
+            self.has_records = True
+        return name
 
     def has_unfinished(self, mark: str) -> bool:
         """Whether there was an unfinished file of the identity that a mark begins with."""
@@ -45,15 +58,22 @@ class KnownFolder(Folder):
     Where somebody else may have been faster, nothing is taken for granted: :meth:`create` asks the store.
 
     :param listing: made before the row's work began.
-    :param shared: whether somebody else may be at work on the row, and finish it meanwhile: then what small
-        files there are is asked anew.
+    :param shared: whether somebody else may be at work on the row, and finish it meanwhile: then the store is
+        asked for everything.
     """
 
     def __init__(self, folder: Folder, listing: Listing, *, shared: bool = False) -> None:
         self._folder = folder
         self._listing = listing
-        self._shared = shared
+        self.shared = shared
         self._written: set[str] = set()
+
+    def has_appeared(self, name: str) -> bool:
+        """Whether a file is there that was not when the folder was listed; this asks the store.
+
+        :raises OSError: where that cannot be told.
+        """
+        return not self._may_have(name) and self._folder.size(name) is not None
 
     def check(self) -> None:
         """Do nothing: it was done when the folder was listed."""
@@ -62,7 +82,7 @@ class KnownFolder(Folder):
         return self._folder.names()
 
     def read(self, name: str) -> bytes | None:
-        return self._folder.read(name) if self._shared or self._may_have(name) else None
+        return self._folder.read(name) if self._may_have(name) else None
 
     def open(self, name: str) -> BinaryIO:
         return self._folder.open(name)
@@ -93,11 +113,4 @@ class KnownFolder(Folder):
             self._folder.clean(mark)
 
     def _may_have(self, name: str) -> bool:
-        return name in self._written or self._listing.has(name)
-
-
-def _noted(name: str, unfinished: set[str]) -> str:
-    """Return the name; of ``.<name>.<identity>.<try>.part`` note the identity."""
-    if name.endswith(".part"):
-        unfinished.update(name.split(".")[-3:-2])
-    return name
+        return self.shared or name in self._written or self._listing.has(name)

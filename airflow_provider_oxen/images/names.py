@@ -90,9 +90,12 @@ def default_stem(task_id: str, key: str) -> str:
     return f"{readable}-{key[:16]}"
 
 
-def numbered(stem: str, index: int) -> str:
-    """Return the stem of the ``index``-th image of an answer, counted from 1."""
-    return stem if index == 1 else f"{stem}-{index}"
+def numbered(stem: str, index: int, mark: str = "-") -> str:
+    """Return the stem of the ``index``-th image of an answer, counted from 1.
+
+    :param mark: stands before the number.
+    """
+    return stem if index == 1 else f"{stem}{mark}{index}"
 
 
 def is_plain(name: str) -> bool:

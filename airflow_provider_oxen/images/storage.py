@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import io
+import mimetypes
 import os
 import shutil
 import threading
@@ -34,6 +35,10 @@ _EXTRAS = {
     "s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs",
     "abfs": "azure", "abfss": "azure", "az": "azure", "adl": "azure",
 }  # fmt: skip
+
+_TYPE = {"s3": "ContentType", "s3a": "ContentType", "s3n": "ContentType", "gs": "content_type",
+         "gcs": "content_type"}  # fmt: skip
+"""What a driver calls a file's media type."""
 
 
 class Folder(ABC):
@@ -290,7 +295,7 @@ class ObjectFolder(Folder):
         size = source.seek(0, os.SEEK_END)
         source.seek(0)
         if size <= _BLOCK:
-            self.fs.pipe_file(self._key(name), source.read())
+            self.fs.pipe_file(self._key(name), source.read(), **self._typed(name))
         else:
             self._put_in_parts(name, source)
         found = self.size(name)
@@ -298,7 +303,7 @@ class ObjectFolder(Folder):
             raise OSError(f"{self.asset_uri(name)} holds {found} bytes after {size} were written")
 
     def _put_in_parts(self, name: str, source: BinaryIO) -> None:
-        file: Any = self.fs.open(self._key(name), "wb", block_size=_BLOCK)
+        file: Any = self.fs.open(self._key(name), "wb", block_size=_BLOCK, **self._typed(name))
         try:
             shutil.copyfileobj(source, file, _BLOCK)
             file.close()
@@ -330,6 +335,11 @@ class ObjectFolder(Folder):
 
     def asset_uri(self, name: str) -> str:
         return f"{self.protocol}://{self._key(name)}"
+
+    def _typed(self, name: str) -> dict[str, str]:
+        """Return what tells the store of a file's type: a browser shows what else it would download."""
+        argument, (kind, _) = _TYPE.get(self.protocol), mimetypes.guess_type(name, strict=False)
+        return {argument: kind} if argument and kind else {}
 
     def _key(self, name: str) -> str:
         return f"{self.path}/{name}"

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from airflow_provider_oxen.api.errors import OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.images.known import RECORD
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs import record as records
 from airflow_provider_oxen.jobs.record import Record
@@ -137,7 +138,7 @@ class FileHome:
 
 def file_name(stem: str, identity: str) -> str:
     """Return the name of the record's file beside an output."""
-    return f".{stem}.{identity[:16]}.job.json"
+    return f".{stem}.{identity[:16]}{RECORD}"
 
 
 class NoHome:

@@ -188,20 +188,18 @@ class ImageBatchGenerateOperator(BaseOperator):
         self,
         context: Context,
         event: Mapping[str, Any] | None = None,
-        record: str | None = None,
-        spent: float = 0.0,
+        batch: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Go on where the trigger has seen the end of all generations.
 
         :param event: from the trigger.
-        :param record: name of the file in the folder that remembers the rows.
-        :param spent: USD, when the task was deferred.
+        :param batch: its folder when the task was deferred, and the USD spent by then.
         """
-        from airflow_provider_oxen.batch.run import open_batch
-        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.batch.run import WAITED, open_batch
+        from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
 
-        with for_airflow(), open_batch(self, context) as self._run:
-            return self._run.resume(event, record, spent)
+        with for_airflow(), waited_for(WAITED), open_batch(self, context, batch) as self._run:
+            return self._run.resume(event, batch)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from the trigger, or from its failure."""

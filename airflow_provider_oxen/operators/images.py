@@ -186,7 +186,8 @@ class ImageGenerateOperator(BaseOperator):
 
         known = job or event
         generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
-        with for_airflow(), waited_for(generation_id), open_job(self, context) as self._job:
+        what = f"Generation {generation_id}, which this task has waited for," if generation_id else None
+        with for_airflow(), waited_for(what), open_job(self, context) as self._job:
             return self._job.resume(event, job)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

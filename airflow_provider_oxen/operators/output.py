@@ -44,6 +44,7 @@ class Output:
     :ivar clearing: a number that grows whenever the task is cleared, and at no other time; a text where
         several task instances write to one place, and only the same one counts.
     :ivar previewed: whether sidecars hold a small preview.
+    :ivar between: stands between the stem and the number of a further image.
     :ivar lineage: whether each image is reported to Airflow's lineage.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
     :ivar preview: of the first image that was found or kept, as a data URI; None where there is none.
@@ -59,6 +60,7 @@ class Output:
     max_bytes: int
     clearing: int | str = 0
     previewed: bool = False
+    between: str = "-"
     lineage: bool = True
     replacing: bool = False
     preview: str | None = None
@@ -129,6 +131,7 @@ class Output:
             ours=record.files,
             claim=claim,
             previewed=self.previewed,
+            between=self.between,
         )
         kept = keeper.keep(images)
         self.preview = kept[0].get("preview")
@@ -140,8 +143,9 @@ class Output:
 
     @property
     def mark(self) -> str:
-        """Identity and try, for the names of unfinished files."""
-        return f"{self.key[:16]}.{self.try_number}"
+        """What the files are of, and whose try writes them, for the names of unfinished files."""
+        writer = "" if self.key == self.identity.key else f"{self.identity.key[:8]}-"
+        return f"{self.key[:16]}.{writer}{self.try_number}"
 
     def _look(self, folder: Folder, ours: Collection[str]) -> list[dict[str, Any]] | None:
         folder.check()
@@ -156,9 +160,7 @@ class Output:
 
     def is_own(self) -> bool:
         """Whether what is there was finished by this clearing of this task, or by a later one."""
-        if self.folder is None:
-            return False
-        key, clearing = sidecar.made_by(self.folder, self.stem)
+        key, clearing = sidecar.made_by(self.folder, self.stem) if self.folder else (None, None)
         later = isinstance(clearing, int) and isinstance(self.clearing, int) and clearing > self.clearing
         return key == self.key and (later or clearing == self.clearing)
 

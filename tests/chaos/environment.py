@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-SLOTS = 6
-"""Tasks at a time. They wait more than they compute, so more than there are cores."""
+SLOTS = 8
+"""Tasks at a time. They wait more than they compute, so more than there are cores; and more than the rows
+that lose their supervisor, which is noticed late."""
 
 HEARTBEAT_TIMEOUT = 20
 """Seconds without a heartbeat after which a task counts as lost: on a busy machine a living one may
@@ -29,6 +30,7 @@ def common(home: Path, dags: Path, root: Path, secret: str) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": secret,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(SLOTS),
         "AIRFLOW__CORE__PARALLELISM": str(SLOTS),
         # Seconds: a writer waits for another this long before the database counts as locked.
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
@@ -55,6 +57,8 @@ def newest(url: str, secret: str) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": secret,
         "AIRFLOW__API_AUTH__JWT_SECRET": secret,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        # LocalExecutor never gets back the slot of a supervisor that was killed.
+        "AIRFLOW__CORE__PARALLELISM": str(2 * SLOTS),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         # The Dag file does not change while the rows run.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",

@@ -14,6 +14,8 @@ import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
+from airflow_provider_oxen.localhub import Fault
+
 from ..conftest import ROOT
 from .conftest import START, load_dags
 
@@ -62,8 +64,8 @@ def test_a_prompt_is_made_of_the_context_and_of_what_another_task_says(connected
             return "A fox {{ run_id }}"
 
         @task.oxen_image(storage_path=f"{tmp_path}/{{{{ ds }}}}/", seed="{{ 40 + 2 }}", **ASKED)
-        def hero(topic: str, mood: str, ds: Any = None, ti: Any = None) -> str:
-            return f"{topic}, {mood}, {ds}, by {ti.task_id}"
+        def hero(topic: str, mood: str, ds: Any = None, **context: Any) -> str:
+            return f"{topic}, {mood}, {ds}, by {context['ti'].task_id}"
 
         hero(topic(), mood="on {{ ds }}")
 
@@ -135,6 +137,21 @@ def test_mapped_functions_have_an_image_each(connected, run_dag, tmp_path, defer
     assert sorted(calls) == ["fox", "whale"]
     assert prompts(connected) == ["A happy fox", "A happy whale"]
     assert [run.xcom("hero", index)["seed"] for index in (0, 1)] == [3, 5]
+
+
+@both
+@pytest.mark.parametrize(
+    "shape", [lambda text: {"prompt": "A cube"}, lambda text: ["A cube"]], ids=["one", "many"]
+)
+def test_a_retry_after_lost_answers_pays_once(connected, run_dag, tmp_path, shape, deferrable):
+    connected.fail(Fault("drop_before", on="enqueue"), Fault("drop_after", on="enqueue"))
+    function = Counted(shape)
+
+    run = run_dag(dag_of(function, tmp_path, deferrable=deferrable, use_queue=True, retries=1))
+
+    assert run.state == "success"
+    assert function.calls == 2
+    assert prompts(connected) == ["A cube"]
 
 
 @pytest.mark.parametrize(("on_changed_request", "state"), [("fail", "failed"), ("submit", "success")])

@@ -25,6 +25,10 @@ def own(operator: type) -> set[str]:
     return set(inspect.signature(operator.__init__).parameters) - {"self", "kwargs"}  # type: ignore[misc]
 
 
+def defaults(operator: type) -> dict[str, Any]:
+    return {name: asked.default for name, asked in inspect.signature(operator).parameters.items()}
+
+
 ONE, MANY = own(ImageGenerateOperator), own(ImageBatchGenerateOperator)
 
 
@@ -32,6 +36,15 @@ def test_arguments_of_only_one_kind_are_those_of_only_one_operator():
     assert {*FOR_ONE, "prompt"} == ONE - MANY
     assert {*FOR_MANY, "prompts", "prompts_conn_id"} == MANY - ONE
     assert set(FOR_NONE) == {"prompt", "prompts", "prompts_conn_id"}
+
+
+def test_what_both_operators_take_has_one_default_or_one_that_is_not_set():
+    one, many = defaults(ImageGenerateOperator), defaults(ImageBatchGenerateOperator)
+
+    differ = {name for name in ONE & MANY if one[name] != many[name]}
+    # A task of a function has those of the first: nothing, which each reads in its own way.
+    assert differ == {"model", "storage_path", "use_queue"}
+    assert one["use_queue"] is one["storage_path"] is None
 
 
 def test_a_mapping_may_override_every_field_of_the_request():

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_oxen.batch.watching import Watching
+from airflow_provider_oxen.decorators import images
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
@@ -81,21 +82,46 @@ def test_what_a_mapping_asked_for_is_kept_while_the_task_waits(task_of):
     assert "changed while this task waited" not in scene.logged
 
 
-@pytest.mark.parametrize("shape", [str, lambda text: [text]], ids=["one", "many"])
-def test_tasks_that_wait_side_by_side_in_one_process_go_on_with_their_own(task_of, shape):
-    cube, ball = (
-        task_of(lambda text=text: shape(text), map_index=index, **DEFERRED)
-        for index, text in enumerate(("A cube", "A ball"))
-    )
-    cube.in_one_process = ball.in_one_process = True
-    later, played = cube.deferring, []
-    # While the first waits, the second is asked for, waits, and is done.
-    cube.deferring = lambda: (later(), played.append(ball.play()))
+shapes = pytest.mark.parametrize("shape", [str, lambda text: [text]], ids=["one", "many"])
 
-    played.append(cube.play())
+
+def in_one_process(task_of: Callable[..., Any], shape: Callable[[str], Any], home: str) -> list[Any]:
+    """Return two tasks of one process, which resumes them with the event only."""
+    scenes = [
+        task_of(lambda text=text: shape(text), home, map_index=index, **DEFERRED)
+        for index, text in enumerate(("A cube", "A ball"))
+    ]
+    for scene in scenes:
+        scene.in_one_process = True
+    return scenes
+
+
+@every_home
+def test_the_process_that_deferred_a_task_goes_on_with_it_and_keeps_nothing(task_of, home):
+    scenes = in_one_process(task_of, str, home)
+
+    played = [scene.play() for scene in scenes]
 
     assert [outcome.state for outcome in played] == ["success", "success"], played
-    assert (cube.calls, ball.calls) == (1, 1)
+    assert [scene.calls for scene in scenes] == [1, 1]
+    assert prompts(scenes[0]) == ["A cube", "A ball"]
+    assert images._deferred == {}
+
+
+@shapes
+def test_a_task_never_goes_on_with_what_another_of_its_process_returned(task_of, shape):
+    cube, ball = in_one_process(task_of, shape, "file")
+    later, played = cube.deferring, []
+    # While the first waits, the second is asked for, waits, and is not resumed.
+    ball.meanwhile = lambda event: Failed("Trigger failure")
+    cube.deferring = lambda: (later(), played.append(ball.once()))
+
+    tried = cube.once()
+
+    assert "nothing is left that tells what its function returned" in tried.error
+    assert len(images._deferred) == 1
+    cube.deferring, ball.meanwhile = later, lambda event: event
+    assert [scene.once().state for scene in (cube, ball)] == ["success", "success"]
     assert sorted(prompts(cube)) == ["A ball", "A cube"]
 
 
@@ -130,6 +156,21 @@ def test_where_it_is_not_known_what_was_asked_for_the_next_try_calls_the_functio
     assert "nothing is left that tells what its function returned; it is not called to go on" in tried.error
     assert scene.calls == 1
     scene.losing = ()
+    assert scene.once().state == "success"
+    assert scene.calls == 2
+    assert prompts(scene) == ["A cube"]
+
+
+@shapes
+@pytest.mark.parametrize("mode", ["polled", "deferred"])
+def test_a_retry_after_lost_answers_pays_once(task_of, shape, mode):
+    scene = task_of(lambda: shape("A cube"), mode=mode)
+    # The first answer is looked up by the same try, and the request is sent again; the second is left.
+    scene.hub.fail(Fault("drop_before", on="enqueue"), Fault("drop_after", on="enqueue"))
+
+    tried = scene.once()
+
+    assert tried.state == "up_for_retry", tried.error
     assert scene.once().state == "success"
     assert scene.calls == 2
     assert prompts(scene) == ["A cube"]
@@ -182,6 +223,7 @@ def left_waiting(scene: Any) -> None:
     ("returned", "arguments", "said"),
     [
         (None, {}, "is not a prompt, a mapping that holds one, or a list of them, but nothing (null)"),
+        ("A cube", {"model": None}, "will not do: model must be the model's id"),
         ({"prompt": "A cube", "seed": "x"}, {}, "What the function returned will not do: seed must be"),
         (
             "A cube",

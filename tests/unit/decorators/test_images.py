@@ -8,8 +8,9 @@ import sys
 from datetime import datetime
 from typing import Any
 
+import airflow
 import pytest
-from airflow.providers.common.compat.sdk import DAG, XComArg, task
+from airflow.providers.common.compat.sdk import DAG, TaskGroup, XComArg, task
 
 from airflow_provider_oxen.decorators.images import _OxenImageDecoratedOperator, oxen_image_task
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
@@ -39,6 +40,17 @@ def test_airflow_finds_it_under_its_name():
     assert isinstance(made.operator, _OxenImageDecoratedOperator)
     assert made.operator.task_id == "draw"
     assert made.operator.operator_name == "@task.oxen_image"
+
+
+def test_a_fresh_airflow_finds_it_where_dags_import_task_from():
+    home = "airflow.decorators" if airflow.__version__.startswith("2.") else "airflow.sdk"
+    code = f"from {home} import task; print(task.oxen_image.__module__)"
+
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert shown.stdout.splitlines()[-1] == "airflow_provider_oxen.decorators.images"
 
 
 def test_it_needs_no_arguments():
@@ -91,12 +103,13 @@ def test_what_is_overridden_is_looked_at_again():
         oxen_image_task(max_in_flight=4)(draw).override(target_repo="me/pictures")()
 
 
-def test_functions_that_do_not_return_are_refused_when_the_dag_is_read():
+@pytest.mark.parametrize("decorate", [oxen_image_task, oxen_image_task(model="z-image-turbo")])
+def test_functions_that_do_not_return_are_refused_when_the_dag_is_read(decorate):
     async def later() -> str:
         return "A cube"
 
     with pytest.raises(TypeError, match="not an async one"):
-        oxen_image_task(later)()
+        decorate(later)
 
 
 def test_a_function_that_returns_a_mapping_still_has_one_output():
@@ -116,12 +129,16 @@ def test_default_arguments_of_the_dag_reach_it_and_those_of_the_other_kind_do_no
     assert made._given == []
 
 
-def test_default_arguments_of_the_dag_do_no_harm_to_a_mapped_task():
+def test_default_arguments_of_dag_and_group_do_no_harm_to_a_mapped_task():
     both = {"model": "z-image-turbo", "prompt": "x", "max_in_flight": 4, "cancel_on_kill": True, "retries": 4}
-    with DAG("pictures", schedule=None, start_date=START, default_args=both) as dag:
-        oxen_image_task(draw).expand(topic=["A fox"])
+    of_dag, of_group = dict(list(both.items())[:3]), dict(list(both.items())[3:])
+    with (
+        DAG("pictures", schedule=None, start_date=START, default_args=of_dag) as dag,
+        TaskGroup("group", default_args=of_group),
+    ):
+        oxen_image_task(draw).expand_kwargs([{"topic": "A fox"}])
 
-    made: Any = dag.get_task("draw").unmap({"op_kwargs": {"topic": "A fox"}})
+    made: Any = dag.get_task("group.draw").unmap({"op_kwargs": {"topic": "A fox"}})
 
     assert {name: getattr(made, name) for name in both} == {**both, "prompt": None}
     assert made._given == []

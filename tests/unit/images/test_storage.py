@@ -358,6 +358,7 @@ class Store(AbstractFileSystem):
     """An object store in memory, with fsspec's listing cache and buffered files; it remembers what it did.
 
     :ivar done: every call that changes or asks the store, in order.
+    :ivar told: what else each object was written with.
     """
 
     protocol = "store"
@@ -368,6 +369,7 @@ class Store(AbstractFileSystem):
         self.objects: dict[str, bytes] = {}
         self.done: list[str] = []
         self.broken: set[str] = set()
+        self.told: dict[str, dict[str, Any]] = {}
 
     @property
     def summed(self) -> dict[str, str]:
@@ -383,6 +385,7 @@ class Store(AbstractFileSystem):
         if mode == "create" and path in self.objects:
             raise FileExistsError(path)
         self.objects[path] = value
+        self.told[path] = options
 
     def rm_file(self, path: str) -> None:
         self.did("delete")
@@ -403,7 +406,7 @@ class Store(AbstractFileSystem):
                 for name, content in self.objects.items()
                 if name.startswith(f"{path}/")
             ]
-        return self.dircache[path]
+        return self.dircache[path] if detail else [found["name"] for found in self.dircache[path]]
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         self.did("head")
@@ -419,6 +422,7 @@ class Store(AbstractFileSystem):
         self.dircache.pop(path, None)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Parts:
+        self.told[path] = options
         return Parts(self, path, mode, block_size=block_size)
 
 
@@ -469,6 +473,41 @@ def test_big_object_goes_up_in_parts_and_is_committed_once(folder, store):
 
     assert store.summed == {"bucket/out/hero.png": summed(BIG)}
     assert store.done == ["begin", "part 1", "part 2", "part 3", "complete", "head"]
+
+
+@pytest.mark.parametrize("content", [b"small", BIG], ids=["whole", "parts"])
+@pytest.mark.parametrize(
+    ("protocol", "name", "told"),
+    [
+        ("s3", "index.html", {"ContentType": "text/html"}),
+        ("s3", "hero.png", {"ContentType": "image/png"}),
+        ("s3a", "hero.webp", {"ContentType": "image/webp"}),
+        ("gs", "hero.jpg", {"content_type": "image/jpeg"}),
+        ("s3", "hero", {}),
+        ("abfs", "hero.png", {}),
+    ],
+)
+def test_object_has_the_type_that_a_browser_needs_to_show_it(store, protocol, name, told, content):
+    ObjectFolder(store, protocol, "bucket/out", None).put(name, io.BytesIO(content), MARK)
+
+    assert {key: value for key, value in store.told[f"bucket/out/{name}"].items() if "ype" in key} == told
+
+
+def test_names_are_those_of_the_folder_now(folder, store):
+    store.objects |= {"bucket/out/a.png": b"", "bucket/other/b.png": b""}
+    before = list(folder.names())
+    store.objects["bucket/out/.c.json"] = b""
+
+    assert (before, sorted(folder.names())) == (["a.png"], [".c.json", "a.png"])
+
+
+def test_folder_in_which_nothing_is_yet_has_no_names(folder, store, monkeypatch):
+    def nothing(path: str, **options: Any) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(store, "ls", nothing)
+
+    assert list(folder.names()) == []
 
 
 @pytest.mark.parametrize("step", ["begin", "part 1", "part 2", "part 3", "complete"])
