@@ -15,12 +15,13 @@ class Budget:
     """Counts every submission of a batch before it goes out. Thread-safe.
 
     :param limit: USD; None for no limit.
+    :ivar unknown: submissions that were counted as nothing, as nobody knows what they cost.
     """
 
     def __init__(self, limit: float | None) -> None:
         self._limit = limit
         self._spent = 0.0
-        self._unknown = 0
+        self.unknown = 0
         self._lock = threading.Lock()
 
     @property
@@ -31,7 +32,7 @@ class Budget:
     @property
     def told(self) -> str:
         """What was spent, in words."""
-        return f"{'at least ' if self._unknown else ''}${self._spent:,.2f}"
+        return f"{'at least ' if self.unknown else ''}${self._spent:,.2f}"
 
     def reserve(self, price: float | None) -> None:
         """Count a submission that is about to go out; one of unknown price counts nothing.
@@ -46,16 +47,21 @@ class Budget:
                     f"and max_cost is ${self._limit:g}. It was not sent."
                 )
             self._spent = total
-            self._unknown += price is None
+            self.unknown += price is None
 
     def settle(self, price: float | None, charged: float | None) -> None:
         """Correct a submission by what was charged for it; 0: it was not accepted."""
         if charged is not None:
             with self._lock:
                 self._spent += charged - (price or 0.0)
-                self._unknown -= price is None
+                self.unknown -= price is None
 
-    def before(self, spent: float) -> None:
-        """Count what this task has spent by earlier tries, in USD."""
+    def before(self, spent: float, unknown: int) -> None:
+        """Count what this task has spent before.
+
+        :param spent: USD.
+        :param unknown: submissions whose cost is not in it.
+        """
         with self._lock:
             self._spent += spent
+            self.unknown += unknown

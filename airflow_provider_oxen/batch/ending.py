@@ -21,7 +21,7 @@ _LATER = " {later:,} may be had without paying again: another try, or the task o
 
 @dataclass
 class Ending:
-    """What the rows without an image have met. Plain values: they are written down while the task is deferred.
+    """What the rows without an image have met; plain values, to be written down while the task is deferred.
 
     :ivar stopped: why nothing more was sent, as a clause, or None.
     :ivar too_many: whether more rows failed than may.

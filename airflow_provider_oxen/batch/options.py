@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchOptions", "MaxFailures", "read_options"]
 
-MOST_IN_FLIGHT = 512
-"""Threads of one task at most: beyond, a worker has more to do with them than with images."""
+MOST_IN_FLIGHT = 256
+"""Threads of one task at most, with two connections each: most systems let a process open 1,024 files."""
 
 
 @dataclass(frozen=True)

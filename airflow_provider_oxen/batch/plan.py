@@ -103,15 +103,17 @@ class Plan:
     overwrite: bool
     look: Callable[[Job], Found | None]
     found: Callable[[Job, Found], None]
+    _records: int = field(default=0, init=False)
 
-    def look_around(self, threads: int) -> float:
+    def look_around(self, threads: int) -> tuple[float, int]:
         """Look what the folder holds of each row.
 
         :param threads: that look side by side.
-        :return: USD that this task has spent on the rows by earlier tries, as far as that is known.
+        :return: USD that this task has spent on the rows by earlier tries, and how many submissions nobody
+            knows the cost of.
         :raises OxenRefused: where places hold something else, naming the lines.
         """
-        problems, spent, anything = Problems(self.where), 0.0, False
+        problems, spent, unknown, anything = Problems(self.where), 0.0, 0, False
         jobs = (job for job in self.spool.jobs(NEW) if self._is_there(job))
         for job, found in Pool(threads, self._looked).map(jobs, ahead=4 * threads):
             anything = True
@@ -122,11 +124,19 @@ class Plan:
                     self.spool.is_open(job.n)
                 if found.result is not None:
                     self.found(job, found)
-                spent += self._spent(job, found)
+                cost = self._spent(job, found)
+                spent += cost or 0.0
+                unknown += found.sent if cost is None else 0
         problems.check(self.spool.rows)
         if not anything and not self.overwrite:
             self._need_own_folder()
-        return spent
+        if left := self.listing.records - self._records:
+            self.log.warning(
+                "%s records of paid jobs in %s are of no row of this input: their prompts were changed or "
+                "taken out while their images were on the way, or another task is at work there.",
+                f"{left:,}", self.folder.asset_uri(""),
+            )  # fmt: skip
+        return spent, unknown
 
     def _looked(self, job: Job) -> tuple[Job, Found | OxenError | None]:
         try:
@@ -136,17 +146,19 @@ class Plan:
 
     def _is_there(self, job: Job) -> bool:
         """Whether anything is in a row's place: most often nothing is, and that is known already."""
-        record = file_name(job.stem, identity_of(job.stem))
-        names = (f"{job.stem}.json", record, *(f"{job.stem}{suffix}" for suffix in SUFFIXES))
-        return any(map(self.listing.has, names))
+        has_record = self.listing.has(file_name(job.stem, identity_of(job.stem)))
+        self._records += has_record
+        names = (f"{job.stem}.json", *(f"{job.stem}{suffix}" for suffix in SUFFIXES))
+        return has_record or any(map(self.listing.has, names))
 
-    def _spent(self, job: Job, found: Found) -> float:
+    def _spent(self, job: Job, found: Found) -> float | None:
         if not found.sent:
             return 0.0
         told = (found.result or {}).get("cost")
         if isinstance(told, int | float):
             return float(told)
-        return (self._price(job.request) or 0.0) * found.sent
+        price = self._price(job.request)
+        return None if price is None else price * found.sent
 
     def _need_own_folder(self) -> None:
         """Refuse a folder in which another batch has left its manifest.

@@ -33,6 +33,7 @@ class RowDriver(Driver):
     """Carries out the steps of one row.
 
     :param stem: what the row goes by.
+    :param series: which clearing of which task instance this is.
     :param files: names that its first image may have, which are its own from the intent on.
     :ivar came_back: whether its request was sent back, provably not accepted, and may be sent again at the
         batch's pace.
@@ -40,6 +41,7 @@ class RowDriver(Driver):
 
     shared: Shared
     stem: str
+    series: str
     files: list[str]
     came_back: bool = field(default=False, init=False)
     _entered: float | None = field(default=None, init=False)
@@ -143,7 +145,9 @@ class RowDriver(Driver):
 
     def _cost(self, record: Record) -> float | None:
         charged = super()._cost(record)
-        self.shared.budget.settle(record.price, charged)
+        # What another run's job costs was never counted here.
+        if record.series in (None, self.series):
+            self.shared.budget.settle(record.price, charged)
         return charged
 
 

@@ -85,15 +85,15 @@ class BatchRun:
             look=working.look,
             found=lambda job, found: self.results.kept(job, found.result or {}, found.preview),
         )
-        spent = plan.look_around(options.max_in_flight)
+        spent, unknown = plan.look_around(options.max_in_flight)
         plan.check_models()
         if options.max_cost is not None:
             plan.price(options.max_cost, spent, options.allow_unknown_price)
-        self.shared.budget.before(spent)
+        self.shared.budget.before(spent, unknown)
         tally = self.results.tally
         log.info(
             "%s: %s prompts, of which %s are in %s already.",
-            where, f"{tally.total:,}", f"{tally.reused:,}", self.folder.asset_uri(""),
+            where, f"{tally.total:,}", f"{tally.ended:,}", self.folder.asset_uri(""),
         )  # fmt: skip
         if tally.ended < tally.total:
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
@@ -117,7 +117,8 @@ class BatchRun:
         if not self.results.load():
             self.operator.log.warning("The record %s is gone: the input is read anew.", name)
             return self.run()
-        self.shared.budget.before(float((deferred or {}).get("spent", 0.0)))
+        counted = deferred or {}
+        self.shared.budget.before(counted.get("spent", 0.0), counted.get("spent_unknown", 0))
         # What was not sent before is not sent now: the batch had stopped.
         if self.results.ending.stopped:
             self.shared.gate.close(self.results.ending.stopped)
@@ -186,6 +187,7 @@ class BatchRun:
                     "folder": options.folder,
                     "storage_conn_id": options.storage_conn_id,
                     "spent": self.shared.budget.spent,
+                    "spent_unknown": self.shared.budget.unknown,
                 }
             },
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout + _SLACK),
@@ -228,7 +230,7 @@ def open_batch(
     ti, log = context["ti"], operator.log
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
     with ExitStack() as stack:
-        spool = stack.enter_context(Spool())
+        spool = stack.enter_context(Spool(folds_case=folder.folds_case()))
         client = stack.enter_context(OxenHook(options.conn_id).get_conn())
         settings = client.settings
         shared = Shared(

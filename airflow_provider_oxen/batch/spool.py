@@ -23,8 +23,8 @@ __all__ = ["DONE", "NEW", "OPEN", "WAITING", "Entry", "Job", "Spool", "identity_
 
 _TABLES = """
 CREATE TABLE rows (
-    n INTEGER PRIMARY KEY, line INTEGER, id TEXT, stem TEXT UNIQUE, fingerprint TEXT, request TEXT,
-    state INTEGER NOT NULL DEFAULT 0, generation TEXT, namespace TEXT, entry TEXT, preview TEXT
+    n INTEGER PRIMARY KEY, line INTEGER, id TEXT, stem TEXT UNIQUE COLLATE {collation}, fingerprint TEXT,
+    request TEXT, state INTEGER NOT NULL DEFAULT 0, generation TEXT, namespace TEXT, entry TEXT, preview TEXT
 );
 CREATE TABLE fingerprints (fingerprint TEXT PRIMARY KEY, rows INTEGER) WITHOUT ROWID;
 """
@@ -87,12 +87,16 @@ class Entry(NamedTuple):
 
 
 class Spool:
-    """The rows, in the order of the input; for one thread. Close it, or use it as a context."""
+    """The rows, in the order of the input; for one thread. Close it, or use it as a context.
 
-    def __init__(self) -> None:
+    :param folds_case: whether names that differ in case only are one.
+    """
+
+    def __init__(self, *, folds_case: bool = False) -> None:
         # In a file of SQLite's own that has no name; what is small stays in memory.
+        tables = _TABLES.format(collation="NOCASE" if folds_case else "BINARY")
         self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_TABLES} BEGIN;")
+        self._database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {tables} BEGIN;")
         self.rows = 0
 
     def __enter__(self) -> Spool:
@@ -115,8 +119,10 @@ class Spool:
                 (row.line, row.id, stem, row.fingerprint, row.request.model_dump_json(exclude_none=True)),
             )
         except sqlite3.IntegrityError:
-            [line] = self._database.execute("SELECT line FROM rows WHERE stem = ?", (stem,)).fetchone()
-            raise OxenInvalidRequest(f"line {line} has the id {stem!r} already") from None
+            found = self._database.execute("SELECT line, stem FROM rows WHERE stem = ?", (stem,)).fetchone()
+            line, there = found
+            case = "" if there == stem else f", which is the same file name as {stem!r} in this folder"
+            raise OxenInvalidRequest(f"line {line} has the id {there!r} already{case}") from None
         self.rows += 1
 
     def _stem(self, row: Row) -> str:

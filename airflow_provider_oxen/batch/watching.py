@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from functools import partial
 from weakref import WeakValueDictionary
 
 from airflow_provider_oxen.api.errors import OxenPollError
@@ -44,9 +43,8 @@ class Watching:
         with self._lock:
             if self._closed:
                 raise _stopped()
-            future = asyncio.run_coroutine_threadsafe(
-                self._wait(generation_id, namespace, poll), self._begun()
-            )
+            loop = self._begun()
+            future = asyncio.run_coroutine_threadsafe(self._wait(generation_id, namespace, poll), loop)
             self._waiting.add(future)
         try:
             return future.result()
@@ -71,11 +69,21 @@ class Watching:
     def _begun(self) -> asyncio.AbstractEventLoop:
         if self._thread is None:
             running: concurrent.futures.Future[None] = concurrent.futures.Future()
-            serving = partial(asyncio.run, self._serve(running))
-            self._thread = threading.Thread(target=serving, name="oxen-batch-watch", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(running,), name="oxen-batch-watch", daemon=True)
+            thread.start()
             running.result()
+            self._thread = thread
         return self._loop
+
+    def _run(self, running: concurrent.futures.Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(running))
+        except Exception as error:
+            # Such as too many open files: whoever waits for a loop must not wait for ever.
+            if not running.done():
+                running.set_exception(
+                    OxenPollError(f"The worker cannot wait for generations: {type(error).__name__}: {error}.")
+                )
 
     async def _serve(self, running: concurrent.futures.Future[None]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

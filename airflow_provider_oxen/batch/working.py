@@ -112,12 +112,12 @@ class Working:
         home, output, task, _ = self._parts(job)
         record = home.read()
         if record is None:
-            kept = output.find()
-            if kept and self.listing.has_records and kept.get("generation_id"):
+            kept = self._told(output, output.find())
+            if kept and self.listing.records and kept.get("generation_id"):
                 # A row that looks for its own must not take this one's.
                 self.shared.claim(kept["generation_id"], job.stem)
-            return Found(kept, output.preview, False, int(output.is_own())) if kept else None
-        result = self._find(output, record)
+            return Found(kept, output.preview, False, int(not kept["reused"])) if kept else None
+        result = self._told(output, self._find(output, record))
         if record.generation_id:
             self.shared.claim(record.generation_id, job.stem)
         refused = refused_change(task, record) if is_open(record) else None
@@ -125,6 +125,10 @@ class Working:
             raise refused
         sent = record.submissions if record.series == self.terms.series else 0
         return Found(None if is_open(record) else result, output.preview, is_open(record), sent)
+
+    def _told(self, output: Output, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Call by its name what this very task has generated in an earlier try."""
+        return found and {**found, "reused": not output.is_own()}
 
     def _find(self, output: Output, record: Record) -> dict[str, Any] | None:
         try:
@@ -223,6 +227,7 @@ class Working:
             cancel_on_kill=False,
             shared=self.shared,
             stem=job.stem,
+            series=terms.series,
             files=home.files,
         )
         driver.defer = None

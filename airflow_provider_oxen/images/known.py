@@ -21,12 +21,12 @@ class Listing:
     """The names that a folder had when it was listed, in eight bytes each.
 
     :param names: of all its files.
-    :ivar has_records: whether any of them remembers a job.
+    :ivar records: how many of them remember a job.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         unfinished: set[str] = set()
-        self.has_records = False
+        self.records = 0
         hashes = array("Q", (hash(self._noted(name, unfinished)) & _WORD for name in names))
         self._hashes = array("Q", sorted(hashes))
         self._unfinished = frozenset(unfinished)
@@ -44,7 +44,7 @@ class Listing:
         if name.endswith(".part"):
             unfinished.update(name.split(".")[-3:-2])
         elif name.endswith(RECORD):
-            self.has_records = True
+            self.records += 1
         return name
 
     def has_unfinished(self, mark: str) -> bool:

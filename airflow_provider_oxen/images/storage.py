@@ -51,6 +51,10 @@ class Folder(ABC):
         :raises OSError: where they cannot.
         """
 
+    def folds_case(self) -> bool:
+        """Whether names that differ in case only are one file."""
+        return False
+
     @abstractmethod
     def names(self) -> Iterable[str]:
         """Return the names of all files, hidden ones included.
@@ -123,6 +127,15 @@ class LocalFolder(Folder):
         self.path.mkdir(parents=True, exist_ok=True)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(f"no permission to write in {self.path}")
+
+    def folds_case(self) -> bool:
+        # What is not there yet is made in the nearest folder that is.
+        for place in (self.path, *self.path.parents):
+            name = place.name.swapcase()
+            if name != place.name and place.exists():
+                turned = place.with_name(name)
+                return turned.exists() and turned.samefile(place)
+        return False
 
     def names(self) -> Iterable[str]:
         with os.scandir(self.path) as entries:

@@ -72,6 +72,10 @@ _UNKNOWN = frozenset({1, 2, 3, 15, 16, 17, 18})
 _SHOWN = frozenset({2, 3, 15, 17, 18})
 """Of these, those that are played with a history that shows them as well."""
 
+_BESIDE = frozenset({5, 6, 7})
+"""Steps that strike one row while others may be in the middle of their calls: a history that shows those
+makes the outcome certain."""
+
 _CONTINUED = frozenset({2, 17})
 """And those that are played with a batch that goes on."""
 
@@ -91,7 +95,7 @@ def _sync(step: BatchRow) -> Iterator[BatchRow]:
     if step.instant == "polling":
         step = replace(step, instant="accepted", nth=8, fault=_HELD)
     if step.number not in _UNKNOWN:
-        yield step
+        yield replace(step, history=step.number in _BESIDE)
         return
     if step.number in _SHOWN:
         yield replace(step, history=True)

@@ -140,7 +140,7 @@ def test_a_record_that_became_anothers_meanwhile_is_refused(task_of):
 def test_what_a_batch_had_spent_when_it_was_deferred_is_counted(task_of):
     scene = task_of(lambda: ["A cube"], **DEFERRED)
     scene.hub.fail(Fault("fails", on="enqueue"))
-    scene.keeping = {"spent": 5.0}
+    scene.keeping = {"batch": {"spent": 5.0}}
 
     assert "$5.00 spent so far" in scene.once().error
 

@@ -319,6 +319,19 @@ def test_there_is_none_and_it_cannot_be_told_are_two_things(tmp_path):
         inside_a_file.size("hero.png")
 
 
+def test_folder_tells_whether_it_ignores_case(tmp_path, monkeypatch):
+    place = LocalFolder(str(tmp_path / "Images" / "to come"))
+    assert place.folds_case() is False
+
+    (tmp_path / "Images").mkdir()
+    (tmp_path / "iMAGES").symlink_to(tmp_path / "Images")
+    assert place.folds_case() is True
+
+
+def test_folder_without_a_letter_above_it_tells_nothing():
+    assert LocalFolder("/").folds_case() is False
+
+
 def test_check_makes_the_folder(tmp_path):
     LocalFolder(str(tmp_path / "a/b")).check()
     LocalFolder(str(tmp_path / "a/b")).check()

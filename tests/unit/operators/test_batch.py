@@ -198,7 +198,7 @@ def test_empty_list_is_refused(batch):
         ({"storage_path": None}, "A batch needs a storage_path"),
         ({"storage_path": "images/"}, "must be an absolute path"),
         ({"max_in_flight": 0}, "max_in_flight must be an integer of at least 1"),
-        ({"max_in_flight": 1000}, "max_in_flight must be at most 512"),
+        ({"max_in_flight": 1000}, "max_in_flight must be at most 256"),
         ({"on_error": "ignore"}, "on_error must be one of fail, continue"),
         ({"max_failures": 3}, "max_failures is for on_error='continue'"),
         ({"on_error": "continue", "max_failures": 1.5}, "max_failures must be a count"),

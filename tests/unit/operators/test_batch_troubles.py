@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenStorageError, OxenStoreUnavailable
-from airflow_provider_oxen.batch import engine, rowdrive
+from airflow_provider_oxen.batch import engine, rowdrive, watching
 from airflow_provider_oxen.batch.engine import Engine
 from airflow_provider_oxen.batch.plan import Plan
 from airflow_provider_oxen.batch.progress import Progress
@@ -558,3 +558,74 @@ def test_runs_that_begin_a_row_at_once_write_files_of_their_own(batch):
 
     first, second = marks
     assert first.partition(".")[0] == second.partition(".")[0]
+
+
+# What is counted.
+
+
+@all_modes
+def test_what_an_earlier_try_generated_is_told_as_generated_with_what_it_cost(batch, monkeypatch):
+    batch.retries = batch.max_tries = 2
+    life = Life(monkeypatch)
+    life.ends_at(LocalFolder, "put", 3, after=True, when=lambda this, name, *_: name.endswith(".webp"))
+    batch.between = life.begins_again
+
+    played = batch.play(max_in_flight=1, on_unknown_outcome="resubmit")
+
+    assert played.state == "success"
+    assert (played.result["generated"], played.result["reused"]) == (6, 0)
+    if batch.mode != "synchronous":
+        assert played.result["cost"] == 0.06
+        assert "$0.06 so far" in batch.logged
+    again = batch.clear()
+    assert (again.result["generated"], again.result["reused"], again.result["cost"]) == (0, 6, 0)
+
+
+@by_queue
+def test_job_of_another_run_costs_this_one_nothing(batch):
+    batch.slow()
+    batch.once(prompts=PROMPTS[:3], timeout=0.05)
+    batch.quick()
+
+    played = batch.next_run(prompts=PROMPTS, timeout=60)
+
+    assert all_kept(batch, played)
+    assert "$0.03 so far" in batch.logged
+    assert "at least" not in str(batch.logged)
+
+
+def test_jobs_of_rows_that_are_gone_from_the_input_are_told_of(batch):
+    batch.slow()
+    batch.once(prompts=PROMPTS[:3], timeout=0.05)
+    batch.quick()
+
+    played = batch.next_run(prompts=[*PROMPTS[:1], "A blue ball"], timeout=60)
+
+    assert played.state == "success"
+    assert "2 records of paid jobs in" in batch.logged
+    assert len(batch.left) == 2
+
+
+def test_ids_that_are_one_file_where_case_does_not_count_are_refused(batch, monkeypatch):
+    rows = [{"prompt": "A", "id": "Hero"}, {"prompt": "B", "id": "hero"}]
+    monkeypatch.setattr(LocalFolder, "folds_case", lambda self: True)
+
+    refused = batch.play(prompts=rows)
+
+    assert "line 1 has the id 'Hero' already, which is the same file name as 'hero'" in refused.error
+    assert batch.posts() == 0
+    monkeypatch.setattr(LocalFolder, "folds_case", lambda self: False)
+    assert all_kept(batch, batch.clear(prompts=rows), ["A", "B"])
+
+
+def test_worker_that_cannot_wait_says_so_and_does_not_hang(batch, monkeypatch):
+    def run(serving: Any) -> None:
+        serving.close()
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watching.asyncio, "run", run)
+        played = batch.play()
+
+    assert "The worker cannot wait for generations: OSError: [Errno 24]" in played.error
+    assert all_kept(batch, batch.clear())

@@ -1,0 +1,65 @@
+"""What a batch has cost, and what it may cost."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_provider_oxen.api.errors import OxenBudgetError
+from airflow_provider_oxen.batch.budget import Budget
+
+
+def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_charged():
+    budget = Budget(1.0)
+    budget.reserve(0.5)
+    budget.settle(0.5, 0.2)
+    budget.reserve(0.5)
+    budget.settle(0.5, 0.0)
+
+    assert budget.spent == pytest.approx(0.2)
+    assert budget.told == "$0.20"
+
+
+def test_what_would_cost_too_much_is_not_sent():
+    budget = Budget(1.0)
+    budget.before(0.8, 0)
+    budget.reserve(0.2)
+
+    with pytest.raises(OxenBudgetError, match=r"has cost \$1.00 so far, the next image costs \$0.01"):
+        budget.reserve(0.01)
+    assert budget.told == "$1.00"
+
+
+def test_what_nobody_knows_the_price_of_is_told():
+    budget = Budget(None)
+    budget.before(0.5, 1)
+    budget.reserve(None)
+    assert budget.told == "at least $0.50"
+
+    budget.settle(None, 0.1)
+    budget.settle(None, 0.1)
+
+    assert budget.told == "$0.70"
+
+
+def test_what_was_charged_may_stay_unknown():
+    budget = Budget(None)
+    budget.reserve(0.1)
+    budget.settle(0.1, None)
+
+    assert budget.told == "$0.10"
+
+
+def test_threads_do_not_spend_the_same_cent():
+    budget = Budget(1.0)
+
+    def spend(number: int) -> bool:
+        try:
+            budget.reserve(0.01)
+        except OxenBudgetError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(spend, range(500))) == 100
