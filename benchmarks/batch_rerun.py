@@ -25,13 +25,13 @@ def figures(number: int = PROMPTS) -> Iterator[tuple[str, str, str, str]]:
         hub.reset()
         again = measured(OPERATOR, hub, number, Path(folder), cold=True, **ARGUMENTS)
         asked = Counter(f"{seen['method']} {seen['path']}" for seen in hub.requests())
-    if again.result["reused"] != number or asked != {MODEL: 1}:
+    if again.result["reused"] != number or asked.keys() - {MODEL}:
         raise SystemExit(f"The rerun reused {again.result['reused']} of {number} and asked {dict(asked)}.")
     yield (
         f"a rerun over {number:,} finished prompts, with all it loads",
         f"{again.wall:.1f}",
         "s",
-        f"limit {LIMIT}; CPU {again.cpu:.1f} s, one request; the first run: {made.wall:.0f} s for no latency",
+        f"limit {LIMIT}; CPU {again.cpu:.1f} s, {asked.total()} requests; the first run: {made.wall:.0f} s",
     )
 
 

@@ -11,15 +11,31 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
+import batch
+import batch_mapped
+import batch_memory
+import batch_rerun
 import client_work
 import import_time
 import memory
 import slots
 import waiting
 
+_MODULES = (
+    import_time,
+    client_work,
+    memory,
+    waiting,
+    batch,
+    batch_memory,
+    batch_rerun,
+    batch_mapped,
+    slots,
+)
+
 
 def main() -> None:
-    for module in (import_time, client_work, memory, waiting, slots):
+    for module in _MODULES:
         for name, value, unit, reference in module.figures():
             print(f"{name:<66} {value:>9} {unit:<8} {reference}", flush=True)
 

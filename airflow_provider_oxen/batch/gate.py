@@ -25,6 +25,9 @@ RUN = 3
 _PAUSE, _LONGEST_PAUSE = 5.0, 120.0
 """Seconds of a broken hub's first pause, and of its longest: each is twice the one before."""
 
+_QUIET = 60.0
+"""Seconds without a request, beyond what the gate was closed for, after which a failure is the first one."""
+
 _BACK_OFF = 2.0
 """Seconds to wait after a 429 that does not say how long."""
 
@@ -54,6 +57,7 @@ class Pace:
         self._opens = 0.0
         self._next = 0.0
         self._since: float | None = None
+        self._last = float("-inf")
         self._struck = float("-inf")
         self._failures = 0
 
@@ -78,7 +82,10 @@ class Pace:
             self._since, self._failures, self.pauses = None, 0, 0
             self.width = min(float(self.most), self.width + 1 / self.width)
             return 0.0
-        self._since = sent if self._since is None else self._since
+        if self._since is None or sent - max(self._last, self._opens) > _QUIET:
+            # Where nothing was tried for long, nothing is known of that time.
+            self._since = sent
+        self._last = max(self._last, now)
         if outcome == "limited":
             if sent > self._struck:
                 self.width, self._struck = max(1.0, self.width / 2), now

@@ -19,7 +19,7 @@ class _Question:
 
     records: list[Record] = field(default_factory=list)
     rows: list[Generation] | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Looking:
@@ -46,7 +46,7 @@ class Looking:
             question = self._open.setdefault(record.namespace, _Question())
             question.records.append(record)
         with self._reading:
-            if question.rows is None:
+            if question.rows is None and question.error is None:
                 self._answer(record.namespace, question)
         if question.error is not None:
             raise question.error
@@ -56,8 +56,8 @@ class Looking:
         with self._lock:
             # From here on, who asks is for the next reading.
             del self._open[namespace]
-        question.rows = []
         try:
             question.rows = list(self._read(namespace, question.records))
-        except Exception as error:
+        except BaseException as error:
+            # "Could not read" is never "there is none", for nobody who asked.
             question.error = error

@@ -102,11 +102,13 @@ class Results:
         asked = job.request
         return report.line(job.line, name, status, asked.prompt, asked.model, result=result, error=error)
 
-    def write(self, *, finished: bool) -> dict[str, Any]:
+    def write(self, *, finished: bool, begun: bool = True) -> dict[str, Any]:
         """Write manifest, summary and contact sheet, and return the task's result.
 
         :param finished: whether this try is over; before, what has not ended may still be paid for.
+        :param begun: whether this try may have sent anything.
         :raises OxenStorageError: where the store does not take them.
+        :raises OxenStoreUnavailable: the same, before anything was sent.
         """
         facts = {
             **self.terms.identity._asdict(),
@@ -118,10 +120,15 @@ class Results:
         try:
             return report.write(self.folder, self.mark, lines, facts=facts, finished=finished)
         except Exception as error:
+            told = (
+                f"What comes of the batch cannot be written to {self.folder.asset_uri(MANIFEST)} "
+                f"({type(error).__name__}: {without_queries(str(error))})."
+            )
+            if not begun:
+                raise OxenStoreUnavailable(f"{told} Nothing was sent by this try.") from None
             failed = OxenStorageError(
-                f"What came of the batch could not be written to {self.folder.asset_uri(MANIFEST)} "
-                f"({type(error).__name__}: {without_queries(str(error))}). The images themselves are kept, "
-                "each with its sidecar, and the next try pays for none of them again."
+                f"{told} The images themselves are kept, each with its sidecar, and the next try pays for "
+                "none of them again."
             )
             failed.retry_helps = True
             raise failed from None

@@ -97,7 +97,7 @@ class BatchRun:
         )  # fmt: skip
         if tally.ended < tally.total:
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
-            self.results.write(finished=False)
+            self.results.write(finished=False, begun=False)
             self._work(working, self.spool.jobs(NEW))
             if self.spool.count(WAITING):
                 self._defer()
@@ -133,7 +133,7 @@ class BatchRun:
 
     def _working(self, *, defers: bool) -> Working:
         asked(self.folder, self.folder.check)
-        listing = Listing(asked(self.folder, lambda: list(self.folder.names())))
+        listing = asked(self.folder, lambda: Listing(self.folder.names()))
         self.results.tidy(listing)
         return Working(self.shared, self.folder, listing, self.terms, self.operator.log, defers)
 

@@ -142,8 +142,13 @@ class Working:
     def do(self, job: Job) -> Done:
         """Bring a row to its end; never raises."""
         done = self._do(job)
-        # From now on nothing about this row is taken for granted.
-        return self._do(job, shared=True) if isinstance(done.error, _Appeared) else done
+        for _ in range(_TURNS):
+            if not isinstance(done.error, _Appeared):
+                return done
+            # From now on nothing about this row is taken for granted.
+            done = self._do(job, shared=True)
+        told = "Not sent: other runs are at work on this row again and again."
+        return Done(job, error=NotSent(told, passes=True))
 
     def _do(self, job: Job, *, shared: bool = False) -> Done:
         home, output, task, log = self._parts(job, shared=shared)
@@ -234,6 +239,9 @@ class Working:
         return driver
 
 
+_TURNS = 5
+"""How often a row is begun anew that other runs have been at work on."""
+
 _BETWEEN = "~"
 """Stands in the names of a row's further images, and in no id: "cube-2" may be another row's."""
 
@@ -243,7 +251,7 @@ other has left is older."""
 
 
 class _Appeared(Exception):
-    """Another run has finished the row since the folder was listed."""
+    """Another run has been at work on the row since this one looked."""
 
 
 class _RowHome(FileHome):
@@ -257,10 +265,11 @@ class _RowHome(FileHome):
         self.series = series
         self._known = folder
         self._sidecar = f"{stem}.json"
+        self._last: Record | None = None
         self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
 
     def read(self) -> Record | None:
-        record = super().read()
+        self._last = record = super().read()
         if record is None or record.series == self.series:
             return record
         return record.to(record.phase, clearing=_OTHERS)
@@ -274,6 +283,7 @@ class _RowHome(FileHome):
         :raises _Appeared: where it was finished; the intent is gone again.
         :raises OxenStoreUnavailable: where that cannot be told; so it is there, if the store lets it.
         """
+        self._last = record
         super().create(self._signed(record))
         try:
             if not asked(self._known, lambda: self._known.has_appeared(self._sidecar)):
@@ -291,10 +301,27 @@ class _RowHome(FileHome):
             self.delete()
 
     def write(self, record: Record) -> None:
+        """Write the record; an intent only over what was there when the row was looked at.
+
+        :raises _Appeared: where it is not.
+        """
+        if record.phase == "intent" and not _is_one(self._last, FileHome.read(self)):
+            raise _Appeared
+        self._last = record
         super().write(self._signed(record))
+
+    def delete(self) -> None:
+        self._last = None
+        super().delete()
 
     def _signed(self, record: Record) -> Record:
         return record.to(record.phase, series=self.series, files=record.files or self.files)
+
+
+def _is_one(known: Record | None, found: Record | None) -> bool:
+    if known is None or found is None:
+        return known is found
+    return (known.nonce, known.phase) == (found.nonce, found.phase)
 
 
 class _RowLog(LoggerAdapter[Logger]):

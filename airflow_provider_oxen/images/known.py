@@ -67,13 +67,14 @@ class KnownFolder(Folder):
         self._listing = listing
         self.shared = shared
         self._written: set[str] = set()
+        self._found: set[str] = set()
 
     def has_appeared(self, name: str) -> bool:
-        """Whether a file is there that was not when the folder was listed; this asks the store.
+        """Whether a file is there that was not when it was last read; this asks the store.
 
         :raises OSError: where that cannot be told.
         """
-        return not self._may_have(name) and self._folder.size(name) is not None
+        return name not in self._found and self._folder.size(name) is not None
 
     def check(self) -> None:
         """Do nothing: it was done when the folder was listed."""
@@ -82,7 +83,10 @@ class KnownFolder(Folder):
         return self._folder.names()
 
     def read(self, name: str) -> bytes | None:
-        return self._folder.read(name) if self._may_have(name) else None
+        content = self._folder.read(name) if self._may_have(name) else None
+        if content is not None:
+            self._found.add(name)
+        return content
 
     def open(self, name: str) -> BinaryIO:
         return self._folder.open(name)

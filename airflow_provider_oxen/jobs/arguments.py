@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,8 @@ __all__ = [
     "text",
     "whole",
 ]
+
+_MOST = sys.float_info.max
 
 
 def given(value: Any, default: Any) -> Any:
@@ -100,7 +102,7 @@ def whole(name: str, value: Any, *, least: int) -> int:
 def number(name: str, value: Any, *, above: float) -> float:
     """Return a number above a limit; the text of an exact one counts."""
     found = exact_number(value) if isinstance(value, str) else value
-    if not isinstance(found, int | float) or isinstance(found, bool) or not above < found < math.inf:
+    if not isinstance(found, int | float) or isinstance(found, bool) or not above < found <= _MOST:
         raise OxenInvalidRequest(f"{name} must be a number above {above:g}, not {shown(value)}.")
     return float(found)
 

@@ -26,7 +26,7 @@ def price(model: Model, parameters: Mapping[str, Any]) -> float | None:
         row = grid.get(given.get("quality"))
         each = row.get(given.get("resolution")) if isinstance(row, Mapping) else None
     count = given.get("num_images", 1) if "num_images" in _properties(model) else 1
-    if not _is_number(each) or not _is_number(count):
+    if not _is_number(each) or not _is_number(count) or count < 1:
         return None
     return float(each) * float(count)
 

@@ -219,7 +219,9 @@ def look_up(task: Task, record: Record, now: float, since: float | None) -> Gene
         row = found.possible[0]
     if row is not None:
         facts = {"generation_id": row.generation_id, "submitted_at": row.enqueued_at or now}
-        adopted = record.to("submitted", found=not (record.unique and certain), **facts)
+        adopted = record.to(
+            "submitted", clearing=task.clearing, found=not (record.unique and certain), **facts
+        )
         if task.has_home:
             yield Write(adopted)
         return adopted

@@ -117,10 +117,25 @@ class TestPace:
         pace = Pace(8)
         pace.came("limited", 0, 1)
         assert not pace.is_hopeless(PATIENCE)
-        pace.came("limited", PATIENCE - 1, PATIENCE)
+        for now in range(30, int(PATIENCE) + 1, 30):
+            pace.came("limited", now - 1, now)
         assert pace.is_hopeless(PATIENCE + 1)
         pace.came("accepted", PATIENCE, PATIENCE + 1)
         assert not pace.is_hopeless(PATIENCE + 2)
+
+    def test_time_in_which_nothing_was_tried_tells_nothing(self):
+        pace = Pace(8)
+        pace.came("failed", 0, 1)
+        pace.came("failed", PATIENCE + 60, PATIENCE + 61)
+
+        assert not pace.is_hopeless(PATIENCE + 61)
+
+    def test_pause_that_the_hub_asked_for_counts(self):
+        pace = Pace(8)
+        pace.came("limited", 0, 1, retry_after=PATIENCE - 10)
+        pace.came("limited", PATIENCE - 9, PATIENCE - 8, retry_after=20)
+
+        assert pace.is_hopeless(PATIENCE - 8)
 
     def test_time_that_is_too_long_is_hopeless_at_once(self):
         pace = Pace(8)

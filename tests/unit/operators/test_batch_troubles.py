@@ -16,10 +16,12 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenStorageError, OxenStoreUnavailable
 from airflow_provider_oxen.batch import engine, rowdrive, watching
 from airflow_provider_oxen.batch.engine import Engine
+from airflow_provider_oxen.batch.gate import Gate
 from airflow_provider_oxen.batch.plan import Plan
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.rowdrive import RowDriver
 from airflow_provider_oxen.batch.working import Working
+from airflow_provider_oxen.images.known import KnownFolder
 from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.jobs.polling import End, Poll
 from airflow_provider_oxen.localhub import Fault
@@ -65,7 +67,7 @@ def test_store_that_does_not_take_what_is_told_costs_a_try_and_no_image(batch, m
 
     first = batch.play()
 
-    assert isinstance(first.errors[0], OxenStorageError)
+    assert isinstance(first.errors[0], OxenStoreUnavailable)
     assert f"{batch.out.as_uri()}/manifest.jsonl" in first.error
     assert "X-Signature" not in first.error
     assert batch.posts() == 0
@@ -88,7 +90,7 @@ def test_what_is_told_at_the_end_may_fail_too(batch, monkeypatch):
 
     played = batch.play()
 
-    assert "could not be written" in played.error
+    assert "cannot be written" in played.error
     assert "the next try pays for none of them again" in played.error
     assert all_kept(batch, batch.clear())
 
@@ -629,3 +631,108 @@ def test_worker_that_cannot_wait_says_so_and_does_not_hang(batch, monkeypatch):
 
     assert "The worker cannot wait for generations: OSError: [Errno 24]" in played.error
     assert all_kept(batch, batch.clear())
+
+
+# What happens while a row waits at the gate.
+
+
+@pytest.fixture
+def at_the_gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[Any]]:
+    """Have something happen while the first row waits for its turn, after it has looked at its place."""
+
+    def during(happen: Callable[[], Any]) -> list[Any]:
+        real = Gate.enter
+        happened: list[Any] = []
+
+        def enter(self: Any) -> float:
+            if not happened:
+                happened.append(None)
+                happened[0] = happen()
+            return real(self)
+
+        monkeypatch.setattr(Gate, "enter", enter)
+        return happened
+
+    return during
+
+
+@all_modes
+def test_row_that_another_run_does_meanwhile_is_not_paid_for_again(cast_batch, at_the_gate):
+    other, batch = cast_batch(prompts=["A"]), cast_batch(prompts=["A"])
+    other.run_id = "run 2"
+    happened = at_the_gate(other.once)
+
+    assert all_kept(batch, batch.play(), ["A"])
+    assert happened[0].state == "success"
+
+
+@by_queue
+def test_row_whose_record_another_run_took_back_and_then_did_is_not_paid_for_again(
+    cast_batch, at_the_gate, monkeypatch
+):
+    """The record was there when the folder was listed: the other's request came back, and goes out anew."""
+    other, batch = cast_batch(prompts=["A"]), cast_batch(prompts=["A"])
+    other.run_id, batch.run_id = "run 1", "run 2"
+    life = Life(monkeypatch)
+    life.ends_at(Client, "_attempt", when=lambda this, call, *_: call.paid)
+    other.once()
+    life.begins_again()
+    other.try_number = 0
+    [record] = other.out.glob(".*.job.json")
+    real = Engine.run
+    begun = []
+
+    def run(self: Any, *rows: Any) -> None:
+        if not begun:
+            begun.append(1)
+            record.unlink()
+        real(self, *rows)
+
+    monkeypatch.setattr(Engine, "run", run)
+    at_the_gate(other.once)
+
+    assert all_kept(batch, batch.play(), ["A"])
+
+
+@by_queue
+def test_row_that_failed_before_and_is_done_by_another_run_is_not_paid_for_again(cast_batch, at_the_gate):
+    first, other, batch = (cast_batch(prompts=["A"]) for _ in range(3))
+    first.retries = first.max_tries = 0
+    first.hub.fail(Fault("fails", on="enqueue"))
+    assert first.once().state == "failed"
+    other.run_id, batch.run_id = "run 2", "run 3"
+    billed = len(batch.hub.ledger())
+    at_the_gate(other.once)
+
+    assert batch.play().state == "success"
+    assert len(batch.hub.ledger()) == billed + 1
+    assert batch.left == []
+
+
+def test_row_that_others_are_at_again_and_again_is_left_to_another_try(batch, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(KnownFolder, "has_appeared", lambda self, name: True)
+        played = batch.once(prompts=["A"])
+
+    assert "other runs are at work on this row again and again" in played.error
+    assert batch.posts() == 0
+    assert all_kept(batch, batch.clear(), ["A"])
+
+
+def test_job_that_was_taken_over_and_failed_for_good_is_not_sent_again_by_a_retry(batch, monkeypatch):
+    """Run 1 dies after its request, run 2 finds the job, and that fails for good: one request in all."""
+    life = Life(monkeypatch)
+    life.ends_at(Client, "_attempt", after=True, when=lambda this, call, *_: call.paid)
+    batch.once(prompts=["A"], on_error="continue")
+    life.begins_again()
+    monkeypatch.setattr(Poll, "seen", lambda self, row, now: End("failed", "flagged by moderation"))
+    batch.next_run()
+
+    batch.once()
+
+    assert batch.posts() == 1
+
+
+@pytest.mark.parametrize("name", ["max_cost", "requests_per_minute"])
+def test_number_beyond_all_numbers_is_refused(batch, name):
+    assert f"{name} must be a number above 0" in batch.play(**{name: 10**400}).error
