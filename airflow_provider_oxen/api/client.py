@@ -59,7 +59,7 @@ class _Sender:
             wait = httpx.Timeout(min(call.patience, settings.timeout), connect=settings.connect_timeout)
         return http.build_request(
             call.method,
-            call.paths[layout],
+            _url(settings.base_url, call.paths[layout]),
             params=call.params,
             json=call.body,
             headers=bearer(settings.api_key),
@@ -233,6 +233,12 @@ def _options(settings: Settings, networked: bool) -> dict[str, Any]:
         "proxy": settings.proxy if networked else None,
         "follow_redirects": False,
     }
+
+
+@lru_cache(maxsize=64)
+def _url(base: str, path: str) -> httpx.URL:
+    # httpx reads a URL letter by letter, twice where it is relative.
+    return httpx.URL(f"{base}{path}")
 
 
 @lru_cache(maxsize=1)

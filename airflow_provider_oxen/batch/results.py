@@ -46,7 +46,7 @@ class Results:
     terms: Terms
     ending: Ending = field(default_factory=Ending, init=False)
     tally: Tally = field(default_factory=lambda: Tally(0), init=False)
-    _paid: set[int] = field(default_factory=set, init=False)
+    _in_hand: dict[int, bool] = field(default_factory=dict, init=False)
     _saved: bool = field(default=False, init=False)
 
     @property
@@ -70,26 +70,25 @@ class Results:
 
         :param paid: whether it may have been before.
         """
-        if paid:
-            self._paid.add(job.n)
-        self.spool.is_open(job.n)
+        self._in_hand[job.n] = paid
 
     def note(self, done: Done) -> None:
         """Note what came of a row."""
         job, error = done.job, done.error
+        paid = self._in_hand.pop(job.n, False)
         if done.waiting is not None:
             self.tally.waiting += 1
             self.spool.waits(job.n, str(done.waiting.generation_id), done.waiting.namespace)
         elif error is None:
             self.kept(job, done.result or {}, done.preview)
         else:
-            self._failed(job, error)
+            self._failed(job, error, paid=paid)
 
-    def _failed(self, job: Job, error: Exception) -> None:
+    def _failed(self, job: Job, error: Exception, *, paid: bool) -> None:
         told = str(error) if isinstance(error, OxenError) else f"{type(error).__name__}: {error}"
         self.ending.met(error)
         # Where the record of a job could not be read, what became of the job is not known.
-        blind = job.n in self._paid and isinstance(error, OxenStoreUnavailable)
+        blind = paid and isinstance(error, OxenStoreUnavailable)
         status = "unknown" if blind or is_unknown(error) else "failed"
         self.tally.add(status)
         entry = self._line(job, status, error=without_queries(told))
@@ -116,6 +115,7 @@ class Results:
             "made_by": f"airflow-provider-oxen {__version__}",
             **({"stopped": self.ending.stopped} if self.ending.stopped else {}),
         }
+        self._mark_in_hand()
         lines = self._lines(finished)
         try:
             return report.write(self.folder, self.mark, lines, facts=facts, finished=finished)
@@ -132,6 +132,10 @@ class Results:
             )
             failed.retry_helps = True
             raise failed from None
+
+    def _mark_in_hand(self) -> None:
+        for n in self._in_hand:
+            self.spool.is_open(n)
 
     def _lines(self, finished: bool) -> Iterator[tuple[dict[str, Any], str | None]]:
         for row in self.spool.entries():
@@ -155,6 +159,7 @@ class Results:
         :raises OxenStorageError: where the store does not take it.
         """
         self._saved = True
+        self._mark_in_hand()
         header = {
             "format": FORMAT,
             "identity": self.terms.identity.key,

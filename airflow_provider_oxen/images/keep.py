@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
@@ -27,6 +27,9 @@ from airflow_provider_oxen.images import fetch, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
 from airflow_provider_oxen.images.preview import preview
 from airflow_provider_oxen.images.storage import Folder
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Keeper"]
 
@@ -146,7 +149,7 @@ class Keeper:
         stem = numbered(self.stem, index, self.between)
         got = self._fetch(stem, item)
         try:
-            got, seen = self._proved(stem, index, item, got)
+            got, seen, small = self._proved(stem, index, item, got)
         except OxenBadImage as error:
             raise self._reject(stem, got, error.reason) from None
         else:
@@ -154,7 +157,6 @@ class Keeper:
             name = f"{self._stem(index, seen.suffix)}{seen.suffix}"
             self.claim(name)
             self._put(name, got)
-            small = preview(got.file) if self.previewed else None
         finally:
             got.close()
         record = {
@@ -176,10 +178,10 @@ class Keeper:
 
     def _proved(
         self, stem: str, index: int, item: ImageItem, got: fetch.Fetched
-    ) -> tuple[fetch.Fetched, verify.Facts]:
+    ) -> tuple[fetch.Fetched, verify.Facts, str | None]:
         """Prove the bytes; those of a link are fetched once more where they are no image."""
         try:
-            return got, verify.prove(got.file)
+            return got, *self._seen(got)
         except OxenBadImage as error:
             if not item.url:
                 raise
@@ -187,12 +189,22 @@ class Keeper:
             log.warning("Image %d: %s Fetching it once more.", index, error)
         again = self._fetch(stem, item)
         try:
-            seen = verify.prove(again.file)
+            seen, small = self._seen(again)
         except BaseException:
             again.close()
             raise
         got.close()
-        return again, seen
+        return again, seen, small
+
+    def _seen(self, got: fetch.Fetched) -> tuple[verify.Facts, str | None]:
+        """Prove an image, and make its preview of what was decoded for that."""
+        made: list[str | None] = [None]
+
+        def look(image: Image.Image) -> None:
+            if self.previewed:
+                made[0] = preview(image)
+
+        return verify.prove(got.file, look), made[0]
 
     def _fetch(self, stem: str, item: ImageItem) -> fetch.Fetched:
         if item.b64_json:

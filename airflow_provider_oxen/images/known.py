@@ -94,9 +94,9 @@ class KnownFolder(Folder):
     def size(self, name: str) -> int | None:
         return self._folder.size(name) if self._may_have(name) else None
 
-    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+    def put(self, name: str, source: BinaryIO, mark: str, *, lasting: bool = True) -> None:
         self._written.add(name)
-        self._folder.put(name, source, mark)
+        self._folder.put(name, source, mark, lasting=lasting)
 
     def create(self, name: str, content: bytes, mark: str) -> bool:
         self._written.add(name)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from typing import TYPE_CHECKING, BinaryIO
-
-from airflow_provider_oxen.images.verify import FORMATS, MAX_PIXELS
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["LIMIT", "SIDE", "preview"]
 
-SIDE = 96
+SIDE = 128
 """Long side in pixels: enough to tell pictures apart in a grid; smaller images stay as they are."""
 
-LIMIT = 4 * 1024
+LIMIT = 5 * 1024
 """Bytes of a preview's JPEG at most. A photograph takes about half of it."""
 
 _QUALITIES = (75, 50, 25, 5)
@@ -26,56 +24,40 @@ _GROUND = (238, 238, 238)
 """What shows behind transparency: a grey on which both white and black drawings are seen."""
 
 
-def preview(file: BinaryIO) -> str | None:
+def preview(image: Image.Image) -> str | None:
     """Return a very small JPEG of an image as a ``data:`` URI, or None where none can be made.
 
-    Never raises: beside an image that was paid for, its preview is worth nothing. Of an animation it
-    shows the first frame. Nothing but the pixels gets into it: no comment, place or camera.
+    Never raises: beside an image that was paid for, its preview is worth nothing. Nothing but the pixels gets
+    into it: no comment, place or camera.
 
-    :param file: seekable, of an image that :func:`.verify.prove` has taken; left at its beginning.
+    :param image: decoded, such as :func:`.verify.prove` shows it; it is not changed.
     """
     try:
-        file.seek(0)
-        content = _encode(_shrink(file))
+        content = _encode(_shrink(image))
     except Exception:
         return None
-    finally:
-        _rewind(file)
     return None if content is None else f"data:image/jpeg;base64,{b64encode(content).decode()}"
 
 
-def _rewind(file: BinaryIO) -> None:
-    try:
-        file.seek(0)
-    except Exception:
-        # A closed file, which whoever wants the image itself will be told of.
-        return
-
-
-def _shrink(file: BinaryIO) -> Image.Image:
+def _shrink(image: Image.Image) -> Image.Image:
     """Return the image in RGB or grey, at most SIDE pixels wide and high, upright."""
     from PIL import Image, ImageOps
 
-    with Image.open(file, formats=list(FORMATS)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError("more pixels than are decoded")
-        # A JPEG is decoded at half, a quarter or an eighth of its size, which is what makes this cheap; the
-        # other formats know no such thing.
-        image.draft("RGB", _fitted(image.size))
-        whole = _plain(image)
-        # First whole pixels are averaged, which is fast, then the rest is resampled, which is fair. Both of
-        # them know how to weigh transparent pixels.
-        width, height = _fitted(whole.size)
-        factors = max(1, whole.width // (2 * width)), max(1, whole.height // (2 * height))
-        if factors != (1, 1):
-            whole = whole.reduce(factors)
-        if whole.size != (width, height):
-            whole = whole.resize((width, height), Image.Resampling.BILINEAR)
-        small = _opaque(whole)
-        ImageOps.exif_transpose(small, in_place=True)
-        # Pillow writes a comment that it has read; what stands there may not be for a page.
-        small.info.clear()
-        return small
+    whole = _plain(image)
+    # First whole pixels are averaged, which is fast, then the rest is resampled, which is fair. Both of them
+    # know how to weigh transparent pixels.
+    width, height = _fitted(whole.size)
+    factors = max(1, whole.width // width), max(1, whole.height // height)
+    if factors != (1, 1):
+        whole = whole.reduce(factors)
+    if whole.size != (width, height):
+        whole = whole.resize((width, height), Image.Resampling.BILINEAR)
+    small = _opaque(whole)
+    small = small.copy() if small is image else small
+    ImageOps.exif_transpose(small, in_place=True)
+    # Pillow writes a comment that it has read; what stands there may not be for a page.
+    small.info.clear()
+    return small
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:

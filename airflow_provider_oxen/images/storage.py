@@ -81,10 +81,11 @@ class Folder(ABC):
         """Return a file's size in bytes, or None where there is none."""
 
     @abstractmethod
-    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+    def put(self, name: str, source: BinaryIO, mark: str, *, lasting: bool = True) -> None:
         """Write a file from its source's beginning, in one step as others see it.
 
         :param mark: tells this task's unfinished files from others'.
+        :param lasting: whether it has to outlive a power cut from now on.
         """
 
     @abstractmethod
@@ -157,21 +158,23 @@ class LocalFolder(Folder):
         except FileNotFoundError:
             return None
 
-    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+    def put(self, name: str, source: BinaryIO, mark: str, *, lasting: bool = True) -> None:
         part = self._part(name, mark)
         source.seek(0)
         try:
             with open(part, "wb") as file:
                 shutil.copyfileobj(source, file, 1024 * 1024)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             os.replace(part, self._at(name))
         except BaseException:
             # On a full disk above all, what is of no use must not stay.
             with contextlib.suppress(OSError):
                 os.unlink(part)
             raise
-        self._sync()
+        if lasting:
+            self._sync()
 
     def create(self, name: str, content: bytes, mark: str) -> bool:
         part = self._part(name, mark)
@@ -304,7 +307,7 @@ class ObjectFolder(Folder):
         except FileNotFoundError:
             return None
 
-    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+    def put(self, name: str, source: BinaryIO, mark: str, *, lasting: bool = True) -> None:
         size = source.seek(0, os.SEEK_END)
         source.seek(0)
         if size <= _BLOCK:

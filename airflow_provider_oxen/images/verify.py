@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenBadImage
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["FORMATS", "MAX_FRAMES", "MAX_PIXELS", "SUFFIXES", "Facts", "prove"]
 
@@ -72,15 +76,16 @@ class _Strict:
 _STRICT = _Strict()
 
 
-def prove(file: BinaryIO) -> Facts:
+def prove(file: BinaryIO, look: Callable[[Image.Image], None] = lambda image: None) -> Facts:
     """Decode every pixel and return the facts; bytes behind the image's end are no harm.
 
     :param file: seekable; left at its beginning.
+    :param look: shown the first frame, decoded and not yet proved to be whole; it must not change it.
     :raises OxenBadImage: with the reason, where the bytes are not a whole image of a known format.
     """
     try:
         with _STRICT:
-            return _decode(file)
+            return _decode(file, look)
     except OxenBadImage:
         raise
     except Exception as error:
@@ -93,7 +98,7 @@ def prove(file: BinaryIO) -> Facts:
         file.seek(0)
 
 
-def _decode(file: BinaryIO) -> Facts:
+def _decode(file: BinaryIO, look: Callable[[Image.Image], None]) -> Facts:
     from PIL import Image
 
     formats = list(FORMATS)
@@ -113,6 +118,8 @@ def _decode(file: BinaryIO) -> Facts:
             for frame in range(frames):
                 image.seek(frame)
                 image.load()
+                if not frame:
+                    look(image)
             whole = kind != "GIF" or _gif_ends(file)
     if not whole:
         raise _bad("it is cut short")
@@ -120,6 +127,7 @@ def _decode(file: BinaryIO) -> Facts:
         file.seek(0)
         with Image.open(file, formats=formats) as image:
             image.load()
+            look(image)
     media_type, suffix = FORMATS[kind]
     return Facts(media_type, suffix, width, height)
 

@@ -120,7 +120,11 @@ class FileHome:
         _ask("written", lambda: self.folder.create(self.name, _dump(record), self.mark))
 
     def write(self, record: Record) -> None:
-        _ask("written", lambda: self.folder.put(self.name, io.BytesIO(_dump(record)), self.mark))
+        # An answer's image is on the disk in a moment; where a power cut is faster, its call is one of those
+        # whose outcome nobody knows.
+        lasting = record.phase != "answered"
+        content = io.BytesIO(_dump(record))
+        _ask("written", lambda: self.folder.put(self.name, content, self.mark, lasting=lasting))
 
     def delete(self) -> None:
         _ask("removed", lambda: self.folder.remove(self.name))

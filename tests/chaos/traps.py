@@ -153,8 +153,8 @@ def _around_put(
 
     put = LocalFolder.put
 
-    def dying(self: LocalFolder, name: str, source: BinaryIO, mark: str) -> None:
-        put(self, name, before(name, source), mark)
+    def dying(self: LocalFolder, name: str, source: BinaryIO, mark: str, **more: Any) -> None:
+        put(self, name, before(name, source), mark, **more)
         after(name)
 
     LocalFolder.put = dying  # type: ignore[method-assign]

@@ -98,10 +98,10 @@ def broken(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Break:
             told("read")
         return read(self, name)
 
-    def failing_put(self: Any, name: str, source: Any, mark: str) -> None:
+    def failing_put(self: Any, name: str, source: Any, mark: str, **more: Any) -> None:
         if is_record(name):
             told("write", json.loads(source.read()))
-        put(self, name, source, mark)
+        put(self, name, source, mark, **more)
 
     def failing_create(self: Any, name: str, content: bytes, mark: str) -> Any:
         told("write", json.loads(content))

@@ -48,12 +48,12 @@ def fails(
     real = getattr(LocalFolder, method)
     seen: list[str] = []
 
-    def failing(self: Any, name: str, *arguments: Any) -> Any:
+    def failing(self: Any, name: str, *arguments: Any, **more: Any) -> Any:
         if part in name:
             seen.append(name)
             if len(seen) <= times:
                 raise error
-        return real(self, name, *arguments)
+        return real(self, name, *arguments, **more)
 
     monkeypatch.setattr(LocalFolder, method, failing)
     return seen
@@ -80,11 +80,11 @@ def test_what_is_told_at_the_end_may_fail_too(batch, monkeypatch):
     real = LocalFolder.put
     seen: list[str] = []
 
-    def failing(self: Any, name: str, *arguments: Any) -> None:
+    def failing(self: Any, name: str, *arguments: Any, **more: Any) -> None:
         seen.append(name)
         if name == "summary.json" and seen.count(name) == times + 1:
             raise OSError("no space")
-        real(self, name, *arguments)
+        real(self, name, *arguments, **more)
 
     monkeypatch.setattr(LocalFolder, "put", failing)
 

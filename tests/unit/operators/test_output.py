@@ -86,9 +86,9 @@ def test_try_that_died_between_image_and_sidecar_is_written_over(filed, monkeypa
 def test_try_that_died_in_the_middle_of_a_write_leaves_no_leftovers(filed, monkeypatch):
     put = LocalFolder.put
 
-    def died(self: LocalFolder, name: str, source: Any, mark: str) -> None:
+    def died(self: LocalFolder, name: str, source: Any, mark: str, **more: Any) -> None:
         if name.startswith("."):
-            return put(self, name, source, mark)
+            return put(self, name, source, mark, **more)
         monkeypatch.setattr(LocalFolder, "put", put)
         self._part(name, mark).write_bytes(b"half")
         raise Struck("killed")
@@ -128,10 +128,10 @@ def test_write_that_fails_is_repeated_by_the_next_try_and_not_paid_again(filed, 
     monkeypatch.setattr(keep, "_ATTEMPTS", 1)
     put = LocalFolder.put
 
-    def full(self: LocalFolder, name: str, source: Any, mark: str) -> None:
+    def full(self: LocalFolder, name: str, source: Any, mark: str, **more: Any) -> None:
         if not name.startswith("."):
             raise OSError(28, "No space left on device")
-        put(self, name, source, mark)
+        put(self, name, source, mark, **more)
 
     monkeypatch.setattr(LocalFolder, "put", full)
     filed.between = lambda: monkeypatch.setattr(LocalFolder, "put", put)
