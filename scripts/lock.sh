@@ -11,6 +11,6 @@ bench="apache-airflow-providers-databricks apache-airflow-providers-http apache-
 for line in 3.3.2 2.11.2; do
   printf '%s\n' "apache-airflow==$line" $bench |
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-      --extra dev --extra s3 --extra localhub "$@" \
+      --extra dev --extra s3 --extra localhub --extra parquet "$@" \
       --output-file "constraints/airflow-$line.txt" pyproject.toml - >/dev/null
 done

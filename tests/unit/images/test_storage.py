@@ -663,6 +663,10 @@ def test_nothing_is_to_be_cleaned_in_an_object_store(folder, store):
     assert store.done == []
 
 
+def test_stores_tell_names_apart_by_case(folder):
+    assert folder.folds_case() is False
+
+
 def test_addresses_in_a_store(folder, store):
     assert folder.uri("hero.png") == "s3://my_conn@bucket/out/hero.png"
     assert folder.asset_uri("hero.png") == "s3://bucket/out/hero.png"

@@ -736,3 +736,60 @@ def test_job_that_was_taken_over_and_failed_for_good_is_not_sent_again_by_a_retr
 @pytest.mark.parametrize("name", ["max_cost", "requests_per_minute"])
 def test_number_beyond_all_numbers_is_refused(batch, name):
     assert f"{name} must be a number above 0" in batch.play(**{name: 10**400}).error
+
+
+# What lies in the folder.
+
+
+@by_queue
+def test_job_whose_place_somebody_took_keeps_its_image_beside_it(batch):
+    batch.slow()
+    batch.play(prompts=[{"prompt": "A red cube", "id": "cube"}], timeout=0.2)
+    batch.quick()
+    (batch.out / "cube.json").write_text('{"somebody": "else"}')
+
+    played = batch.clear(timeout=60)
+
+    assert played.state == "success", played.error
+    assert (batch.out / "cube.json").read_text() == '{"somebody": "else"}'
+    assert sum(batch.asked.values()) == 1
+    assert "cube-" in batch.manifest[0]["path"]
+
+
+def test_job_that_has_ended_does_not_make_room_for_another(batch):
+    batch.hub.fail(Fault("fails", on="enqueue"))
+    batch.play(prompts=[{"prompt": "A red cube", "id": "cube"}])
+    (batch.out / "cube.json").write_text('{"somebody": "else"}')
+
+    played = batch.clear()
+
+    assert "line 1: " in played.error
+    assert batch.posts() == 1
+
+
+def test_what_a_try_that_died_left_of_the_batchs_own_files_is_removed(batch):
+    batch.out.mkdir()
+    left = batch.out / f".manifest.jsonl.{batch.identity[:16]}.1.part"
+    left.write_text("half")
+
+    assert all_kept(batch, batch.play())
+    assert not left.exists()
+
+
+def test_generation_that_another_row_has_is_not_taken(batch, monkeypatch):
+    """Two rows look for one generation at once, and the list does not say whose it is."""
+    monkeypatch.setattr(rowdrive.Shared, "is_anothers", lambda self, row, stem: False)
+    batch.hub.fail(Fault("drop_before", on="enqueue"))
+    batch.hub.fail(Fault("drop_after", on="enqueue"))
+
+    played = batch.play(
+        prompts=["A red cube"] * 2,
+        on_unknown_outcome="adopt",
+        on_error="continue",
+        max_in_flight=2,
+        **SMALL,
+    )
+
+    assert played.state == "success"
+    assert sorted(line["status"] for line in batch.manifest) == ["generated", "unknown"]
+    assert "is another row's" in next(line["error"] for line in batch.manifest if "error" in line)
