@@ -133,9 +133,9 @@ def _ending() -> Callable[[], bool]:
     write = Results.write
     ending = []
 
-    def telling(self: Results, *, finished: bool) -> Any:
+    def telling(self: Results, *, finished: bool, **more: Any) -> Any:
         ending[:] = [finished]
-        return write(self, finished=finished)
+        return write(self, finished=finished, **more)
 
     Results.write = telling  # type: ignore[method-assign]
     return lambda: ending == [True]
