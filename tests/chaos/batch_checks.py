@@ -187,12 +187,12 @@ def _on_the_way(books: _Books) -> Iterator[str]:
 
 
 def _leftovers(books: _Books) -> Iterator[str]:
-    """Nothing may lie there but images with their sidecars, what tells of the batch, and open records."""
+    """Nothing may lie there but images with their sidecars, what tells of the batch, and records that are open."""
     images = {Path(line["path"]).name for line in books.lines if line["status"] in ("generated", "reused")}
     wanted = _OWN | images | {f"{id}.json" for id in books.kept}
     open_jobs = {name for name in books.files if name.endswith(".job.json")}
     wanted |= {name for name in open_jobs if name.split(".")[1] in books.ids("unknown")}
-    if left := books.files - wanted:
+    if left := books.files - wanted - checks.half_written(books.files, open_jobs & wanted):
         yield f"left over: {', '.join(sorted(left))}"
     if len(open_jobs & wanted) != len(books.ids("unknown")):
         yield f"{len(open_jobs)} records tell of {len(books.ids('unknown'))} prompts that are unknown"

@@ -116,9 +116,19 @@ def _leftovers(scene: Scene, files: set[str], images: list[str]) -> Iterator[str
     """Nothing may lie there but the image and its sidecar; of a job that was stopped, its record."""
     wanted = {*images, *(f"{Path(name).stem}.json" for name in images)}
     if scene.row.ending == "stopped":
-        wanted |= {name for name in files if name.endswith(_RECORD)}
+        records = {name for name in files if name.endswith(_RECORD)}
+        wanted |= records | half_written(files, records)
     if left := files - wanted:
         yield f"left over: {', '.join(sorted(left))}"
+
+
+def half_written(files: set[str], names: set[str]) -> set[str]:
+    """Return the parts of files that a kill has left in the middle of being written.
+
+    The next who writes such a file takes its part away, so they may lie beside a record that is still open.
+    """
+    starts = tuple(f".{name}." for name in names)
+    return {name for name in files if name.endswith(".part") and name.startswith(starts)}
 
 
 def task_log(home: Path, dag_id: str) -> str:
