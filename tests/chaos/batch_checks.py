@@ -187,7 +187,7 @@ def _on_the_way(books: _Books) -> Iterator[str]:
 
 
 def _leftovers(books: _Books) -> Iterator[str]:
-    """Nothing may lie there but images with their sidecars, what tells of the batch, and records that are open."""
+    """Nothing may lie there but images, their sidecars, what tells of the batch, and open records."""
     images = {Path(line["path"]).name for line in books.lines if line["status"] in ("generated", "reused")}
     wanted = _OWN | images | {f"{id}.json" for id in books.kept}
     open_jobs = {name for name in books.files if name.endswith(".job.json")}
