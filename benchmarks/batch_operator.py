@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,8 @@ def run(prompts: Sequence[str] | str, folder: Path, **arguments: Any) -> dict[st
     )
     ti = SimpleNamespace(
         dag_id="bench",
-        run_id="bench",
+        # One that is new each time: what another try of one run had made would be told as made by it.
+        run_id=f"bench_{uuid.uuid4()}",
         task_id="batch",
         map_index=-1,
         try_number=1,

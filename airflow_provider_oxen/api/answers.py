@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pydantic
+import pydantic_core
 
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
@@ -124,11 +125,23 @@ def _decode(response: httpx.Response) -> tuple[Any, str | None]:
     if not response.content.strip():
         return None, "the body is empty"
     try:
-        data = json.loads(response.content)
-        return (_whole(data) if _HALF.search(response.content) else data), None
+        return _from_json(response.content), None
     except (ValueError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         return None, f"the body is not JSON ({kind})"
+
+
+def _from_json(content: bytes) -> Any:
+    """Read JSON without a copy of it as text: an image may be in it.
+
+    :raises ValueError, RecursionError: where it is none.
+    """
+    try:
+        return pydantic_core.from_json(content, cache_strings="keys")
+    except ValueError:
+        # It knows UTF-8 alone, and no halves of characters.
+        data = json.loads(content)
+        return _whole(data) if _HALF.search(content) else data
 
 
 def _whole(value: Any) -> Any:

@@ -131,6 +131,7 @@ class Client(_Sender):
                 response = self.http.send(self._request(self.http, call, layout))
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise answers.from_transport(error, call, self.settings) from None
+        _untie(response)
         return answers.read(response, call, self.settings)
 
     def close(self) -> None:
@@ -188,6 +189,7 @@ class AsyncClient(_Sender):
                 response = await self.http.send(self._request(self.http, call, layout))
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise answers.from_transport(error, call, self.settings) from None
+        _untie(response)
         return answers.read(response, call, self.settings)
 
     async def aclose(self) -> None:
@@ -233,6 +235,11 @@ def _options(settings: Settings, networked: bool) -> dict[str, Any]:
         "proxy": settings.proxy if networked else None,
         "follow_redirects": False,
     }
+
+
+def _untie(response: httpx.Response) -> None:
+    # httpx ties an answer and its stream into a ring: images in it would stay until the garbage collector comes.
+    response.stream = httpx.ByteStream(b"")
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import hashlib
 import io
@@ -95,7 +95,7 @@ def from_base64(text: str) -> Fetched:
     :raises OxenBadImage: where it is not base64.
     """
     try:
-        return from_bytes(base64.b64decode(text, validate=True))
+        return from_bytes(binascii.a2b_base64(text, strict_mode=True))
     except ValueError as error:
         raise OxenBadImage(f"The image's base64 text is broken: {error}.", reason=str(error)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -66,6 +67,20 @@ ECHOES = {
 
 class TestRequests:
     """What goes over the wire."""
+
+    @pytest.mark.asyncio
+    async def test_an_answer_does_not_outlive_its_call(self, twin, hub):
+        hub.says(answer(json=IMAGES))
+        gc.collect()
+        gc.disable()
+        try:
+            await twin.send(PAID)
+            left = [it for it in gc.get_objects() if type(it) is httpx.Response]
+        finally:
+            gc.enable()
+
+        # A megabyte of base64 each, until the garbage collector looks for rings.
+        assert left == []
 
     @pytest.mark.asyncio
     async def test_body_key_and_manners(self, twin, hub):
