@@ -238,7 +238,7 @@ def _options(settings: Settings, networked: bool) -> dict[str, Any]:
 
 
 def _untie(response: httpx.Response) -> None:
-    # httpx ties an answer and its stream into a ring: images in it would stay until the garbage collector comes.
+    # httpx ties an answer and its stream into a ring: an image would stay until the garbage collector comes.
     response.stream = httpx.ByteStream(b"")
 
 
