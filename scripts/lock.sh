@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 bench="apache-airflow-providers-databricks apache-airflow-providers-http apache-airflow-providers-openai"
 
 for line in 3.3.2 2.11.2; do
+  # The documentation is built in one environment.
+  docs=(); [ "$line" = 2.11.2 ] || docs=(--extra docs)
   printf '%s\n' "apache-airflow==$line" $bench |
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-      --extra dev --extra s3 --extra localhub --extra parquet "$@" \
+      --extra dev --extra s3 --extra localhub --extra parquet "${docs[@]}" "$@" \
       --output-file "constraints/airflow-$line.txt" pyproject.toml - >/dev/null
 done
