@@ -114,4 +114,11 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "connection-types": [CONNECTION_TYPE],
+        "extra-links": [
+            "airflow_provider_oxen.links.OxenGenerationLink",
+            "airflow_provider_oxen.links.OxenModelLink",
+        ],
+        "plugins": [
+            {"name": "oxen", "plugin-class": "airflow_provider_oxen.plugins.gallery.OxenPlugin"},
+        ],
     }

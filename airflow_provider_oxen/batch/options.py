@@ -64,6 +64,7 @@ class BatchOptions:
     on_unknown_outcome: Any
     on_changed_request: Any
     lookup_grace: float
+    previews: bool
 
 
 def read_options(operator: ImageBatchGenerateOperator) -> BatchOptions:
@@ -116,6 +117,7 @@ def read_options(operator: ImageBatchGenerateOperator) -> BatchOptions:
             "on_changed_request", given(operator.on_changed_request, "fail"), ("fail", "submit")
         ),
         lookup_grace=arguments.seconds("lookup_grace", given(operator.lookup_grace, 60.0)),
+        previews=boolean("previews", given(operator.previews, True)),
     )
 
 

@@ -29,6 +29,7 @@ from airflow_provider_oxen.batch.waiting import FORMAT
 from airflow_provider_oxen.batch.working import Done, Terms
 from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder
+from airflow_provider_oxen.operators.showing import of_manifest
 
 __all__ = ["FILES", "Results"]
 
@@ -132,6 +133,11 @@ class Results:
             )
             failed.retry_helps = True
             raise failed from None
+
+    def shown(self) -> Iterator[dict[str, Any]]:
+        """Yield what Airflow's web interface shows of the rows, in the order of the input."""
+        for line, preview in self._lines(True):
+            yield of_manifest(line, preview)
 
     def _mark_in_hand(self) -> None:
         for n in self._in_hand:

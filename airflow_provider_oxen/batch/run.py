@@ -30,6 +30,7 @@ from airflow_provider_oxen.images.storage import Folder, open_folder
 from airflow_provider_oxen.jobs.identity import Identity
 from airflow_provider_oxen.operators.output import asked, report_lineage
 from airflow_provider_oxen.operators.prepare import Preparing
+from airflow_provider_oxen.operators.showing import MOST, Showing
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -60,6 +61,7 @@ class BatchRun:
     terms: Terms
     shared: Shared
     results: Results
+    showing: Showing
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
 
@@ -95,6 +97,8 @@ class BatchRun:
             "%s: %s prompts, of which %s are in %s already.",
             where, f"{tally.total:,}", f"{tally.ended:,}", self.folder.asset_uri(""),
         )  # fmt: skip
+        self.operator.told_links = self.showing.told
+        self.showing.begins(self.terms.origin, options.defaults["model"], None, tally.total)
         if tally.ended < tally.total:
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
             self.results.write(finished=False, begun=False)
@@ -196,6 +200,7 @@ class BatchRun:
     def _end(self) -> dict[str, Any]:
         result = self.results.write(finished=True)
         self.results.forget()
+        self.showing.ends(self.results.shown(), result["prompts"])
         if self._engine is not None and self._engine.broken is not None:
             raise self._engine.broken
         ending, left = self.results.ending, self.terms.tries_left
@@ -228,6 +233,7 @@ def open_batch(
     options = _in_its_folder(read_options(operator), deferred or {}, operator.log)
     folder = open_folder(options.folder, options.storage_conn_id)
     ti, log = context["ti"], operator.log
+    showing = Showing(ti, log, options.previews)
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(folds_case=folder.folds_case()))
@@ -264,9 +270,10 @@ def open_batch(
             timeout=options.timeout,
             tries_left=ti.try_number <= (ti.max_tries or 0),
             previews=PREVIEWS,
+            shown=MOST if showing.wanted else 0,
         )
         results = Results(folder, spool, terms)
-        yield BatchRun(operator, context, options, folder, spool, terms, shared, results)
+        yield BatchRun(operator, context, options, folder, spool, terms, shared, results, showing)
 
 
 def _in_its_folder(options: BatchOptions, deferred: Mapping[str, Any], log: Any) -> BatchOptions:

@@ -35,7 +35,7 @@ _LIST = '<ol class="grid" role="list">'
 _SHOWN, _TITLE, _ERROR = 120, 1000, 600
 """Characters of a prompt that a tile shows, that it tells when pointed at, and of an error."""
 
-_PREVIEW = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/]{1,8000}={0,2}")
+_PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
 """What :func:`.preview.preview` returns; what a sidecar holds in its place may have been changed."""
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

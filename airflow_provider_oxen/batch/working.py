@@ -15,6 +15,7 @@ from airflow_provider_oxen.batch.rowdrive import RowDriver
 from airflow_provider_oxen.batch.shared import Shared
 from airflow_provider_oxen.batch.spool import Job, identity_of
 from airflow_provider_oxen.images.known import KnownFolder, Listing
+from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.images.verify import SUFFIXES
 from airflow_provider_oxen.jobs.homes import FileHome, file_name
@@ -36,6 +37,7 @@ class Terms:
     :ivar series: which clearing of which task instance this is.
     :ivar tries_left: whether Airflow would try again.
     :ivar previews: rows of the input, from its beginning, whose images get a small preview.
+    :ivar shown: rows, from the beginning, whose preview is shown in Airflow too, and so is larger.
     """
 
     identity: Identity
@@ -53,6 +55,14 @@ class Terms:
     timeout: float | None
     tries_left: bool
     previews: int
+    shown: int
+
+    def preview_size(self, n: int) -> Size | None:
+        """Return how large a preview a row's image gets; None for none.
+
+        :param n: of the row, from 1.
+        """
+        return LARGE if n <= self.shown else SMALL if n <= self.previews else None
 
 
 class Found(NamedTuple):
@@ -197,7 +207,7 @@ class Working:
             terms.overwrite,
             terms.max_bytes,
             clearing=terms.series,
-            previewed=job.n <= terms.previews,
+            preview_size=terms.preview_size(job.n),
             between=_BETWEEN,
             lineage=False,
         )

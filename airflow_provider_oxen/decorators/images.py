@@ -110,7 +110,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         from airflow_provider_oxen.decorators.returned import is_many, read_one
         from airflow_provider_oxen.hooks.failures import for_airflow
 
-        self._key = _key(context)
+        self._key, self.told_links = _key(context), {}
         context_merge(context, self.op_kwargs)
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
         returned = self.python_callable(*self.op_args, **arguments)

@@ -25,7 +25,7 @@ from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.api.retries import insist
 from airflow_provider_oxen.images import fetch, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
-from airflow_provider_oxen.images.preview import preview
+from airflow_provider_oxen.images.preview import Size, preview
 from airflow_provider_oxen.images.storage import Folder
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Keeper:
     :param replacing: whether a finished output is being replaced.
     :param ours: names of images that this very job wrote when an earlier try was stopped.
     :param claim: told the name of an image before it is written there.
-    :param previewed: whether the sidecars hold a small preview.
+    :param preview: how large a preview the sidecars hold; None for none.
     :param between: stands between the stem and the number of a further image.
     """
 
@@ -63,7 +63,7 @@ class Keeper:
     replacing: bool = False
     ours: Collection[str] = ()
     claim: Callable[[str], None] = lambda name: None
-    previewed: bool = False
+    preview: Size | None = None
     between: str = "-"
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
@@ -201,8 +201,8 @@ class Keeper:
         made: list[str | None] = [None]
 
         def look(image: Image.Image) -> None:
-            if self.previewed:
-                made[0] = preview(image)
+            if self.preview:
+                made[0] = preview(image, self.preview)
 
         return verify.prove(got.file, look), made[0]
 

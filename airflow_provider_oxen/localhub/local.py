@@ -1,4 +1,4 @@
-"""``/_local/``: what a test or a person asks of the local hub itself. No key is needed."""
+"""``/_local/``: what a test or a person asks of the local hub itself, and pages. No key is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from airflow_provider_oxen.localhub import models
 from airflow_provider_oxen.localhub.faults import Fault
-from airflow_provider_oxen.localhub.page import page
+from airflow_provider_oxen.localhub.page import model_page, page
 from airflow_provider_oxen.localhub.problems import PHOENIX_NOT_FOUND, Json, Refused
 from airflow_provider_oxen.localhub.state import State
 
@@ -21,9 +21,15 @@ __all__ = ["ROUTES"]
 
 async def show(request: Request) -> Response:
     """Show the ledger and the last images to a person."""
-    html = page(_state(request))
-    policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
-    return HTMLResponse(html, headers={"content-security-policy": policy})
+    return _page(page(_state(request)))
+
+
+async def model(request: Request) -> Response:
+    """Show a model to a person."""
+    entry = models.find(_state(request).settings.catalogue, request.path_params["model"])
+    if entry is None:
+        return Json(PHOENIX_NOT_FOUND, 404)
+    return _page(model_page(models.as_ai(entry)))
 
 
 async def image(request: Request) -> Response:
@@ -85,6 +91,7 @@ async def reset(request: Request) -> Response:
 
 
 ROUTES = [
+    Route("/ai/models/{model:path}", model),
     Route("/_local", show),
     Route("/_local/", show),
     Route("/_local/images/{id}", image),
@@ -95,6 +102,11 @@ ROUTES = [
     Route("/_local/faults", faults, methods=["GET", "POST", "DELETE"]),
     Route("/_local/reset", reset, methods=["POST"]),
 ]
+
+
+def _page(html: str) -> Response:
+    policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+    return HTMLResponse(html, headers={"content-security-policy": policy})
 
 
 def _state(request: Request) -> State:

@@ -1,16 +1,18 @@
-"""The page that shows a person what was billed and what is queued."""
+"""The pages for people: what was billed and what is queued, and a model of the catalogue."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from airflow_provider_oxen.localhub.job import Job
 from airflow_provider_oxen.localhub.ledger import Billed
 from airflow_provider_oxen.localhub.state import State
 
-__all__ = ["page"]
+__all__ = ["model_page", "page"]
 
 _IMAGES = 12
 _ROWS = 200
@@ -39,6 +41,28 @@ def page(state: State) -> str:
         f"<h1>Local hub</h1><p>{len(entries)} images billed, {spent}. All images are simulated.</p>"
         f"<section>{figures}</section>{_queue(state.books.jobs()[::-1])}"
         f"{_table(('Time', 'Model', 'Prompt', 'Seed', 'Size', 'USD'), rows)}</html>\n"
+    )
+
+
+def model_page(entry: Mapping[str, Any]) -> str:
+    """Return the page of a model, as the hub has one for people to read: what it takes and what it costs.
+
+    :param entry: of the catalogue, in the words of the ``ai`` layout.
+    """
+    schema = entry.get("request_schema") or {}
+    needed = schema.get("required", ())
+    rows = [
+        _cells(name, rule.get("type"), rule.get("default", ""), "yes" if name in needed else "")
+        for name, rule in schema.get("properties", {}).items()
+    ]
+    pricing = (entry.get("pricing") or {}).get("cost_per_image")
+    price = f"{pricing} USD an image" if pricing is not None else "no fixed price"
+    name = _text(entry["id"])
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<h1>{name}</h1><p>{price}. A model of the local hub.</p>"
+        f"{_table(('Parameter', 'Type', 'Default', 'Required'), rows)}</html>\n"
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from airflow_provider_oxen.links import OxenModelLink
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -77,6 +79,8 @@ class ImageBatchGenerateOperator(BaseOperator):
     :param on_changed_request: what to do about a row whose id has a job of another request under way:
         ``fail`` the batch before anything is spent, or ``submit`` and give that job up.
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
+    :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
+        of Airflow's web interface (3.1 and newer).
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -107,10 +111,15 @@ class ImageBatchGenerateOperator(BaseOperator):
         "on_unknown_outcome",
         "on_changed_request",
         "lookup_grace",
+        "previews",
         "oxen_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "prompts": "json"}
     ui_color = "#e8f0e4"
+    told_links: dict[str, str] | None = None
+    """Links that this very instance has pushed, by key; None before it was executed."""
+
+    operator_extra_links = (OxenModelLink(),)
 
     def __init__(
         self,
@@ -142,6 +151,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         on_unknown_outcome: Literal["fail", "adopt", "resubmit"] | str = "fail",
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
+        previews: bool | str = True,
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:
@@ -173,6 +183,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         self.on_unknown_outcome = on_unknown_outcome
         self.on_changed_request = on_changed_request
         self.lookup_grace = lookup_grace
+        self.previews = previews
         self.oxen_conn_id = oxen_conn_id
         self._run: BatchRun | None = None
 
@@ -181,6 +192,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         from airflow_provider_oxen.batch.run import open_batch
         from airflow_provider_oxen.hooks.failures import for_airflow
 
+        self.told_links = {}
         with for_airflow(), open_batch(self, context) as self._run:
             return self._run.run()
 

@@ -27,6 +27,7 @@ from airflow_provider_oxen.jobs import steps
 from airflow_provider_oxen.jobs.homes import Home
 from airflow_provider_oxen.jobs.polling import End, Poll, pace
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.links import OxenGenerationLink
 from airflow_provider_oxen.operators.asking import Asking
 from airflow_provider_oxen.operators.output import Output
 
@@ -161,6 +162,7 @@ class Driver(Asking):
         try:
             self.tell("generation_id", generation_id)
             self.tell("generation_link", link)
+            self.tell(OxenGenerationLink.key, link)
         except Exception as error:
             self.log.warning("The generation's id could not be pushed to XCom: %s", error)
 

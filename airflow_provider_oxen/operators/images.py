@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from airflow_provider_oxen.links import OxenGenerationLink, OxenModelLink
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -75,6 +77,8 @@ class ImageGenerateOperator(BaseOperator):
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
     :param target_repo: repository of the hub to save the result in too (queue only). The directory there
         names the task, which makes its job certain to be recognised.
+    :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
+        of Airflow's web interface (3.1 and newer).
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -102,10 +106,15 @@ class ImageGenerateOperator(BaseOperator):
         "on_changed_request",
         "lookup_grace",
         "target_repo",
+        "previews",
         "oxen_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json"}
     ui_color = "#e8f0e4"
+    told_links: dict[str, str] | None = None
+    """Links that this very instance has pushed, by key; None before it was executed."""
+
+    operator_extra_links = (OxenGenerationLink(), OxenModelLink())
 
     def __init__(
         self,
@@ -134,6 +143,7 @@ class ImageGenerateOperator(BaseOperator):
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
         target_repo: str | None = None,
+        previews: bool | str = True,
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:
@@ -162,6 +172,7 @@ class ImageGenerateOperator(BaseOperator):
         self.on_changed_request = on_changed_request
         self.lookup_grace = lookup_grace
         self.target_repo = target_repo
+        self.previews = previews
         self.oxen_conn_id = oxen_conn_id
         self._job: ImageJob | None = None
 
@@ -170,6 +181,7 @@ class ImageGenerateOperator(BaseOperator):
         from airflow_provider_oxen.hooks.failures import for_airflow
         from airflow_provider_oxen.operators.job import open_job
 
+        self.told_links = {}
         with for_airflow(), open_job(self, context) as self._job:
             return self._job.run()
 

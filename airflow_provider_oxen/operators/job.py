@@ -30,6 +30,7 @@ from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.options import Options, read_options
 from airflow_provider_oxen.operators.output import Output
 from airflow_provider_oxen.operators.prepare import Preparing
+from airflow_provider_oxen.operators.showing import Showing, of_result
 from airflow_provider_oxen.operators.work import ImageWork
 
 if TYPE_CHECKING:
@@ -48,26 +49,41 @@ class ImageJob(ImageWork):
     """One try of one task.
 
     :param asked: the request as the user made it, its arguments read.
+    :param showing: tells Airflow's web interface of the task.
     """
 
     operator: ImageGenerateOperator
     asked: GenerateRequest
     options: Options
     preparing: Preparing
+    showing: Showing
 
     def run(self) -> dict[str, Any]:
         """Find what is kept, or on its way, or generate; return the operator's result.
 
         :raises OxenError: see the protocol.
         """
-        begun = self.begin()
-        return self.finish(begun) if isinstance(begun, Record) else begun
+        self.operator.told_links = self.showing.told
+        self.showing.begins(self.task.origin, self.asked.model, self.asked.prompt)
+        return self._shown(self._run())
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
         """Go on after deferral.
 
         :raises OxenPollError: where the event is none that the trigger sends.
         """
+        return self._shown(self._resume(event, job))
+
+    def _shown(self, result: dict[str, Any]) -> dict[str, Any]:
+        images = of_result(result, self.asked.prompt, self.output.previews)
+        self.showing.ends(images, len(images))
+        return result
+
+    def _run(self) -> dict[str, Any]:
+        begun = self.begin()
+        return self.finish(begun) if isinstance(begun, Record) else begun
+
+    def _resume(self, event: Any, job: Any) -> dict[str, Any]:
         from airflow_provider_oxen.triggers.events import read_event
 
         identity = self.task.identity
@@ -90,7 +106,7 @@ class ImageJob(ImageWork):
                 "was sent by this try. Clear the task to go on with the latter."
             )
         if record.phase in ("ended", "cancelling"):
-            return self.run()
+            return self._run()
         if differs := changed(self.task, record):
             self.operator.log.warning(
                 "The %s changed while this task waited; it goes on with what was asked for: %s.",
@@ -173,6 +189,8 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
         overwrite=options.overwrite,
         max_bytes=options.max_bytes,
     )
+    showing = Showing(context["ti"], operator.log, options.previews)
+    output.preview_size = showing.size
     home = _home(context, output)
     if options.overwrite and not home.keeps:
         raise OxenInvalidRequest(
@@ -207,7 +225,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             timeout=options.timeout,
             lookup_grace=options.lookup_grace,
             cancel_on_kill=options.cancel_on_kill,
-            tell=lambda key, value: context["ti"].xcom_push(key=key, value=value),
+            tell=showing.tell,
         )
         preparing = Preparing(client, options.validate, options.max_cost is not None, options.target_repo)
         job = ImageJob(
@@ -221,6 +239,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             asked=asked,
             options=options,
             preparing=preparing,
+            showing=showing,
         )
         driver.prepare = job.prepare
         driver.defer = job.defer if operator.deferrable else None

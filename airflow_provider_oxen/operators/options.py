@@ -34,6 +34,7 @@ class Options:
     on_changed_request: Any
     lookup_grace: float
     target_repo: str | None
+    previews: bool
 
 
 def read_options(operator: ImageGenerateOperator) -> Options:
@@ -73,4 +74,5 @@ def read_options(operator: ImageGenerateOperator) -> Options:
         ),
         lookup_grace=arguments.seconds("lookup_grace", given(operator.lookup_grace, 60.0)),
         target_repo=target_repo,
+        previews=boolean("previews", given(operator.previews, True)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
 from airflow_provider_oxen.api.redact import without_queries, without_query
 from airflow_provider_oxen.images import inline, names, sidecar
 from airflow_provider_oxen.images.keep import Keeper
+from airflow_provider_oxen.images.preview import Size
 from airflow_provider_oxen.images.storage import Folder, open_folder
 from airflow_provider_oxen.jobs.identity import Identity
 from airflow_provider_oxen.jobs.record import Record
@@ -43,11 +44,11 @@ class Output:
     :ivar stem: file name of the first image, without suffix.
     :ivar clearing: a number that grows whenever the task is cleared, and at no other time; a text where
         several task instances write to one place, and only the same one counts.
-    :ivar previewed: whether sidecars hold a small preview.
+    :ivar preview_size: how large a preview each sidecar holds; None for none.
     :ivar between: stands between the stem and the number of a further image.
     :ivar lineage: whether each image is reported to Airflow's lineage.
     :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
-    :ivar preview: of the first image that was found or kept, as a data URI; None where there is none.
+    :ivar previews: of the images that were found or kept, as data URIs; None for one that has none.
     """
 
     identity: Identity
@@ -59,14 +60,19 @@ class Output:
     overwrite: bool
     max_bytes: int
     clearing: int | str = 0
-    previewed: bool = False
+    preview_size: Size | None = None
     between: str = "-"
     lineage: bool = True
     replacing: bool = False
-    preview: str | None = None
+    previews: list[str | None] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.folder.asset_uri(self.stem) if self.folder else "XCom"
+
+    @property
+    def preview(self) -> str | None:
+        """Of the first image."""
+        return self.previews[0] if self.previews else None
 
     def find(self, ours: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the finished output of this very request, marked as reused, or None.
@@ -81,7 +87,7 @@ class Output:
         if records is None:
             return None
         first = records[0]
-        self.preview = first.get("preview")
+        self.previews = [record.get("preview") for record in records]
         facts = {name: first.get(name) for name in ("model", "created", "seed", "generation_id", "cost")}
         return _result(facts, [_stored(self.folder, record) for record in records], reused=True)
 
@@ -130,11 +136,11 @@ class Output:
             replacing=self.replacing,
             ours=record.files,
             claim=claim,
-            previewed=self.previewed,
+            preview=self.preview_size,
             between=self.between,
         )
         kept = keeper.keep(images)
-        self.preview = kept[0].get("preview")
+        self.previews = [item.get("preview") for item in kept]
         files = [item["file"] for item in kept]
         if self.lineage:
             report_lineage(self.folder, files)

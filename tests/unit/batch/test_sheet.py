@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_oxen.batch import report, sheet
-from airflow_provider_oxen.images.preview import LIMIT, preview
+from airflow_provider_oxen.images.preview import LARGE, SMALL, preview
 
 MOMENT = datetime(2025, 11, 23, 9, 8, tzinfo=UTC)
 FACTS = {"dag_id": "shop", "run_id": "r1", "task_id": "heroes", "map_index": -1, "try_number": 2}
@@ -354,9 +354,10 @@ def test_previews_of_a_page_are_a_thousand():
     assert len(found.all("img")) == sheet.PREVIEWS == 1000
 
 
-def test_the_largest_preview_fits():
-    small = preview(Image.effect_noise((128, 128), 80))
-    full = "data:image/jpeg;base64," + "A" * (4 * LIMIT // 3)
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_the_largest_preview_fits(size):
+    small = preview(Image.effect_noise((size.side, size.side), 80), size)
+    full = f"data:image/{size.kind.lower()};base64," + "A" * (4 * size.limit // 3)
 
     assert page((generated(), small)).one("img").attributes["src"] == small
     assert page((generated(), full)).one("img").attributes["src"] == full
@@ -370,7 +371,7 @@ def test_the_largest_preview_fits():
         "data:image/svg+xml;base64,AAAA",
         "data:text/html,<script>alert(1)</script>",
         "https://elsewhere.example/x.jpg",
-        "data:image/jpeg;base64," + "A" * 10_000,
+        "data:image/jpeg;base64," + "A" * 20_000,
         PREVIEW + "\n",
         b"data:image/jpeg;base64,AAAA",
         7,

@@ -200,6 +200,7 @@ def test_importing_it_loads_nothing_that_airflow_has_not():
         "airflow_provider_oxen.decorators",
         "airflow_provider_oxen.decorators.arguments",
         "airflow_provider_oxen.decorators.images",
+        "airflow_provider_oxen.links",
         "airflow_provider_oxen.operators",
         "airflow_provider_oxen.operators.images",
     }

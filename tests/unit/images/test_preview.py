@@ -17,7 +17,7 @@ from PIL import Image
 
 from airflow_provider_oxen.images import preview as module
 from airflow_provider_oxen.images import verify
-from airflow_provider_oxen.images.preview import LIMIT, SIDE
+from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
 
 from .conftest import picture
 
@@ -28,10 +28,10 @@ RED, BLUE = (220, 30, 40), (20, 40, 200)
 Colour = tuple[int, ...]
 
 
-def preview(file: Any) -> str | None:
+def preview(file: Any, size: Size = SMALL) -> str | None:
     """Return what is made of an image while it is proved."""
     made: list[str | None] = []
-    verify.prove(file, lambda image: made.append(module.preview(image)))
+    verify.prove(file, lambda image: made.append(module.preview(image, size)))
     return made[0]
 
 
@@ -48,20 +48,27 @@ def halves(size: tuple[int, int], left: Any = RED, right: Any = BLUE, mode: str 
     return image
 
 
-def decoded(told: str | None) -> tuple[Image.Image, bytes]:
+def decoded(told: str | None, size: Size = SMALL) -> tuple[Image.Image, bytes]:
     """Return a preview as an image, and its bytes, which are few and no other format."""
     assert told is not None
     head, _, text = told.partition(",")
-    assert head == "data:image/jpeg;base64"
+    assert head == f"data:image/{size.kind.lower()};base64"
     content = base64.b64decode(text, validate=True)
-    assert len(content) <= LIMIT
-    image = Image.open(io.BytesIO(content), formats=["JPEG"])
+    assert len(content) <= size.limit
+    image = Image.open(io.BytesIO(content), formats=[size.kind])
     image.load()
     return image, content
 
 
-def shown(content: bytes) -> Image.Image:
-    return decoded(preview(io.BytesIO(content)))[0]
+def shown(content: bytes, size: Size = SMALL) -> Image.Image:
+    return decoded(preview(io.BytesIO(content), size), size)[0]
+
+
+in_both_sizes = pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+
+
+def size_of(large: bool) -> Size:
+    return LARGE if large else SMALL
 
 
 def sides(image: Image.Image) -> list[Colour]:
@@ -77,10 +84,11 @@ def is_like(found: Colour, wanted: Colour, within: int = 12) -> bool:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
 @pytest.mark.parametrize("size", [(256, 256), (300, 200), (640, 960), (1024, 1024)])
-def test_every_known_format_is_shown_in_its_shape_and_colours(kind, size):
-    small = shown(encoded(halves(size), kind))
+@in_both_sizes
+def test_every_known_format_is_shown_in_its_shape_and_colours(kind, size, large):
+    small = shown(encoded(halves(size), kind), size_of(large))
 
-    assert max(small.size) == SIDE
+    assert max(small.size) == (256 if large else 128)
     assert small.width / small.height == pytest.approx(size[0] / size[1], abs=0.02)
     left, right = sides(small)
     assert is_like(left, RED)
@@ -192,15 +200,16 @@ def test_an_image_lies_as_a_viewer_turns_it(kind, mode):
     assert is_like(small.convert("RGB").getpixel((24, 12)), RED)  # type: ignore[arg-type]
 
 
+@in_both_sizes
 @pytest.mark.parametrize("size", [(40, 30), (400, 300)])
-def test_nothing_but_the_pixels_gets_into_a_preview(size):
+def test_nothing_but_the_pixels_gets_into_a_preview(size, large):
     exif = Image.Exif()
     exif[0x010E] = PRIVATE
     told = {"exif": exif, "comment": PRIVATE.encode(), "icc_profile": PRIVATE.encode() * 10}
     content = encoded(halves(size), "JPEG", **told)
     assert content.count(PRIVATE.encode()) > 10
 
-    image, small = decoded(preview(io.BytesIO(content)))
+    image, small = decoded(preview(io.BytesIO(content), size_of(large)), size_of(large))
     assert PRIVATE.encode() not in small
     assert not image.getexif()
     assert not set(image.info) & set(told)
@@ -208,16 +217,16 @@ def test_nothing_but_the_pixels_gets_into_a_preview(size):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("side", [128, 1000])
-def test_pure_noise_keeps_to_the_limit(kind, side):
+@in_both_sizes
+def test_pure_noise_keeps_to_the_limit(kind, side, large):
     noise = Image.frombytes("RGB", (side, side), random.Random(1).randbytes(side * side * 3))
 
-    assert shown(encoded(noise, kind, **({"quality": 95} if kind == "JPEG" else {}))).size == (128, 128)
+    small = shown(encoded(noise, kind, **({"quality": 95} if kind == "JPEG" else {})), size_of(large))
+    assert max(small.size) == min(side, 256 if large else 128)
 
 
-def test_what_cannot_be_made_small_enough_is_left_out(monkeypatch):
-    monkeypatch.setattr(module, "LIMIT", 100)
-
-    assert preview(io.BytesIO(picture("PNG"))) is None
+def test_what_cannot_be_made_small_enough_is_left_out():
+    assert preview(io.BytesIO(picture("PNG")), SMALL._replace(limit=100)) is None
 
 
 # Whatever comes.

@@ -8,6 +8,15 @@ def test_ledger_and_requests_are_told_without_a_key(hub, url, stranger):
     assert stranger.get("/_local/requests").json() == hub.requests()
 
 
+def test_a_model_has_a_page_for_people(stranger):
+    shown = stranger.get("/ai/models/z-image-turbo")
+
+    assert shown.headers["content-type"].startswith("text/html")
+    for text in ("<h1>z-image-turbo</h1>", "0.01 USD an image", "<td>seed</td><td>integer</td>"):
+        assert text in shown.text
+    assert stranger.get("/ai/models/none-like-this").status_code == 404
+
+
 def test_requests_tell_what_was_asked_and_never_the_key(hub, url, client, stranger):
     stranger.get(url)
     client.get("/api/ai/models", headers={"Authorization": "Bearer a-very-wrong-key"})

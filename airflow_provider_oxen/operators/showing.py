@@ -1,0 +1,145 @@
+"""What a task tells Airflow's web interface of itself: links, and small previews for the Images view.
+
+Both go into XCom. Neither is worth an error: where Airflow does not take them, a warning is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_provider_oxen.images.preview import LARGE, Size
+from airflow_provider_oxen.links import OxenModelLink, model_page
+
+__all__ = ["KEY", "MOST", "Showing", "of_manifest", "of_result"]
+
+KEY = "oxen_images"
+"""Key of the XCom with the previews."""
+
+MOST = 24
+"""Images of a task that are shown: some 300 KiB of XCom at most, in Airflow's database."""
+
+_PROMPT = 500
+"""Characters of a prompt that are shown."""
+
+
+@dataclass
+class Showing:
+    """Tells of one task.
+
+    :param ti: the task instance.
+    :param log: of the task.
+    :param wanted: the operator's ``previews``.
+    :ivar told: everything that was pushed as a text, by key.
+    """
+
+    ti: Any
+    log: Any
+    wanted: bool
+    told: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        # Before Airflow 3.1 a plugin has no place in its web interface.
+        self.wanted = self.wanted and _has_views()
+
+    @property
+    def size(self) -> Size | None:
+        """How large a preview each image gets; None for none."""
+        return LARGE if self.wanted else None
+
+    def begins(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
+        """Tell what is asked for, before anything is.
+
+        :param hub: the connection's origin.
+        :param total: images, as far as that is known.
+        """
+        if model:
+            with self._unharmed(OxenModelLink.key):
+                self.tell(OxenModelLink.key, model_page(hub, model))
+        asked = [_known(prompt=_short(prompt), model=model)] if prompt else []
+        self._images(asked, total)
+
+    def ends(self, images: Iterable[Mapping[str, Any]], total: int) -> None:
+        """Tell of the images.
+
+        :param images: see :func:`of_result` and :func:`of_manifest`; the first ones are shown.
+        :param total: how many there are in all.
+        """
+        self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
+
+    def tell(self, key: str, value: str) -> None:
+        """Push a text.
+
+        :raises Exception: whatever the XCom backend raises.
+        """
+        self.told[key] = value
+        self.ti.xcom_push(key=key, value=value)
+
+    def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
+        if self.wanted:
+            with self._unharmed(KEY):
+                self.ti.xcom_push(key=KEY, value={"total": total, "images": images})
+
+    @contextmanager
+    def _unharmed(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.log.warning("%s could not be pushed to XCom: %s", key, error)
+
+
+def of_result(result: Mapping[str, Any], prompt: str, previews: Sequence[str | None]) -> list[dict[str, Any]]:
+    """Return what is shown of a single operator's result."""
+    padded = [*previews, *[None] * len(result["images"])]
+    return [
+        _known(
+            prompt=_short(prompt),
+            model=result.get("model"),
+            seed=result.get("seed"),
+            cost=result.get("cost"),
+            status="reused" if result["reused"] else "generated",
+            width=image.get("width"),
+            height=image.get("height"),
+            bytes=image.get("bytes"),
+            path=_plain(image.get("path")),
+            preview=preview,
+        )
+        for image, preview in zip(result["images"], padded, strict=False)
+    ]
+
+
+def of_manifest(line: Mapping[str, Any], preview: str | None) -> dict[str, Any]:
+    """Return what is shown of a line of a batch's manifest."""
+    facts = ("id", "model", "seed", "cost", "status", "width", "height", "error")
+    return _known(
+        **{name: line.get(name) for name in facts},
+        prompt=_short(line.get("prompt")),
+        bytes=line.get("size"),
+        path=_plain(line.get("path")),
+        preview=preview,
+    )
+
+
+def _known(**facts: Any) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _short(prompt: str | None) -> str | None:
+    return prompt if prompt is None or len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
+
+
+def _plain(path: str | None) -> str | None:
+    """Return a path without the id of its connection."""
+    if path is None or "@" not in path:
+        return path
+    parts = urlsplit(path)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _has_views() -> bool:
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+    return AIRFLOW_V_3_1_PLUS

@@ -1,0 +1,215 @@
+"""From what tasks have pushed to what the Images view shows. Pure, and it trusts nothing.
+
+Whoever may write a Dag may push anything under the key: what is not of the known shape is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from airflow_provider_oxen.operators.showing import MOST
+
+__all__ = ["Row", "Tile", "tiles_of"]
+
+_PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
+"""What :func:`~.preview.preview` returns."""
+
+_OPEN = {
+    "running": "Running",
+    "deferred": "Waiting for the hub",
+    "queued": "Queued",
+    "scheduled": "Scheduled",
+    "up_for_retry": "Failed, will be tried again",
+    "up_for_reschedule": "Waiting",
+    "restarting": "Restarting",
+    None: "Not begun",
+}
+"""States of a task instance that may still bring images, in words."""
+
+_ENDED = {
+    "success": "Done",
+    "failed": "Failed",
+    "upstream_failed": "Not run: a task before it failed",
+    "skipped": "Skipped",
+    "removed": "Removed",
+}
+
+_Text = Annotated[str, StringConstraints(max_length=4000)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Image(BaseModel):
+    """An image, as :mod:`~airflow_provider_oxen.operators.showing` pushes it."""
+
+    id: _Text | None = None
+    prompt: _Text | None = None
+    model: _Text | None = None
+    seed: int | None = None
+    cost: _Number | None = None
+    status: Literal["generated", "reused", "failed", "unknown"] | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    path: _Text | None = None
+    error: _Text | None = None
+    preview: str | None = None
+
+
+class _Pushed(BaseModel):
+    total: int = Field(ge=0)
+    images: list[_Image] = Field(max_length=MOST)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task instance, and what it has pushed.
+
+    :ivar state: Airflow's word; None before it is scheduled.
+    :ivar value: of the XCom as the database holds it; None where there is none.
+    """
+
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One place of the grid.
+
+    :ivar kind: ``image``, ``open``, ``failed`` or ``none``.
+    :ivar state: in words.
+    :ivar task: its name; of a mapped task with its index.
+    :ivar href: of the task instance, relative to Airflow's root.
+    :ivar facts: label and text, in the order they are shown.
+    :ivar link: to the file in its store's console; None where there is no such page.
+    """
+
+    kind: str
+    state: str
+    task: str
+    run_id: str
+    href: str
+    title: str = ""
+    preview: str | None = None
+    error: str | None = None
+    path: str | None = None
+    link: str | None = None
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def tiles_of(row: Row) -> Iterator[Tile]:
+    """Yield what is shown of a task instance, at most one tile more than :data:`~.showing.MOST`."""
+    pushed = _read(row.value)
+    own: dict[str, Any] = {"task": _task(row), "run_id": row.run_id, "href": _href(row)}
+    ended = row.state in _ENDED
+    state = str(_ENDED.get(row.state or "") or _OPEN.get(row.state) or row.state)
+    kept = [image for image in pushed.images if image.status] if pushed else []
+    for image in kept:
+        yield _image_tile(image, own)
+    more = (pushed.total if pushed else 0) - len(kept)
+    if ended and kept and more > 0:
+        told = f"{more:,} more of this task are not shown here."
+        yield Tile("none", state, title=told, **own)
+    elif not kept:
+        yield Tile(_kind(row, pushed), state, title=_said(row, pushed), **own)
+    elif not ended:
+        yield Tile("open", state, title=f"{len(kept)} so far", **own)
+
+
+def _kind(row: Row, pushed: _Pushed | None) -> str:
+    if row.state in ("failed", "upstream_failed"):
+        return "failed"
+    return "none" if row.state in _ENDED else "open"
+
+
+def _said(row: Row, pushed: _Pushed | None) -> str:
+    asked = pushed.images[0].prompt if pushed and pushed.images else None
+    if asked:
+        return asked
+    if pushed and pushed.total > 1:
+        return f"{pushed.total:,} prompts"
+    if row.value is not None and pushed is None:
+        return "Its previews are not readable here: a custom XCom backend keeps them elsewhere."
+    if row.state == "success":
+        return "It pushed no previews."
+    return ""
+
+
+def _image_tile(image: _Image, own: dict[str, Any]) -> Tile:
+    bad = image.status in ("failed", "unknown")
+    words = {"generated": "Generated", "reused": "Reused", "failed": "Failed", "unknown": "Outcome unknown"}
+    small = image.preview if image.preview and _PREVIEW.fullmatch(image.preview) else None
+    return Tile(
+        "failed" if bad else "image",
+        words[str(image.status)],
+        title=image.prompt or image.id or "",
+        preview=small,
+        error=image.error,
+        path=image.path,
+        link=_console(image.path),
+        facts=list(_facts(image)),
+        **own,
+    )
+
+
+def _facts(image: _Image) -> Iterator[tuple[str, str]]:
+    if image.id:
+        yield "Id", image.id
+    if image.model:
+        yield "Model", image.model
+    if image.seed is not None:
+        yield "Seed", str(image.seed)
+    if image.width and image.height:
+        size = f"{image.width:,} × {image.height:,}"
+        yield "Size", f"{size}, {_bytes(image.bytes)}" if image.bytes else size
+    if image.cost is not None:
+        yield "Cost", f"${image.cost:.4f}".rstrip("0").rstrip(".")
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1_000_000:.1f} MB" if number >= 1_000_000 else f"{max(1, number // 1000):,} kB"
+
+
+def _read(value: Any) -> _Pushed | None:
+    """Return what was pushed, None where it is not of the known shape."""
+    try:
+        # Airflow keeps an XCom's JSON as a JSON text.
+        return _Pushed.model_validate(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, ValidationError, RecursionError):
+        return None
+
+
+def _task(row: Row) -> str:
+    return row.task_id if row.map_index < 0 else f"{row.task_id} [{row.map_index}]"
+
+
+def _href(row: Row) -> str:
+    run, task = quote(row.run_id, safe=""), quote(row.task_id, safe="")
+    mapped = "" if row.map_index < 0 else f"/mapped/{row.map_index}"
+    return f"runs/{run}/tasks/{task}{mapped}"
+
+
+def _console(path: str | None) -> str | None:
+    """Return the page of an object in its store's own web console, where there is one."""
+    try:
+        parts = urlsplit(path or "")
+        bucket, key = parts.hostname or "", parts.path.lstrip("/")
+    except ValueError:
+        return None
+    if not bucket or not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+        return None
+    if parts.scheme in ("s3", "s3a"):
+        return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key, safe='')}"
+    if parts.scheme in ("gs", "gcs"):
+        return f"https://console.cloud.google.com/storage/browser/_details/{bucket}/{quote(key)}"
+    return None

@@ -1,0 +1,238 @@
+"""The Images view: Airflow's API server shows what tasks have pushed, and only to whom it may.
+
+The application, its authorisation and its database are Airflow's own; the auth manager differs from the
+simple one in looking at the Dag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
+from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.operators.showing import KEY, MOST
+
+pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2.11 has no place for the view")
+
+MARKUP = """<script>alert(1)</script>"><img src=x onerror=alert(2)> ' " &lt; &"""
+
+
+@pytest.fixture(scope="module")
+def app(airflow_db: None) -> Iterator[Any]:
+    from airflow.api_fastapi import app as apps
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    class OneDagEach(SimpleAuthManager):
+        """Lets a user see the Dag that has the user's name at its beginning, and no other."""
+
+        def is_authorized_dag(
+            self, *, method: Any, user: Any, access_entity: Any = None, details: Any = None
+        ) -> bool:
+            name = details.id if details else None
+            return bool(user.username == "all" or (name and name.startswith(user.username)))
+
+    apps.purge_cached_app()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apps, "get_auth_manager_cls", lambda: OneDagEach)
+        patch.setattr(apps, "create_auth_manager", lambda: _instance(apps, OneDagEach))
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test alone, and long enough " * 2)
+        yield apps.create_app(apps="core")
+    apps.purge_cached_app()
+
+
+def _instance(apps: Any, kind: Any) -> Any:
+    if not isinstance(apps._AuthManagerState.instance, kind):
+        apps._AuthManagerState.instance = kind()
+    return apps._AuthManagerState.instance
+
+
+@pytest.fixture
+def ask(app: Any) -> Any:
+    """Ask for a page of the view, as a user whose cookie says so."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from starlette.testclient import TestClient
+
+    def ask(dag: str, user: str | None = "all", **query: Any) -> Any:
+        client = TestClient(app, follow_redirects=False)
+        if user:
+            token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role="viewer"))
+            client.cookies.set("_token", token)
+        return client.get(f"/oxen/images/{dag}", params=query)
+
+    return ask
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements, and texts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def generated(run_dag: Any, connected: Any, tmp_path: Any) -> Any:
+    """Run a Dag of one task that generates."""
+
+    def generated(dag_id: str, *tasks: str, **arguments: Any) -> Any:
+        from airflow.providers.common.compat.sdk import DAG
+
+        kind = ImageBatchGenerateOperator if "prompts" in arguments else ImageGenerateOperator
+        given = {"prompt": "A red cube", **arguments} if kind is ImageGenerateOperator else arguments
+        with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+            for task_id in tasks or ("hero",):
+                kind(
+                    task_id=task_id, model="z-image-turbo", storage_path=f"{tmp_path}/{task_id}/",
+                    **{"use_queue": False, **given},
+                )  # fmt: skip
+        return run_dag(dag)
+
+    return generated
+
+
+def test_an_image_is_shown_with_its_facts_and_its_task(generated, ask):
+    run = generated("gallery_facts", prompt="A red cube on white", seed=7, use_queue=True, poll_interval=0.1)
+    shown = ask("gallery_facts")
+    page = Page(shown.text)
+
+    assert shown.status_code == 200
+    (picture,) = page.all("img")
+    assert re.fullmatch(r"data:image/webp;base64,[A-Za-z0-9+/=]+", picture["src"] or "")
+    assert picture["alt"] == "A red cube on white"
+    for text in ("z-image-turbo", "1,024 × 1,024", "$0.01", "Generated"):
+        assert text in page.text
+    image = run.xcom("hero")["images"][0]
+    assert image["path"] in page.text
+    run_id = run.dag_run.run_id
+    assert [a["href"] for a in page.all("a") if "data-task" in a] == [
+        f"/dags/gallery_facts/runs/{run_id.replace(':', '%3A').replace('+', '%2B')}/tasks/hero"
+    ]
+
+
+@pytest.mark.parametrize("query", [{}, {"task_id": "hero"}, {"task_id": "hero", "map_index": "-1"}])
+def test_a_run_and_a_task_have_pages_of_their_own(generated, ask, query):
+    run = generated("gallery_pages")
+
+    assert len(Page(ask("gallery_pages", run_id=run.dag_run.run_id, **query).text).all("img")) == 1
+    assert not Page(ask("gallery_pages", run_id="another").text).all("img")
+    assert not Page(ask("gallery_pages", run_id=run.dag_run.run_id, task_id="another").text).all("img")
+
+
+def test_nobody_without_a_session_sees_anything(generated, ask):
+    generated("gallery_closed", prompt="A secret cube")
+    shown = ask("gallery_closed", user=None)
+
+    assert shown.status_code == 401
+    assert "secret" not in shown.text
+    assert "data:image" not in shown.text
+
+
+def test_nobody_sees_the_images_of_a_dag_that_is_closed_to_them(generated, ask):
+    generated("gallery_mine", prompt="A secret cube")
+
+    assert ask("gallery_mine", user="gallery_mine").status_code == 200
+    shown = ask("gallery_mine", user="gallery_other")
+    assert shown.status_code == 403
+    assert "secret" not in shown.text
+
+
+@pytest.mark.parametrize("dag_id", ["~", "%7E", " ", "%20", ""])
+def test_all_dags_at_once_are_no_dag(ask, dag_id):
+    assert ask(dag_id).status_code == 404
+
+
+def test_the_dag_of_the_path_decides_whatever_the_query_says(generated, ask):
+    generated("gallery_first", prompt="A secret cube")
+    shown = ask("gallery_second", user="gallery_second", dag_id="gallery_first")
+
+    assert shown.status_code == 200
+    assert "secret" not in shown.text
+
+
+def test_a_prompt_full_of_markup_is_text(generated, ask):
+    generated("gallery_markup", prompt=MARKUP)
+    shown = ask("gallery_markup")
+    page = Page(shown.text)
+
+    assert MARKUP in page.text
+    assert len(page.all("script")) == 1
+    assert [script["src"] for script in page.all("script")] == ["/oxen/page/images.js"]
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+def test_the_browser_is_told_to_load_nothing_else_and_to_run_nothing_else(ask):
+    policy = ask("gallery_policy").headers["content-security-policy"]
+
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "unsafe" not in policy
+    assert ask("gallery_policy").headers["cache-control"] == "no-store"
+
+
+def test_a_dag_without_images_says_so(ask):
+    assert "No image was made" in Page(ask("gallery_nothing").text).text
+
+
+def test_a_failed_task_says_so_and_what_was_asked_for(generated, ask, connected):
+    connected.settings.credits = 0.0
+    run = generated("gallery_failed", prompt="A cube that nobody pays for")
+    page = Page(ask("gallery_failed").text)
+
+    assert run.state == "failed"
+    assert "Failed" in page.text
+    assert "A cube that nobody pays for" in page.text
+    assert not page.all("img")
+
+
+def test_a_batch_shows_its_first_images_and_says_how_many_more(generated, ask):
+    prompts = [{"id": f"c{n:02}", "prompt": f"{n} red cubes"} for n in range(1, MOST + 4)]
+    run = generated("gallery_batch", prompts=prompts)
+    page = Page(ask("gallery_batch").text)
+
+    assert run.state == "success"
+    assert len(page.all("img")) == MOST
+    assert "3 more of this task" in page.text
+    assert [image["id"] for image in run.ti("hero").xcom_pull(task_ids="hero", key=KEY)["images"]] == [
+        line["id"] for line in prompts[:MOST]
+    ]
+
+
+def test_nothing_is_pushed_where_it_is_not_wanted(generated, ask):
+    run = generated("gallery_unwanted", previews=False)
+
+    assert run.ti("hero").xcom_pull(task_ids="hero", key=KEY) is None
+    assert "It pushed no previews" in Page(ask("gallery_unwanted").text).text
+
+
+def test_pages_hold_two_hundred_and_lead_on(generated, ask, monkeypatch):
+    from airflow_provider_oxen.plugins import app as module
+
+    monkeypatch.setattr(module, "PAGE", 30)
+    generated("gallery_long", "one", "two", prompts=[f"{n} cubes" for n in range(MOST)])
+    first = Page(ask("gallery_long").text)
+    following = [a["href"] for a in first.all("a") if a.get("rel") == "next"]
+
+    assert len(first.all("img")) == MOST
+    assert following == ["?offset=1"]
+    second = Page(ask("gallery_long", offset=1).text)
+    assert len(second.all("img")) == MOST
+    assert [a["href"] for a in second.all("a") if "?" in (a["href"] or "")] == ["?offset=0"]
