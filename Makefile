@@ -9,7 +9,7 @@ FAIL_UNDER ?= 0
 $(foreach name,$(filter AIRFLOW_% _AIRFLOW_% PYTHONPATH PYTHONHOME,$(.VARIABLES)),$(eval unexport $(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test matrix chaos coverage check bench wheel lock install clean test-3.3.2 test-2.11.2
+.PHONY: help demo ui test matrix gallery chaos coverage check bench wheel lock install clean test-3.3.2 test-2.11.2
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ test: test-3.3.2 ## the tests on the newest Airflow, and their line coverage
 	.venv/bin/python -m coverage report --data-file=.coverage-airflow-3.3.2 --fail-under=$(FAIL_UNDER)
 
 matrix: $(AIRFLOW:%=test-%) ## the tests on each Airflow line (one only: make matrix AIRFLOW=2.11.2)
+
+gallery: .venv-3.1.8/installed ## the Images view on the oldest Airflow that has a place for it
+	$(<D)/bin/python -m pytest -q -W default tests/integration/test_gallery.py tests/integration/test_links.py
 
 chaos: .venv/installed .venv-2.11.2/installed ## SIGKILL at every step, on real processes; one image is paid for and kept
 	.venv/bin/python tests/chaos/run.py
@@ -53,10 +56,13 @@ install: .venv/installed .venv-2.11.2/installed ## both environments, running no
 
 # demo-output/ stays: its images may have been paid for.
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-2.11.2 .coverage* dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-3.1.8 .venv-2.11.2 .coverage* dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: constraints/airflow-3.3.2.txt pyproject.toml
+	$(call install,sys.version_info >= (3, 11),Python 3.11 or newer)
+
+.venv-3.1.8/installed: constraints/airflow-3.1.8.txt pyproject.toml
 	$(call install,sys.version_info >= (3, 11),Python 3.11 or newer)
 
 .venv-2.11.2/installed: constraints/airflow-2.11.2.txt pyproject.toml

@@ -98,12 +98,15 @@ def register(dag: Any) -> None:
     """Store a Dag as Airflow's Dag processor does; Airflow 3 runs no other."""
     try:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:
         dag.sync_to_db()
         return
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:
+        from airflow.models.dagbag import DagBag, sync_bag_to_db  # of Airflow 3.1
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
+    bag = DagBag(dag_folder=os.devnull)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
 

@@ -26,30 +26,13 @@ MARKUP = """<script>alert(1)</script>"><img src=x onerror=alert(2)> ' " &lt; &""
 @pytest.fixture(scope="module")
 def app(airflow_db: None) -> Iterator[Any]:
     from airflow.api_fastapi import app as apps
-    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
-
-    class OneDagEach(SimpleAuthManager):
-        """Lets a user see the Dag that has the user's name at its beginning, and no other."""
-
-        def is_authorized_dag(
-            self, *, method: Any, user: Any, access_entity: Any = None, details: Any = None
-        ) -> bool:
-            name = details.id if details else None
-            return bool(user.username == "all" or (name and name.startswith(user.username)))
 
     apps.purge_cached_app()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apps, "get_auth_manager_cls", lambda: OneDagEach)
-        patch.setattr(apps, "create_auth_manager", lambda: _instance(apps, OneDagEach))
+        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.integration.one_dag_each.OneDagEach")
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test alone, and long enough " * 2)
         yield apps.create_app(apps="core")
     apps.purge_cached_app()
-
-
-def _instance(apps: Any, kind: Any) -> Any:
-    if not isinstance(apps._AuthManagerState.instance, kind):
-        apps._AuthManagerState.instance = kind()
-    return apps._AuthManagerState.instance
 
 
 @pytest.fixture
