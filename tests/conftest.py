@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A user's repository, which brings a conftest.py of its own; test_pytest_plugin.py runs it.
+collect_ignore = ["sample"]
+
 # Before anything imports Airflow: it reads its home and its settings at import.
 _HOME = tempfile.mkdtemp(prefix="oxen-tests-")
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "OXEN_"))]:

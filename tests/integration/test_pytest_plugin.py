@@ -1,0 +1,81 @@
+"""A user's own repository, tested with what the wheel brings: its package, its entry points, its fixtures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SAMPLE = ROOT / "tests" / "sample"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the built wheel is installed, and nothing else."""
+    place = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", place]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = place.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "-qq", "--no-index", "--no-deps", "--target"]
+    subprocess.run([*install, place / "site", wheel], check=True, capture_output=True)
+    return place / "site"
+
+
+def run(installed: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COVERAGE"))
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=place,
+        env={**clean, "PYTHONPATH": f"{installed}{os.pathsep}{place}"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_users_own_tests_run_without_credits(installed, tmp_path):
+    place = tmp_path / "repository"
+    shutil.copytree(SAMPLE, place)
+    (place / "test_origin.py").write_text(
+        "import airflow_provider_oxen\n\n\ndef test_it_is_the_wheel():\n"
+        f"    assert airflow_provider_oxen.__file__.startswith({str(installed)!r})\n"
+    )
+    ran = run(installed, place)
+
+    assert "3 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+def test_the_fixtures_are_told_of(installed, tmp_path):
+    ran = run(installed, tmp_path, "--fixtures")
+
+    for name in ("oxen_local_hub", "oxen_connection", "oxen_conn_id"):
+        assert name in ran.stdout
+
+
+def test_the_plugin_loads_nothing_until_a_fixture_is_used():
+    code = (
+        "import pytest, sys; before = set(sys.modules); import airflow_provider_oxen.pytest_plugin;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert shown.stdout.split() == ["airflow_provider_oxen", "airflow_provider_oxen.pytest_plugin"]
+
+
+def test_another_connection_may_be_meant(installed, tmp_path):
+    (tmp_path / "test_other.py").write_text(
+        "import json\nimport os\n\nimport pytest\n\n\n"
+        "@pytest.fixture\ndef oxen_conn_id():\n    return 'oxen_other'\n\n\n"
+        "def test_it(oxen_connection):\n"
+        "    assert json.loads(os.environ['AIRFLOW_CONN_OXEN_OTHER'])['host'] == oxen_connection.url\n"
+    )
+    ran = run(installed, tmp_path)
+
+    assert "1 passed" in ran.stdout, ran.stdout[-2000:]
