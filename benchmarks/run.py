@@ -16,6 +16,7 @@ import batch_mapped
 import batch_memory
 import batch_rerun
 import client_work
+import gallery
 import import_time
 import memory
 import slots
@@ -31,6 +32,7 @@ _MODULES = (
     batch_rerun,
     batch_mapped,
     slots,
+    gallery,
 )
 
 
