@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_oxen.localhub import faults, history, jobs, local, routes
+from airflow_provider_oxen.localhub import events, faults, history, jobs, local, routes
 from airflow_provider_oxen.localhub.answers import faulty
 from airflow_provider_oxen.localhub.enqueue import enqueue
 from airflow_provider_oxen.localhub.files import send_file
@@ -43,6 +43,7 @@ def create_app(state: State) -> Starlette:
             Route("/api/ai/queue/{id}", _with_faults("cancel", jobs.cancel_job), methods=["DELETE"]),
             Route("/api/ai/generations", _with_faults("history", history.list_records)),
             Route("/api/ai/generations/{id}", _with_faults("record", history.one_record)),
+            Route("/api/events", _with_faults("events", events.listen)),
             *local.ROUTES,
         ],
         middleware=[Middleware(_Recorder, state=state)],

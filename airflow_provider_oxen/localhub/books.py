@@ -38,6 +38,7 @@ class Books:
         self._queue = Queue()
         self._late: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
+        self._ended: list[Job] = []
 
     @property
     def ledger(self) -> Ledger:
@@ -50,6 +51,7 @@ class Books:
             self._ledger.clear()
             self._queue = Queue()
             self._late.clear()
+            self._ended.clear()
 
     def settle(self) -> None:
         """Let every job get as far as it is by now, and enter what that costs or gives back."""
@@ -163,6 +165,18 @@ class Books:
             self.settle()
             return self._queue.active()
 
+    def number_ended(self) -> int:
+        """Return how many jobs of the queue have ended so far."""
+        with self._lock:
+            self.settle()
+            return len(self._ended)
+
+    def ended(self, after: int) -> list[Job]:
+        """Return the jobs of the queue that have ended, in that order, without the first ``after``."""
+        with self._lock:
+            self.settle()
+            return self._ended[after:]
+
     def calls(self) -> list[Job]:
         """Return the synchronous calls as the history tells them, oldest first."""
         with self._lock:
@@ -175,6 +189,7 @@ class Books:
             self._ledger.add([job.billed])
 
     def _close(self, job: Job) -> None:
+        self._ended.append(job)
         if job.prepaid:
             return
         if job.progress.cost is None:

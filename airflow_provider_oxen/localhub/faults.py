@@ -16,6 +16,7 @@ Route = Literal[
     "cancel",
     "history",
     "record",
+    "events",
     "models",
     "search",
     "model",

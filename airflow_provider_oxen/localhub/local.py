@@ -83,6 +83,14 @@ async def faults(request: Request) -> Response:
     return Json(state.faults.as_dicts())
 
 
+async def streams(request: Request) -> Response:
+    """Tell how many streams of events are open, or cut them off (DELETE)."""
+    state = _state(request)
+    if request.method == "DELETE":
+        state.streams.drop()
+    return Json({"open": state.streams.number})
+
+
 async def reset(request: Request) -> Response:
     """Return to the start."""
     state = _state(request)
@@ -100,6 +108,7 @@ ROUTES = [
     Route("/_local/requests", requests),
     Route("/_local/settings", settings, methods=["GET", "PATCH"]),
     Route("/_local/faults", faults, methods=["GET", "POST", "DELETE"]),
+    Route("/_local/streams", streams, methods=["GET", "DELETE"]),
     Route("/_local/reset", reset, methods=["POST"]),
 ]
 

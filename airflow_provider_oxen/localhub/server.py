@@ -128,6 +128,14 @@ class LocalHub:
         """Forget the faults that are still to come."""
         self._state.faults.clear()
 
+    def streams(self) -> int:
+        """Return how many streams of events are open."""
+        return self._state.streams.number
+
+    def drop_streams(self) -> None:
+        """Cut off the streams of events that are open; who listens again gets a new one."""
+        self._state.streams.drop()
+
     def reset(self) -> None:
         """Return to the start: first settings, empty ledger, no requests, no faults."""
         self._state.reset()

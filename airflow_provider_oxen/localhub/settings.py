@@ -37,6 +37,7 @@ class HubSettings:
     :param history_detail: the answer about one generation of the history: ``wrapped`` as
         ``{"generation": row}``, or the ``bare`` row.
     :param history_shows_generate: whether synchronous calls are in the history too.
+    :param keep_alive: seconds of silence after which a stream of events gets a line that says nothing.
     :param credits: play money in USD that is left.
     :param url_ttl: seconds for which a result's URL works; 0 or less makes URLs that have expired.
     :param layouts: path layouts that are served: ``classic``, ``ai`` or both.
@@ -70,6 +71,7 @@ class HubSettings:
     cancel_ended: Literal["error", "ignore"] = "error"
     history_detail: Literal["wrapped", "bare"] = "wrapped"
     history_shows_generate: bool = False
+    keep_alive: float = 15.0
     credits: float = 1000.0
     url_ttl: float = 600.0
     layouts: frozenset[str] = frozenset(LAYOUTS)
@@ -213,6 +215,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "cancel_ended": _one_of("error", "ignore"),
     "history_detail": _one_of("wrapped", "bare"),
     "history_shows_generate": _boolean,
+    "keep_alive": _from_zero,
     "credits": _from_zero,
     "url_ttl": _number,
     "layouts": _layouts,

@@ -20,6 +20,7 @@ from airflow_provider_oxen.localhub.faults import Faults
 from airflow_provider_oxen.localhub.links import Links
 from airflow_provider_oxen.localhub.problems import Refused
 from airflow_provider_oxen.localhub.settings import HubSettings
+from airflow_provider_oxen.localhub.streams import Streams
 from airflow_provider_oxen.localhub.turns import Turns
 
 __all__ = ["State"]
@@ -37,6 +38,7 @@ class State:
         self.faults = Faults()
         self.links = Links()
         self.turns = Turns()
+        self.streams = Streams()
         self.closing = asyncio.Event()
         self._start = copy.deepcopy(settings)
         self._lock = threading.Lock()
@@ -46,6 +48,8 @@ class State:
     def reset(self) -> None:
         """Return to the start: settings as they were given, nothing billed, no fault to come."""
         fresh = copy.deepcopy(self._start)
+        # What they have heard of is forgotten.
+        self.streams.drop()
         # First: what is forgotten gives no credits back.
         self.books.clear()
         for item in dataclasses.fields(fresh):
