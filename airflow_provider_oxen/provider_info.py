@@ -102,6 +102,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     "airflow_provider_oxen.triggers.batches",
+                    "airflow_provider_oxen.triggers.generation_events",
                     "airflow_provider_oxen.triggers.generations",
                     "airflow_provider_oxen.triggers.models",
                 ],

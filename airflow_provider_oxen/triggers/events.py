@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from airflow_provider_oxen.api.errors import OxenError, OxenPollError
+from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.jobs.polling import End, Status
 
 __all__ = [
     "BATCH",
+    "ENDED",
     "GENERATION",
     "MODEL",
     "BatchEnd",
     "ModelEnd",
     "batch_event",
+    "ended_event",
     "generation_event",
     "model_event",
     "read_batch_event",
@@ -31,6 +36,12 @@ MODEL = "airflow-provider-oxen/model/1"
 
 BATCH = "airflow-provider-oxen/batch/1"
 """The word for an event of a batch."""
+
+ENDED = "airflow-provider-oxen/ended/1"
+"""The word for an event of an asset: a generation has ended, whoever asked for it."""
+
+_LONGEST = 300
+"""Characters of the hub's message that are passed on: it may quote a prompt."""
 
 ModelStatus = Literal["ready", "never", "timed_out", "unreachable"]
 
@@ -90,6 +101,28 @@ def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, 
     }
 
 
+def ended_event(row: Generation, namespace: str | None, hide: Callable[[str], str]) -> dict[str, Any]:
+    """Return the payload that tells a Dag what has ended: always with the same keys, and with no link.
+
+    :param row: of the history, or as far as the stream tells.
+    :param namespace: whose list it is in; None where the row may tell.
+    :param hide: takes the key, and what may be a signature, out of a text of the hub's.
+    """
+    message = " ".join(hide(row.error_message or "").split())
+    return {
+        "event": ENDED,
+        "generation_id": row.generation_id,
+        "status": row.status,
+        "model": row.model,
+        "namespace": namespace or row.echo().get("target_namespace"),
+        "media_type": row.media_type,
+        "message": message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…",
+        "cost": row.charged,
+        "enqueued_at": _finite(row.enqueued_at),
+        "completed_at": _finite(row.completed_at),
+    }
+
+
 def read_event(event: Any, generation_id: str) -> End:
     """Return what the event tells about a generation.
 
@@ -140,6 +173,10 @@ def reason(error: Exception) -> str:
     if isinstance(error, OxenError):
         return str(error)
     return f"{type(error).__name__}: {without_queries(str(error))}"
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _facts(event: Any, word: str, about: str, who: str, statuses: tuple[str, ...]) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ _MODULES = (
     "airflow.providers.common.compat.connection",
     "airflow_provider_oxen.batch.waiting",
     "airflow_provider_oxen.hooks.oxen",
+    "airflow_provider_oxen.jobs.following",
     "airflow_provider_oxen.jobs.waiting",
     "airflow_provider_oxen.sensors.readiness",
     "airflow_provider_oxen.triggers.events",
