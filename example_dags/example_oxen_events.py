@@ -1,4 +1,4 @@
-"""A Dag that runs whenever a generation of the hub's queue has ended, whoever asked for it. Needs Airflow 3."""
+"""A Dag that runs whenever a generation of the hub has ended, whoever asked for it. Needs Airflow 3."""
 
 from __future__ import annotations
 

@@ -1,9 +1,12 @@
-"""Dags that run when a generation ends: Airflow's real triggerer, its process and its database."""
+"""The example that watches: Airflow's triggerer in a process of its own, its scheduler and its database."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +14,17 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams from 3.3 on")
+pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow keeps positions from 3.3 on")
 
 from airflow.jobs.job import Job
-from airflow.jobs.triggerer_job_runner import TriggererJobRunner, TriggerRunnerSupervisor
-from airflow.models.asset import AssetEvent, AssetModel
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.asset import AssetEvent
 from airflow.models.asset_state_store import AssetStateStoreModel
+from airflow.models.dagrun import DagRun
+from airflow.sdk.definitions.dag import _run_task
 from airflow.utils.session import create_session
-from sqlalchemy import delete, select
+from airflow.utils.sqlalchemy import prohibit_commit
+from sqlalchemy import select
 
 from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.models import GenerateRequest
@@ -30,43 +36,51 @@ from .conftest import load_dags, register
 DAG = "example_oxen_events"
 
 
-@pytest.fixture
-def watched(airflow_db, connected) -> Iterator[None]:
-    """The example that watches, stored as Airflow's Dag processor does."""
-    dags = load_dags(ROOT / "example_dags" / "example_oxen_events.py")
-    register(dags[DAG])
-    yield
-    with create_session() as session:
-        for table in (AssetEvent, AssetStateStoreModel):
-            session.execute(delete(table))
-
-
 @contextlib.contextmanager
-def triggerer() -> Iterator[TriggerRunnerSupervisor]:
-    """Airflow's triggerer: its supervisor in this process, the triggers in one of their own."""
-    with create_session() as session:
-        job = Job()
-        runner = TriggererJobRunner(job, capacity=10)
-        job.state = "running"
-        session.add(job)
-        session.commit()
-        session.refresh(job)
-        session.expunge(job)
-    supervisor = TriggerRunnerSupervisor.start(job=job, capacity=runner.capacity)
+def triggerer(log: Path) -> Iterator[None]:
+    """Airflow's triggerer, which is lost in the end as its machine is: with SIGKILL."""
+    # A lost one's triggers are taken over soon, and its log server would listen on every address.
+    soon = {
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "2",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+            env=os.environ | soon,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
     try:
-        yield supervisor
+        yield
+        assert process.poll() is None
     finally:
-        supervisor.kill(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def payloads() -> list[dict[str, Any]]:
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def order(number: int) -> list[str]:
+    """Ask for images, as somebody does who knows nothing of Airflow."""
+    request = GenerateRequest.model_validate({"model": "z-image-turbo", "prompt": "A red cube"})
+    with OxenHook().get_conn() as client:
+        return [client.send(queue.enqueue(request))[0].generation_id for _ in range(number)]
+
+
+def told() -> list[str]:
     with create_session() as session:
-        rows = session.scalars(select(AssetEvent).order_by(AssetEvent.id))
-        return [row.extra["payload"] for row in rows]
-
-
-def ids() -> list[str]:
-    return [payload["generation_id"] for payload in payloads()]
+        events = session.scalars(select(AssetEvent).order_by(AssetEvent.id))
+        return [event.extra["payload"]["generation_id"] for event in events]
 
 
 def position() -> str:
@@ -74,32 +88,49 @@ def position() -> str:
         return "".join(row.value for row in session.scalars(select(AssetStateStoreModel)))
 
 
-def turn(supervisor: Any, condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        supervisor.run_once()
+def run_what_is_due(dag: Any) -> set[str]:
+    """Let Airflow's scheduler make the run that is due, run its task, and return the ids it was handed."""
+    with create_session() as session, prohibit_commit(session) as guard:
+        SchedulerJobRunner(Job(), executors=[])._create_dagruns_for_dags(guard, session)
+    with create_session() as session:
+        run = session.scalars(select(DagRun).where(DagRun.dag_id == DAG).order_by(DagRun.id.desc())).first()
+        handed = {event.extra["payload"]["generation_id"] for event in run.consumed_asset_events}
+        [ti] = run.get_task_instances(session=session)
+        ti.set_state("scheduled", session=session)
+        session.flush()
+        session.expunge_all()
+    _run_task(ti=ti, task=dag.get_task(ti.task_id), run_triggerer=False)
+    return handed
 
 
-def order() -> str:
-    with OxenHook().get_conn() as client:
-        body = {"model": "z-image-turbo", "prompt": "A red cube"}
-        [asked] = client.send(queue.enqueue(GenerateRequest.model_validate(body)))
-    return asked.generation_id
+def test_a_dag_runs_with_all_that_has_ended_though_the_triggerer_was_lost(
+    airflow_db, connected, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("OXEN_EXAMPLES_OUTPUT", str(tmp_path))
+    dag = load_dags(ROOT / "example_dags" / f"{DAG}.py")[DAG]
+    register(dag)
+    log = tmp_path / "triggerer.log"
 
+    with triggerer(log):
+        until(connected.streams)
+        first = order(2)
+        until(lambda: all(id in position() for id in first))
+        assert sorted(told()) == sorted(first)
+    until(lambda: not connected.streams())
+    missed = order(2)
+    with triggerer(log):
+        until(lambda: all(id in position() for id in missed))
+        # Nothing else, and nothing twice.
+        assert sorted(told()) == sorted(first + missed)
+        handed = run_what_is_due(dag)
+        assert handed
+        assert {path.stem for path in (tmp_path / "ended").iterdir()} == handed
+        # What came while a run was due already, this Airflow hands to the next one.
+        last = order(1)
+        until(lambda: last[0] in told())
+        handed |= run_what_is_due(dag)
 
-def test_x(watched, connected):
-    t = time.time()
-
-    def show(w):
-        print(w, round(time.time() - t, 1))
-
-    with triggerer() as supervisor:
-        turn(supervisor, lambda: connected.streams())
-        show("stream")
-        first = order()
-        turn(supervisor, lambda: ids() == [first])
-        show("event")
-        turn(supervisor, lambda: first in position())
-        show("position")
-    print(payloads(), position())
+    assert handed == set(first + missed + last)
+    assert {path.stem for path in (tmp_path / "ended").iterdir()} == handed
+    assert connected.key not in log.read_text()
+    assert "signature=" not in log.read_text()

@@ -143,6 +143,11 @@ def test_generation_that_was_asked_for_elsewhere(examples, run_dag, connected, t
     assert Path(run.xcom("fetch")["path"]).is_relative_to(tmp_path)
 
 
+def test_what_needs_airflow_3_is_no_dag_before(examples):
+    # It is run in test_event_watcher.py.
+    assert ("example_oxen_events" in examples) == (not airflow.__version__.startswith("2."))
+
+
 def waiting_for_asset() -> list[str]:
     """Return the Dags that an asset event has put in line for a run."""
     from airflow.utils.session import create_session
