@@ -71,10 +71,13 @@ class TestRealSocket:
         request = GenerateRequest(model="z-image-turbo", prompt="A red cube")
         return (await client.send(queue.enqueue(request)))[0].generation_id
 
-    async def test_what_ends_is_told(self, client):
+    async def test_what_ends_is_told(self, client, caplog):
+        caplog.set_level(logging.DEBUG)
         async with events(client) as told:
             ids = [await self.order(client), await self.order(client)]
             assert [(await anext(told)).generation_id, (await anext(told)).generation_id] == ids
+        # Airflow's logs are for what people can use.
+        assert not [item for item in caplog.records if "receive_response" in item.getMessage()]
 
     async def test_a_stream_that_is_cut_off_is_an_error_without_a_leak(self, hub, client, caplog):
         caplog.set_level(logging.DEBUG)

@@ -34,6 +34,7 @@ class History:
         self.problem: Exception | None = None
         self.page_problem: Exception | None = None
         self.own: set[str] | None = None
+        self.is_ordered = True
 
     async def namespace(self) -> str | None:
         if self.problem:
@@ -54,7 +55,8 @@ class History:
         if self.page_problem:
             raise self.page_problem
         rows = [row for row in self.rows if self.own is None or row.generation_id in self.own]
-        rows.sort(key=lambda row: -(row.enqueued_at or 0))
+        if self.is_ordered:
+            rows.sort(key=lambda row: -(row.enqueued_at or 0))
         pages = -(-len(rows) // self.size)
         return HistoryPage(
             generations=[row.model_dump() for row in rows[(number - 1) * self.size : number * self.size]],
@@ -139,6 +141,12 @@ class TestCatchingUp:
         history.rows[-1] = row("slow", NOW, NOW - 3 * DEPTH)
 
         assert await hear(someone, history.ring(connected=True)) == ["slow"]
+
+    async def test_an_old_row_out_of_order_ends_no_search(self):
+        history = History(row("a"), row("old", NOW - 9 * DEPTH, NOW - 9 * DEPTH), row("b"), size=2)
+        history.is_ordered = False
+
+        assert await hear(follower(), history.ring()) == ["a", "b"]
 
     async def test_rows_without_a_time_of_their_order_end_no_search(self):
         history = History(*[row(f"{n}", NOW, None) for n in range(3)], size=1)

@@ -15,7 +15,9 @@ from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.jobs import following, listening
+from airflow_provider_oxen.jobs.listening import Listener, Ring
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.triggers.events import ENDED
 from airflow_provider_oxen.triggers.generation_events import OxenGenerationEventTrigger
@@ -394,13 +396,41 @@ class TestShared:
 
     async def test_a_history_that_cannot_be_read_does_not_move_it(self, connected, order, triggerer):
         store = Store()
-        connected.fail(Fault("status", on="history"))
+        connected.fail(Fault("status", on="history", times=None))
         number = triggerer.start(store)
         await triggerer.until(connected.streams)
-        ids = order()
-        await triggerer.until(lambda: triggerer.told[number] == ids)
+        for count in (1, 2, 3):
+            order()
+            await triggerer.until(lambda count=count: len(triggerer.told[number]) == count)
 
         assert store.values == {}
+
+    async def test_a_ring_that_was_not_stored_moves_nothing(self):
+        from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+        from airflow_provider_oxen.triggers._sharing import EventProducer
+
+        moved = []
+
+        def ring(name: str) -> Ring:
+            async def move() -> None:
+                moved.append(name)
+
+            ring = Ring(Listener(OxenHook()), (), False)
+            ring.after["watcher"] = move
+            return ring
+
+        producer = EventProducer("oxen_default")
+        clean, failed = AdvanceOutcome(acked=2, failed=0), AdvanceOutcome(acked=1, failed=1)
+        batch = [
+            AdvanceItem(ring("first"), clean),
+            AdvanceItem(ring("second"), clean),
+            AdvanceItem(ring("third"), failed),
+        ]
+        await producer.advance(batch)
+        await producer.aclose()
+
+        assert moved == ["second"]
 
     async def test_payloads_hold_neither_key_nor_link(self, connected, order, triggerer):
         triggerer.start(Store())
