@@ -99,7 +99,9 @@ class Ring:
 
     async def _once(self, what: Hashable, call: Call[T]) -> T:
         if what not in self._asked:
-            self._asked[what] = asyncio.create_task(self._listener.send(call))
+            self._asked[what] = asking = asyncio.create_task(self._listener.send(call))
+            # Perhaps nobody waits for it any more when it fails: no word about that from asyncio.
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Shielded: who is cancelled while he waits must not take it from the others.
         result: T = await asyncio.shield(self._asked[what])
         return result

@@ -182,8 +182,9 @@ class TestRings:
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait(list(ring._asked.values()))
+        await asyncio.gather(asking, return_exceptions=True)
+        del asking
         ring._asked.clear()
-        await asyncio.sleep(0)
         gc.collect()
 
         assert said == []
