@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from logging import getLogger
@@ -40,13 +41,18 @@ FILES = (MANIFEST, SUMMARY, INDEX)
 
 @dataclass
 class Results:
-    """The books of one try."""
+    """The books of one try.
+
+    :ivar here: what came of rows in this very process, by ``generated``, ``reused`` and ``failed``, and the
+        ``cost`` in USD that was told.
+    """
 
     folder: Folder
     spool: Spool
     terms: Terms
     ending: Ending = field(default_factory=Ending, init=False)
     tally: Tally = field(default_factory=lambda: Tally(0), init=False)
+    here: Counter[str] = field(default_factory=Counter, init=False)
     _in_hand: dict[int, bool] = field(default_factory=dict, init=False)
     _saved: bool = field(default=False, init=False)
 
@@ -60,10 +66,17 @@ class Results:
         """For the names of unfinished files."""
         return f"{self.terms.identity.key[:16]}.{self.terms.try_number}"
 
-    def kept(self, job: Job, result: Mapping[str, Any], preview: str | None) -> None:
-        """Note a row whose images are kept."""
+    def kept(self, job: Job, result: Mapping[str, Any], preview: str | None, *, now: bool = False) -> None:
+        """Note a row whose images are kept.
+
+        :param now: whether that is this process's work.
+        """
         status = "reused" if result["reused"] else "generated"
         self.tally.add(status)
+        if now or status == "reused":
+            self.here[status] += 1
+        if now:
+            self.here["cost"] += result.get("cost") or 0
         self.spool.done(job.n, self._line(job, status, result=result), preview)
 
     def begins(self, job: Job, *, paid: bool) -> None:
@@ -81,7 +94,7 @@ class Results:
             self.tally.waiting += 1
             self.spool.waits(job.n, str(done.waiting.generation_id), done.waiting.namespace)
         elif error is None:
-            self.kept(job, done.result or {}, done.preview)
+            self.kept(job, done.result or {}, done.preview, now=True)
         else:
             self._failed(job, error, paid=paid)
 
@@ -92,6 +105,7 @@ class Results:
         blind = paid and isinstance(error, OxenStoreUnavailable)
         status = "unknown" if blind or is_unknown(error) else "failed"
         self.tally.add(status)
+        self.here["failed"] += 1
         entry = self._line(job, status, error=without_queries(told))
         self.spool.done(job.n, entry | ({"not_sent": True} if isinstance(error, NotSent) else {}), None)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_oxen import metrics
 from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.engine import Engine
 from airflow_provider_oxen.batch.gate import Gate, Pace
@@ -31,6 +32,7 @@ from airflow_provider_oxen.jobs.identity import Identity
 from airflow_provider_oxen.operators.output import asked, report_lineage
 from airflow_provider_oxen.operators.prepare import Preparing
 from airflow_provider_oxen.operators.showing import MOST, Showing
+from airflow_provider_oxen.operators.telling import lineage, of_batch, tell_assets
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,6 +66,7 @@ class BatchRun:
     showing: Showing
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
 
     def run(self) -> dict[str, Any]:
         """Plan, ask for what is missing, and keep it, or defer; return the operator's result.
@@ -98,6 +101,7 @@ class BatchRun:
             where, f"{tally.total:,}", f"{tally.ended:,}", self.folder.asset_uri(""),
         )  # fmt: skip
         self.operator.told_links = self.showing.told
+        metrics.retried(self.terms.try_number)
         self.showing.begins(self.terms.origin, options.defaults["model"], None, tally.total)
         if tally.ended < tally.total:
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
@@ -201,6 +205,7 @@ class BatchRun:
         result = self.results.write(finished=True)
         self.results.forget()
         self.showing.ends(self.results.shown(), result["prompts"])
+        metrics.batch(self.results.here, self.terms.endpoint, time.monotonic() - self._began)
         if self._engine is not None and self._engine.broken is not None:
             raise self._engine.broken
         ending, left = self.results.ending, self.terms.tries_left
@@ -210,15 +215,11 @@ class BatchRun:
         if told := ending.missing(result):
             self.operator.log.warning("%s", told)
         report_lineage(self.folder, FILES)
-        self._tell_assets(result)
+        made = of_batch(result)
+        tell_assets(self.operator, self.context, made)
+        prompts = self.operator.prompts if isinstance(self.operator.prompts, str) else None
+        self.operator.made = lambda: lineage(self.terms.origin, result["models"], made, prompts)
         return result
-
-    def _tell_assets(self, result: dict[str, Any]) -> None:
-        """Give the events of the task's outlets the counts; the failures may be many."""
-        facts = {name: value for name, value in result.items() if name != "failures"}
-        for outlet in self.operator.outlets:
-            with contextlib.suppress(KeyError):
-                self.context["outlet_events"][outlet].extra.update({"oxen": facts})
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_oxen import metrics
 from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.bulk import BulkClient, TooLong, list_unfinished
 from airflow_provider_oxen.api.client import ssl_context
@@ -147,6 +148,7 @@ class Watch:
 
     def _retire(self) -> None:
         if self._watches.get(self._key) is self:
+            metrics.waiting(self._key.conn_id, 0)
             del self._watches[self._key]
 
     async def _pause(self, began: float) -> bool:
@@ -172,6 +174,7 @@ class Watch:
             deserted, began = True, self._due
 
     async def _tick(self, client: BulkClient) -> None:
+        metrics.waiting(self._key.conn_id, sum(map(len, self._waiting.values())))
         try:
             unfinished = await self._list(client)
         except OxenError as error:

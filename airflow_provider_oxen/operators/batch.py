@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_oxen.batch.run import BatchRun
 
@@ -118,6 +119,9 @@ class ImageBatchGenerateOperator(BaseOperator):
     ui_color = "#e8f0e4"
     told_links: dict[str, str] | None = None
     """Links that this very instance has pushed, by key; None before it was executed."""
+
+    made: Callable[[], OperatorLineage[Any, Any]] | None = None
+    """What OpenLineage is told, from when on the outputs are there."""
 
     operator_extra_links = (OxenModelLink(),)
 
@@ -229,6 +233,10 @@ class ImageBatchGenerateOperator(BaseOperator):
                     f"Waiting in the triggerer came to no end: {error}. The generations of the batch go on "
                     "and may have been paid for; the next try looks at them again."
                 ) from None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
+        return self.made() if self.made else None
 
     def on_kill(self) -> None:
         """Send nothing more, and end soon; what is on its way the next try finds."""

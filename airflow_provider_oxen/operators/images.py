@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_oxen.operators.job import ImageJob
 
@@ -113,6 +114,9 @@ class ImageGenerateOperator(BaseOperator):
     ui_color = "#e8f0e4"
     told_links: dict[str, str] | None = None
     """Links that this very instance has pushed, by key; None before it was executed."""
+
+    made: Callable[[], OperatorLineage[Any, Any]] | None = None
+    """What OpenLineage is told, from when on the outputs are there."""
 
     operator_extra_links = (OxenGenerationLink(), OxenModelLink())
 
@@ -218,6 +222,10 @@ class ImageGenerateOperator(BaseOperator):
                     f"Waiting in the triggerer came to no end: {error}. The generation (its id is in XCom) "
                     "goes on and may have been paid for; the next try looks at it again."
                 ) from None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
+        return self.made() if self.made else None
 
     def on_kill(self) -> None:
         """Tell what becomes of the generation, and cancel it where ``cancel_on_kill`` says so."""

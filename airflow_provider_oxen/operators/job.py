@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_oxen import metrics
 from airflow_provider_oxen.api.errors import (
     OxenInvalidRequest,
     OxenPollError,
@@ -31,6 +32,7 @@ from airflow_provider_oxen.operators.options import Options, read_options
 from airflow_provider_oxen.operators.output import Output
 from airflow_provider_oxen.operators.prepare import Preparing
 from airflow_provider_oxen.operators.showing import Showing, of_result
+from airflow_provider_oxen.operators.telling import lineage, of_images, tell_assets
 from airflow_provider_oxen.operators.work import ImageWork
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class ImageJob(ImageWork):
     :param showing: tells Airflow's web interface of the task.
     """
 
+    context: Context
+
     operator: ImageGenerateOperator
     asked: GenerateRequest
     options: Options
@@ -65,16 +69,25 @@ class ImageJob(ImageWork):
         """
         self.operator.told_links = self.showing.told
         self.showing.begins(self.task.origin, self.asked.model, self.asked.prompt)
-        return self._shown(self._run())
+        metrics.retried(self.output.try_number)
+        with metrics.one_image():
+            return self._told(self._run())
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
         """Go on after deferral.
 
         :raises OxenPollError: where the event is none that the trigger sends.
         """
-        return self._shown(self._resume(event, job))
+        with metrics.one_image():
+            return self._told(self._resume(event, job))
 
-    def _shown(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Tell of a result all who are to know."""
+        record = self.driver.record
+        metrics.image(result, self.task.endpoint, record.time if record else None)
+        made = of_images(result)
+        tell_assets(self.operator, self.context, made)
+        self.operator.made = lambda: lineage(self.task.origin, [result.get("model", self.asked.model)], made)
         images = of_result(result, self.asked.prompt, self.output.previews)
         self.showing.ends(images, len(images))
         return result
@@ -235,6 +248,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
             driver,
             operator.log,
             options.cancel_on_timeout,
+            context=context,
             operator=operator,
             asked=asked,
             options=options,

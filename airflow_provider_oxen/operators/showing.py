@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from airflow_provider_oxen.images.preview import LARGE, Size
 from airflow_provider_oxen.links import OxenModelLink, model_page
+from airflow_provider_oxen.operators.telling import plain
 
 __all__ = ["KEY", "MOST", "Showing", "of_manifest", "of_result"]
 
@@ -104,7 +104,7 @@ def of_result(result: Mapping[str, Any], prompt: str, previews: Sequence[str | N
             width=image.get("width"),
             height=image.get("height"),
             bytes=image.get("bytes"),
-            path=_plain(image.get("path")),
+            path=_place(image),
             preview=preview,
         )
         for image, preview in zip(result["images"], padded, strict=False)
@@ -118,7 +118,7 @@ def of_manifest(line: Mapping[str, Any], preview: str | None) -> dict[str, Any]:
         **{name: line.get(name) for name in facts},
         prompt=_short(line.get("prompt")),
         bytes=line.get("size"),
-        path=_plain(line.get("path")),
+        path=_place(line),
         preview=preview,
     )
 
@@ -131,12 +131,8 @@ def _short(prompt: str | None) -> str | None:
     return prompt if prompt is None or len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
 
 
-def _plain(path: str | None) -> str | None:
-    """Return a path without the id of its connection."""
-    if path is None or "@" not in path:
-        return path
-    parts = urlsplit(path)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _place(told: Mapping[str, Any]) -> str | None:
+    return plain(told["path"]) if "path" in told else None
 
 
 def _has_views() -> bool:

@@ -1,0 +1,112 @@
+"""What the provider counts with Airflow's metrics: every name, and what it means.
+
+Where ``[metrics]`` is not set up, Airflow drops them. None of them is worth an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+__all__ = ["batch", "image", "one_image", "retried", "waiting"]
+
+GENERATED = "oxen.images.generated"
+"""Counter: images that were generated and kept."""
+
+REUSED = "oxen.images.reused"
+"""Counter: images that were there already, at no cost."""
+
+FAILED = "oxen.images.failed"
+"""Counter: tries of a task, and prompts of a batch, that gave no image."""
+
+COST = "oxen.cost.microdollars"
+"""Counter: millionths of a USD that the hub told it has charged; it tells of the queue's jobs only."""
+
+LATENCY = "oxen.images.latency"
+"""Timer, milliseconds: from the request to the kept image, of a single one; the wait in the queue counts."""
+
+BATCH = "oxen.batches.duration"
+"""Timer, milliseconds: a try of a batch in the worker; the wait in the triggerer does not count."""
+
+RETRIES = "oxen.retries"
+"""Counter: tries of a task after its first."""
+
+WAITING = "oxen.jobs.waiting"
+"""Gauge: generations that a process waits for over one connection."""
+
+_MILLION = 1_000_000
+
+
+def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None) -> None:
+    """Count what a single task has kept.
+
+    :param result: the operator's.
+    :param asked_at: unix seconds of the request; None where nothing was asked for.
+    """
+    tags = {"model": str(result.get("model")), "endpoint": endpoint}
+    if result["reused"]:
+        _incr(REUSED, len(result["images"]), tags)
+        return
+    _incr(GENERATED, len(result["images"]), tags)
+    _incr(COST, round((result.get("cost") or 0) * _MILLION), tags)
+    if asked_at is not None:
+        _timing(LATENCY, (time.time() - asked_at) * 1000, tags)
+
+
+def batch(here: Mapping[str, float], endpoint: str, seconds: float) -> None:
+    """Count what a process has come to with a batch, once.
+
+    :param here: prompts ``generated``, ``reused`` and ``failed``, and their ``cost`` in USD.
+    """
+    tags = {"endpoint": endpoint}
+    for name, what in ((GENERATED, "generated"), (REUSED, "reused"), (FAILED, "failed")):
+        _incr(name, int(here[what]), tags)
+    _incr(COST, round(here["cost"] * _MILLION), tags)
+    _timing(BATCH, seconds * 1000, tags)
+
+
+def retried(try_number: int) -> None:
+    """Count a try that is not the first.
+
+    :param try_number: from 1.
+    """
+    if try_number > 1:
+        _incr(RETRIES, 1, {})
+
+
+@contextmanager
+def one_image() -> Iterator[None]:
+    """Count an image that does not come."""
+    try:
+        yield
+    except Exception:
+        _incr(FAILED, 1, {})
+        raise
+
+
+def waiting(conn_id: str, number: int) -> None:
+    """Tell how many generations are waited for.
+
+    :param conn_id: of the hub's connection.
+    """
+    with suppress(Exception):
+        _stats().gauge(WAITING, number, tags={"conn_id": conn_id})
+
+
+def _incr(name: str, count: int, tags: Mapping[str, str]) -> None:
+    if count:
+        with suppress(Exception):
+            _stats().incr(name, count, tags=dict(tags))
+
+
+def _timing(name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
+    with suppress(Exception):
+        _stats().timing(name, milliseconds, tags=dict(tags))
+
+
+def _stats() -> Any:
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats
