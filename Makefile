@@ -9,10 +9,11 @@ FAIL_UNDER ?= 0
 $(foreach name,$(filter AIRFLOW_% _AIRFLOW_% PYTHONPATH PYTHONHOME,$(.VARIABLES)),$(eval unexport $(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test matrix gallery chaos coverage check bench wheel lock install clean test-3.3.2 test-2.11.2
+.PHONY: help demo ui test matrix gallery chaos e2e coverage check bench wheel lock install clean \
+  test-3.3.2 test-2.11.2
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/installed ## run the scheduled example in real Airflow; images go to demo-output/
 	.venv/bin/python scripts/demo.py
@@ -31,6 +32,10 @@ gallery: .venv-3.1.8/installed ## the Images view on the oldest Airflow that has
 chaos: .venv/installed .venv-2.11.2/installed ## SIGKILL at every step, on real processes; one image is paid for and kept
 	.venv/bin/python tests/chaos/run.py
 	.venv-2.11.2/bin/python tests/chaos/run.py
+
+e2e: .venv/installed ## Airflow's web interface in Chromium (SCREENSHOTS=1 refreshes docs/images)
+	@command -v chromium >/dev/null || scripts/chromium.sh
+	env -u OXEN_API_KEY .venv/bin/python -m pytest tests/e2e
 
 coverage: .venv/installed ## line coverage of both Airflow lines together, from the last runs of the tests
 	.venv/bin/python -m coverage combine -q --keep --data-file=.coverage .coverage-airflow-3.3.2 .coverage-airflow-2.11.2

@@ -17,18 +17,19 @@ CONNECTION_TYPE: dict[str, Any] = {
     "hook-class-name": "airflow_provider_oxen.hooks.oxen.OxenHook",
     "hook-name": "Oxen.ai",
     "ui-field-behaviour": {
-        "hidden-fields": ["schema", "login", "port"],
+        "hidden-fields": ["schema", "login"],
         "relabeling": {"host": "Hub", "password": "API key"},
         "placeholders": {
             "host": "https://hub.oxen.ai",
             "password": "from your Oxen.ai profile",
+            "port": "443",
         },
     },
     "conn-fields": {
         "api_layout": {
             "label": "API layout",
             "description": "Which of the hub's two path layouts to use. auto tries classic, then ai.",
-            "schema": {"type": "string", "enum": ["auto", "classic", "ai"], "default": "auto"},
+            "schema": {"type": ["string", "null"], "enum": ["auto", "classic", "ai"], "default": "auto"},
         },
         "target_namespace": {
             "label": "Namespace",

@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A user's repository, which brings a conftest.py of its own; test_pytest_plugin.py runs it.
-collect_ignore = ["sample"]
+# A user's repository, which brings a conftest.py of its own; test_pytest_plugin.py runs it. And the browser's
+# tests, which ``make e2e`` names.
+collect_ignore = ["sample", "e2e"]
 
 # Before anything imports Airflow: it reads its home and its settings at import.
 _HOME = tempfile.mkdtemp(prefix="oxen-tests-")

@@ -158,7 +158,7 @@ class Deployment:
         request = urllib.request.Request(url, body, headers, method=method)
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(request, timeout=60) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
 
 
 def _free_port() -> int:

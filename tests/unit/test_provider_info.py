@@ -121,3 +121,13 @@ def test_documented_defaults_are_those_of_the_settings():
 
 def test_fields_that_hold_a_secret_are_masked():
     assert FIELDS["proxy"]["schema"]["format"] == "password"
+
+
+def test_no_extra_field_looks_required():
+    # Airflow marks a field as required unless its type allows null.
+    assert all("null" in field["schema"]["type"] for field in FIELDS.values())
+
+
+def test_form_offers_a_port():
+    # Without one, Airflow 3.3.1 and 3.3.2 cannot test a saved connection.
+    assert "port" not in CONNECTION_TYPE["ui-field-behaviour"]["hidden-fields"]

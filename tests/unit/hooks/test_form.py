@@ -24,7 +24,7 @@ def test_metadata_does_not_change_with_what_a_form_makes_of_it():
     form.field_behaviour()["hidden_fields"].append("host")
     form.field_behaviour()["relabeling"]["host"] = "Server"
 
-    assert form.field_behaviour()["hidden_fields"] == ["schema", "login", "port"]
+    assert form.field_behaviour()["hidden_fields"] == ["schema", "login"]
     assert form.field_behaviour()["relabeling"]["host"] == "Hub"
 
 

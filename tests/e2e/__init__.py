@@ -1,0 +1,1 @@
+"""Airflow's web interface in a browser, run by ``make e2e``."""
