@@ -66,7 +66,7 @@ def _whole(app: Sphinx, name: str) -> str:
 
 
 def _on_site(link: re.Match[str], folder: Path) -> str:
-    """Return a link in the words of the pages in ``docs/``; what is no file of the repository stays as it is."""
+    """Return a link to a page of the site; what is no file of the repository stays as it is."""
     target, anchor = link[1], link[2] or ""
     if not target or ":" in target:
         return link[0]
