@@ -9,7 +9,7 @@ FAIL_UNDER ?= 0
 $(foreach name,$(filter AIRFLOW_% _AIRFLOW_% PYTHONPATH PYTHONHOME,$(.VARIABLES)),$(eval unexport $(name)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test matrix gallery chaos e2e coverage check bench wheel lock install clean \
+.PHONY: help demo ui test matrix gallery chaos e2e coverage check bench wheel docs lock install clean \
   test-3.3.2 test-2.11.2
 
 help: ## this list
@@ -49,10 +49,14 @@ check: .venv/installed ## ruff, format, mypy
 bench: .venv/installed ## one line a figure: name, value, unit, reference
 	.venv/bin/python benchmarks/run.py
 
-wheel: .venv/installed ## build the wheel and hold its contents against the package
+wheel: .venv/installed ## build the wheel, twice the same, and hold it against the package
 	rm -rf dist
 	.venv/bin/python -m build --wheel --no-isolation
 	.venv/bin/python scripts/check_wheel.py dist/*.whl
+
+docs: .venv/installed ## the site of docs/ in build/docs; warnings and broken links are errors
+	rm -rf build/docs
+	.venv/bin/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/docs
 
 lock: ## settle the pins anew after a change in pyproject.toml (needs uv)
 	scripts/lock.sh
@@ -61,7 +65,7 @@ install: .venv/installed .venv-2.11.2/installed ## both environments, running no
 
 # demo-output/ stays: its images may have been paid for.
 clean: ## remove environments, caches and reports
-	rm -rf .venv .venv-3.1.8 .venv-2.11.2 .coverage* dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-3.1.8 .venv-2.11.2 .coverage* build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: constraints/airflow-3.3.2.txt pyproject.toml

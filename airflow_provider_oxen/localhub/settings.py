@@ -56,7 +56,7 @@ class HubSettings:
     :param ready_made_bytes: what such an image is filled up to, without more to decode.
     :param clock_ahead: seconds that the hub's clock is ahead of the machine's; raise it to let URLs
         expire and rate limits pass without waiting.
-    :param catalogue: models in the ``ai`` layout's words; see :mod:`.catalogue`.
+    :param catalogue: models in the ``ai`` layout's words; see ``localhub/catalogue.py``.
     """
 
     key: str = field(default="local-key", repr=False)

@@ -44,14 +44,14 @@ _ADVICE = "Keep the batch where the triggerer can read it: in object storage, or
 
 
 class OxenBatchTrigger(BaseTrigger):
-    """Wait until the generations of a batch have ended, and tell so in one event; see :mod:`.events`.
+    """Wait until the generations of a batch have ended, and tell so in one event; see ``events.py``.
 
     Which generations, it reads in the batch's record: so its arguments are as small for ten thousand as for
     one. Which of them ended how, it does not tell: the task asks for their rows anyway. It only asks, and
     shares each look with all other triggers of the process that wait for the same connection and namespace.
 
     :param record: file name of the batch's record.
-    :param folder: where the record is, as :func:`~airflow_provider_oxen.images.storage.open_folder` takes it;
+    :param folder: where the record is, as ``open_folder`` in ``images/storage.py`` takes it;
         the triggerer must be able to read it.
     :param identity: the batch's, 64 hexadecimal digits.
     :param jobs: how many generations are waited for.

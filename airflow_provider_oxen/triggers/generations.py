@@ -17,7 +17,7 @@ _KILL_SECONDS = 5.0
 
 
 class OxenGenerationTrigger(BaseTrigger):
-    """Wait until a generation has ended, and tell how, in one event; see :mod:`.events`.
+    """Wait until a generation has ended, and tell how, in one event; see ``events.py``.
 
     It only asks: it never submits, and holds neither the key nor a link. All of them that wait in one
     process, for one connection and namespace, ask together.

@@ -21,7 +21,7 @@ _SHORTEST = 0.01
 
 
 class OxenModelTrigger(BaseTrigger):
-    """Wait until a model can be used, or never can be, and tell so in one event; see :mod:`.events`.
+    """Wait until a model can be used, or never can be, and tell so in one event; see ``events.py``.
 
     What counts as either is decided as :class:`~airflow_provider_oxen.sensors.models.OxenModelSensor` does
     when it pokes; what passes is waited out.
