@@ -24,7 +24,7 @@ else:
     # Airflow 2.11 has no such thing; the module can be imported there all the same.
     BaseEventTrigger = getattr(base, "BaseEventTrigger", base.BaseTrigger)
 
-__all__ = ["STATUSES", "OxenGenerationEventTrigger"]
+__all__ = ["OxenGenerationEventTrigger"]
 
 STATUSES = ("succeeded", "failed", "cancelled")
 """How a generation can end."""
@@ -56,11 +56,11 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
     :param namespace: whose generations. None: the connection's; where that has none, of all that the hub's
         stream tells the key.
     :param models: of these models; None: of any.
-    :param statuses: which ended so, of :data:`STATUSES`. The stream does not tell of cancelled ones: they are
-        seen when the history is looked at next.
+    :param statuses: which ended so: ``succeeded``, ``failed``, ``cancelled``. The stream does not tell of
+        cancelled ones: they are seen when the history is looked at next.
     :param lookback: seconds before the start from which on ends are told, where there is no position yet.
     :raises ValueError: where an argument makes no sense.
-    :raises AirflowOptionalProviderFeatureException: on Airflow 2.
+    :raises ~airflow.exceptions.AirflowOptionalProviderFeatureException: on Airflow 2.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ PUBLIC = {
     *INFO["extra-links"],
     *(
         name
-        for module in ("retry_policy", "api.errors", "localhub")
+        for module in ("retry_policy", "api.errors", "localhub", "pytest_plugin")
         for name in exported(f"{PACKAGE}.{module}")
     ),
 }
