@@ -5,6 +5,7 @@ Where ``[metrics]`` is not set up, Airflow drops them. None of them is worth an 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -106,7 +107,18 @@ def _timing(name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         _stats().timing(name, milliseconds, tags=dict(tags))
 
 
+_CORE = "airflow._shared.observability.metrics.stats"
+
+
 def _stats() -> Any:
+    """Return Airflow's ``Stats`` as this process has them: Airflow 3.2 and newer have two.
+
+    A task's process sets up those of the SDK, which is what the compat provider gives. The triggerer sets up
+    the core's, and would send nothing by the others.
+    """
     from airflow.providers.common.compat.sdk import Stats
 
-    return Stats
+    core = sys.modules.get(_CORE)
+    if core is None or getattr(sys.modules[Stats.__module__], "_factory", core) is not None:
+        return Stats
+    return core.Stats

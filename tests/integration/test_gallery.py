@@ -143,11 +143,12 @@ def test_all_dags_at_once_are_no_dag(ask, dag_id):
 
 
 def test_the_dag_of_the_path_decides_whatever_the_query_says(generated, ask):
-    generated("gallery_first", prompt="A secret cube")
-    shown = ask("gallery_second", user="gallery_second", dag_id="gallery_first")
+    run = generated("gallery_first", prompt="A secret cube")
 
-    assert shown.status_code == 200
-    assert "secret" not in shown.text
+    for query in ({}, {"run_id": run.dag_run.run_id}, {"run_id": run.dag_run.run_id, "task_id": "hero"}):
+        shown = ask("gallery_second", user="gallery_second", dag_id="gallery_first", **query)
+        assert shown.status_code == 200
+        assert "secret" not in shown.text
 
 
 def test_a_prompt_full_of_markup_is_text(generated, ask):

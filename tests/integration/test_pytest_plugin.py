@@ -79,3 +79,13 @@ def test_another_connection_may_be_meant(installed, tmp_path):
     ran = run(installed, tmp_path)
 
     assert "1 passed" in ran.stdout, ran.stdout[-2000:]
+
+
+def test_the_connection_leads_to_the_hub(oxen_connection, oxen_local_hub):
+    from airflow_provider_oxen.hooks.oxen import OxenHook
+
+    works, told = OxenHook().test_connection()
+
+    assert works, told
+    assert oxen_connection.url in told
+    assert oxen_local_hub is oxen_connection

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -80,6 +82,22 @@ def test_metrics_that_cannot_be_sent_are_no_error(monkeypatch):
     metrics.image(image(), "queue", 0.0)
     metrics.batch({"generated": 1, "reused": 0, "failed": 0, "cost": 0.0}, "queue", 1.0)
     metrics.waiting("oxen_default", 1)
+
+
+@pytest.mark.parametrize("process", ["task", "triggerer", "before_3_2"])
+def test_metrics_go_where_the_process_sends_them(process, monkeypatch):
+    from airflow.providers.common.compat import sdk
+
+    tasks, core = ModuleType("stats_of_tasks"), ModuleType("stats_of_the_core")
+    for module in (tasks, core):
+        module.Stats = type("Stats", (), {"__module__": module.__name__})
+        module._factory = None
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    (core if process == "triggerer" else tasks)._factory = object
+    monkeypatch.setattr(sdk, "Stats", tasks.Stats, raising=False)
+    monkeypatch.setattr(metrics, "_CORE", "none" if process == "before_3_2" else core.__name__)
+
+    assert metrics._stats() is (core.Stats if process == "triggerer" else tasks.Stats)
 
 
 def test_the_page_tells_of_each():
