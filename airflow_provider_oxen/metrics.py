@@ -114,11 +114,9 @@ def _stats() -> Any:
     """Return Airflow's ``Stats`` as this process has them: Airflow 3.2 and newer have two.
 
     A task's process sets up those of the SDK, which is what the compat provider gives. The triggerer sets up
-    the core's, and would send nothing by the others.
+    the core's, and would send nothing by the others; where both are set up, both send.
     """
     from airflow.providers.common.compat.sdk import Stats
 
     core = sys.modules.get(_CORE)
-    if core is None or getattr(sys.modules[Stats.__module__], "_factory", core) is not None:
-        return Stats
-    return core.Stats
+    return core.Stats if getattr(core, "_factory", None) else Stats

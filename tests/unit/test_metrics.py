@@ -88,16 +88,14 @@ def test_metrics_that_cannot_be_sent_are_no_error(monkeypatch):
 def test_metrics_go_where_the_process_sends_them(process, monkeypatch):
     from airflow.providers.common.compat import sdk
 
-    tasks, core = ModuleType("stats_of_tasks"), ModuleType("stats_of_the_core")
-    for module in (tasks, core):
-        module.Stats = type("Stats", (), {"__module__": module.__name__})
-        module._factory = None
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    (core if process == "triggerer" else tasks)._factory = object
-    monkeypatch.setattr(sdk, "Stats", tasks.Stats, raising=False)
-    monkeypatch.setattr(metrics, "_CORE", "none" if process == "before_3_2" else core.__name__)
+    tasks, core = object(), ModuleType("stats_of_the_core")
+    core.Stats, core._factory = object(), object if process == "triggerer" else None
+    if process != "before_3_2":
+        monkeypatch.setitem(sys.modules, core.__name__, core)
+    monkeypatch.setattr(sdk, "Stats", tasks, raising=False)
+    monkeypatch.setattr(metrics, "_CORE", core.__name__)
 
-    assert metrics._stats() is (core.Stats if process == "triggerer" else tasks.Stats)
+    assert metrics._stats() is (core.Stats if process == "triggerer" else tasks)
 
 
 def test_the_page_tells_of_each():
