@@ -118,5 +118,5 @@ def _stats() -> Any:
     """
     from airflow.providers.common.compat.sdk import Stats
 
-    core = sys.modules.get(_CORE)
+    core: Any = sys.modules.get(_CORE)
     return core.Stats if getattr(core, "_factory", None) else Stats
