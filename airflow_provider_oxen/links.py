@@ -1,4 +1,4 @@
-"""Links of a task in Airflow's web interface: to its generation and to its model's page.
+"""Links of a task in Airflow's web interface: to its image, to its generation and to its model's page.
 
 The operators push them as soon as they are known, so that they work while a task runs or is deferred,
 after it failed, and for each task of a mapped one.
@@ -6,15 +6,16 @@ after it failed, and for each task of a mapped one.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
-__all__ = ["OxenGenerationLink", "OxenModelLink", "model_page"]
+__all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "model_page"]
 
 _PAGES = {"https://hub.oxen.ai": "https://www.oxen.ai"}
 """Where the pages of a hub are that are for people."""
@@ -38,9 +39,9 @@ class _Pushed(BaseOperatorLink):
         :param ti_key: whatever names the task instance: Airflow 3 gives the instance itself.
         """
         told: dict[str, str] | None = getattr(operator, "told_links", None)
-        if told is not None:
+        if told is not None and self.key in told:
             # Airflow 3 calls it an error in the log to ask for an XCom that is not there.
-            return told.get(self.key, "")
+            return told[self.key]
         return str(XCom.get_value(ti_key=ti_key, key=self.key) or "")
 
 
@@ -49,6 +50,13 @@ class OxenGenerationLink(_Pushed):
 
     name = "Generation on Oxen.ai"
     key = "_link_OxenGenerationLink"
+
+
+class OxenImageLink(_Pushed):
+    """To the kept image, or a batch's manifest, in its store's own console: of S3 and of Google's store."""
+
+    name = "Image in its store"
+    key = "_link_OxenImageLink"
 
 
 class OxenModelLink(_Pushed):
@@ -64,3 +72,22 @@ def model_page(hub: str, model: str) -> str:
     :param hub: the connection's origin.
     """
     return f"{_PAGES.get(hub, hub)}/ai/models/{quote(model, safe='')}"
+
+
+def console(path: str | None) -> str | None:
+    """Return the page of an object in its store's own web console, where there is one.
+
+    :param path: as a result tells it; the id of a connection in it is left out.
+    """
+    try:
+        parts = urlsplit(path or "")
+        bucket, key = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
+    except ValueError:
+        return None
+    if not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+        return None
+    if parts.scheme in ("s3", "s3a"):
+        return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key, safe='')}"
+    if parts.scheme in ("gs", "gcs"):
+        return f"https://console.cloud.google.com/storage/browser/_details/{bucket}/{quote(key)}"
+    return None

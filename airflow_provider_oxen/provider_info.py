@@ -117,6 +117,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [CONNECTION_TYPE],
         "extra-links": [
+            "airflow_provider_oxen.links.OxenImageLink",
             "airflow_provider_oxen.links.OxenGenerationLink",
             "airflow_provider_oxen.links.OxenModelLink",
         ],

@@ -100,7 +100,6 @@ class BatchRun:
             "%s: %s prompts, of which %s are in %s already.",
             where, f"{tally.total:,}", f"{tally.ended:,}", self.folder.asset_uri(""),
         )  # fmt: skip
-        self.operator.told_links = self.showing.told
         metrics.retried(self.terms.try_number)
         self.showing.begins(self.terms.origin, options.defaults["model"], None, tally.total)
         if tally.ended < tally.total:
@@ -205,6 +204,7 @@ class BatchRun:
         result = self.results.write(finished=True)
         self.results.forget()
         self.showing.ends(self.results.shown(), result["prompts"])
+        self.showing.kept(result["manifest"])
         metrics.batch(self.results.here, self.terms.endpoint, time.monotonic() - self._began)
         if self._engine is not None and self._engine.broken is not None:
             raise self._engine.broken
@@ -234,7 +234,7 @@ def open_batch(
     options = _in_its_folder(read_options(operator), deferred or {}, operator.log)
     folder = open_folder(options.folder, options.storage_conn_id)
     ti, log = context["ti"], operator.log
-    showing = Showing(ti, log, options.previews)
+    showing = Showing(ti, log, options.previews, operator.told_links or {})
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(folds_case=folder.folds_case()))

@@ -23,6 +23,7 @@ from airflow_provider_oxen.decorators.arguments import (
     check_function,
     given,
 )
+from airflow_provider_oxen.links import OxenImageLink
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         from airflow_provider_oxen.decorators.returned import is_many, read_one
         from airflow_provider_oxen.hooks.failures import for_airflow
 
-        self._key, self.told_links = _key(context), {}
+        self._key = _key(context)
+        self.told_links = {link.key: "" for link in self.operator_extra_links}
         context_merge(context, self.op_kwargs)
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
         returned = self.python_callable(*self.op_args, **arguments)
@@ -145,6 +147,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
 
         self._key = _key(context)
+        self.told_links = {OxenImageLink.key: ""}
         if asked is None and batch is None and (kept := _deferred.pop(self._key, None)):
             return self.execute_complete(context, event, **kept)
         if asked is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_oxen.links import OxenModelLink
+from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -118,12 +118,12 @@ class ImageBatchGenerateOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "prompts": "json"}
     ui_color = "#e8f0e4"
     told_links: dict[str, str] | None = None
-    """Links that this very instance has pushed, by key; None before it was executed."""
+    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
 
     made: Callable[[], OperatorLineage[Any, Any]] | None = None
     """What OpenLineage is told, from when on the outputs are there."""
 
-    operator_extra_links = (OxenModelLink(),)
+    operator_extra_links = (OxenImageLink(), OxenModelLink())
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         from airflow_provider_oxen.batch.run import open_batch
         from airflow_provider_oxen.hooks.failures import for_airflow
 
-        self.told_links = {}
+        self.told_links = {link.key: "" for link in self.operator_extra_links}
         with for_airflow(), open_batch(self, context) as self._run:
             return self._run.run()
 
@@ -214,6 +214,8 @@ class ImageBatchGenerateOperator(BaseOperator):
         from airflow_provider_oxen.batch.run import WAITED, open_batch
         from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
 
+        # The others were pushed before the task was deferred.
+        self.told_links = {OxenImageLink.key: ""}
         with for_airflow(), waited_for(WAITED), open_batch(self, context, batch) as self._run:
             return self._run.resume(event, batch)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_oxen.links import OxenGenerationLink, OxenModelLink
+from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -113,12 +113,12 @@ class ImageGenerateOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json"}
     ui_color = "#e8f0e4"
     told_links: dict[str, str] | None = None
-    """Links that this very instance has pushed, by key; None before it was executed."""
+    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
 
     made: Callable[[], OperatorLineage[Any, Any]] | None = None
     """What OpenLineage is told, from when on the outputs are there."""
 
-    operator_extra_links = (OxenGenerationLink(), OxenModelLink())
+    operator_extra_links = (OxenImageLink(), OxenGenerationLink(), OxenModelLink())
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class ImageGenerateOperator(BaseOperator):
         from airflow_provider_oxen.hooks.failures import for_airflow
         from airflow_provider_oxen.operators.job import open_job
 
-        self.told_links = {}
+        self.told_links = {link.key: "" for link in self.operator_extra_links}
         with for_airflow(), open_job(self, context) as self._job:
             return self._job.run()
 
@@ -203,6 +203,8 @@ class ImageGenerateOperator(BaseOperator):
         known = job or event
         generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
         what = f"Generation {generation_id}, which this task has waited for," if generation_id else None
+        # The others were pushed before the task was deferred.
+        self.told_links = {OxenImageLink.key: ""}
         with for_airflow(), waited_for(what), open_job(self, context) as self._job:
             return self._job.resume(event, job)
 

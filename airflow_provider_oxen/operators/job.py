@@ -67,7 +67,6 @@ class ImageJob(ImageWork):
 
         :raises OxenError: see the protocol.
         """
-        self.operator.told_links = self.showing.told
         self.showing.begins(self.task.origin, self.asked.model, self.asked.prompt)
         metrics.retried(self.output.try_number)
         with metrics.one_image():
@@ -87,6 +86,7 @@ class ImageJob(ImageWork):
         metrics.image(result, self.task.endpoint, record.time if record else None)
         made = of_images(result)
         tell_assets(self.operator, self.context, made)
+        self.showing.kept(made[0].path if made else None)
         self.operator.made = lambda: lineage(self.task.origin, [result.get("model", self.asked.model)], made)
         images = of_result(result, self.asked.prompt, self.output.previews)
         self.showing.ends(images, len(images))
@@ -202,7 +202,7 @@ def open_job(operator: ImageGenerateOperator, context: Context) -> Iterator[Imag
         overwrite=options.overwrite,
         max_bytes=options.max_bytes,
     )
-    showing = Showing(context["ti"], operator.log, options.previews)
+    showing = Showing(context["ti"], operator.log, options.previews, operator.told_links or {})
     output.preview_size = showing.size
     home = _home(context, output)
     if options.overwrite and not home.keeps:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_oxen.images.preview import LARGE, Size
-from airflow_provider_oxen.links import OxenModelLink, model_page
+from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, model_page
 from airflow_provider_oxen.operators.telling import plain
 
 __all__ = ["KEY", "MOST", "Showing", "of_manifest", "of_result"]
@@ -33,13 +33,13 @@ class Showing:
     :param ti: the task instance.
     :param log: of the task.
     :param wanted: the operator's ``previews``.
-    :ivar told: everything that was pushed as a text, by key.
+    :param told: takes everything that is pushed as a text, by key.
     """
 
     ti: Any
     log: Any
     wanted: bool
-    told: dict[str, str] = field(default_factory=dict, init=False)
+    told: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Before Airflow 3.1 a plugin has no place in its web interface.
@@ -69,6 +69,15 @@ class Showing:
         :param total: how many there are in all.
         """
         self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
+
+    def kept(self, path: str | None) -> None:
+        """Tell where the output can be looked at, where its store has pages for that.
+
+        :param path: of the first image, or of the manifest.
+        """
+        if page := console(path):
+            with self._unharmed(OxenImageLink.key):
+                self.tell(OxenImageLink.key, page)
 
     def tell(self, key: str, value: str) -> None:
         """Push a text.

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
+from airflow_provider_oxen.links import console
 from airflow_provider_oxen.operators.showing import MOST
 
 __all__ = ["Row", "Tile", "tiles_of"]
@@ -156,7 +157,7 @@ def _image_tile(image: _Image, own: dict[str, Any]) -> Tile:
         preview=small,
         error=image.error,
         path=image.path,
-        link=_console(image.path),
+        link=console(image.path),
         facts=list(_facts(image)),
         **own,
     )
@@ -197,19 +198,3 @@ def _href(row: Row) -> str:
     run, task = quote(row.run_id, safe=""), quote(row.task_id, safe="")
     mapped = "" if row.map_index < 0 else f"/mapped/{row.map_index}"
     return f"runs/{run}/tasks/{task}{mapped}"
-
-
-def _console(path: str | None) -> str | None:
-    """Return the page of an object in its store's own web console, where there is one."""
-    try:
-        parts = urlsplit(path or "")
-        bucket, key = parts.hostname or "", parts.path.lstrip("/")
-    except ValueError:
-        return None
-    if not bucket or not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
-        return None
-    if parts.scheme in ("s3", "s3a"):
-        return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key, safe='')}"
-    if parts.scheme in ("gs", "gcs"):
-        return f"https://console.cloud.google.com/storage/browser/_details/{bucket}/{quote(key)}"
-    return None

@@ -13,6 +13,7 @@ from .pictures import take
 
 GENERATION = "Generation on Oxen.ai"
 MODEL = "Model on Oxen.ai"
+IMAGE = "Image in its store"
 
 TASKS = {
     "kept": ("postcards", 0, "harbour in spring"),
@@ -28,6 +29,13 @@ def test_mapped_task_links_its_own_generation(web, runs, hub, dag_id, map_index,
 
     expect(web.link(GENERATION)).to_have_attribute("href", address(hub, words))
     expect(web.link(MODEL)).to_have_attribute("href", f"{hub.url}/ai/models/z-image-turbo")
+
+
+def test_kept_image_links_to_its_store(web, runs):
+    web.task("postcards", runs, "town", 0)
+
+    href = web.link(IMAGE).get_attribute("href") or ""
+    assert href.startswith("https://s3.console.aws.amazon.com/s3/object/shop-pictures?prefix=spring%2F")
 
 
 def test_batch_links_its_model(web, runs, hub):

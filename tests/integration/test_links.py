@@ -65,8 +65,9 @@ def test_a_task_that_fails_links_to_what_it_was_at(run, connected):
     assert told == f"{connected.url}/ai/models/z-image-turbo"
 
 
-def test_a_link_that_there_is_not_is_no_error_in_the_log(run):
-    ended = run("links_synchronous", use_queue=False)
+@pytest.mark.parametrize("way", [{"use_queue": False}, {"deferrable": True}], ids=["synchronous", "deferred"])
+def test_a_link_that_there_is_not_is_no_error_in_the_log(run, way):
+    ended = run(f"links_{next(iter(way))}", **way)
 
     assert ended.state == "success"
     assert "XCom not found" not in ended.log

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen import links
-from airflow_provider_oxen.links import OxenGenerationLink, OxenModelLink, model_page
+from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink, model_page
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from airflow_provider_oxen.provider_info import get_provider_info
@@ -29,7 +29,9 @@ def test_a_models_name_cannot_lead_elsewhere():
     assert model_page("https://hub.oxen.ai", "../x?y#z") == "https://www.oxen.ai/ai/models/..%2Fx%3Fy%23z"
 
 
-@pytest.mark.parametrize("link", [OxenGenerationLink(), OxenModelLink()], ids=lambda link: link.name)
+@pytest.mark.parametrize(
+    "link", [OxenImageLink(), OxenGenerationLink(), OxenModelLink()], ids=lambda link: link.name
+)
 @pytest.mark.parametrize("pushed", ["https://hub.example/x", None])
 def test_a_link_is_read_from_xcom(link, pushed, monkeypatch):
     asked: list[Any] = []
@@ -51,7 +53,8 @@ def test_an_instance_that_was_executed_knows_what_it_has_pushed(monkeypatch):
         raise AssertionError("asked for")
 
     monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=get_value))
-    operator = SimpleNamespace(told_links={OxenModelLink.key: "https://hub.example/m"})
+    told = {OxenModelLink.key: "https://hub.example/m", OxenGenerationLink.key: ""}
+    operator = SimpleNamespace(told_links=told)
 
     assert OxenModelLink().get_link(operator, ti_key=None) == "https://hub.example/m"
     assert OxenGenerationLink().get_link(operator, ti_key=None) == ""

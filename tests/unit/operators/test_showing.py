@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.links import OxenModelLink
+from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
 from airflow_provider_oxen.operators import showing as module
 from airflow_provider_oxen.operators.showing import KEY, MOST, Showing, of_manifest, of_result
 
@@ -73,6 +73,20 @@ def test_xcom_that_does_not_take_it_is_no_reason_to_fail(show, caplog):
     showing.ends([], 0)
 
     assert caplog.text.count("could not be pushed to XCom: the XCom backend is away") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("s3://my_conn@bucket/a.png", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a.png"),
+        ("/data/a.png", None),
+        (None, None),
+    ],
+)
+def test_an_output_links_to_its_stores_console(show, pushed, path, told):
+    show().kept(path)
+
+    assert pushed.get(OxenImageLink.key) == told
 
 
 def test_a_result_is_shown_image_by_image():
