@@ -38,7 +38,7 @@ class _Pushed(BaseOperatorLink):
         :param operator: of the web interface, or, on Airflow 3, the very one that was executed, when it ends.
         :param ti_key: whatever names the task instance: Airflow 3 gives the instance itself.
         """
-        told: dict[str, str] | None = getattr(operator, "told_links", None)
+        told: dict[str, str] | None = getattr(operator, "pushed_links", None)
         if told is not None and self.key in told:
             # Airflow 3 calls it an error in the log to ask for an XCom that is not there.
             return told[self.key]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["batch", "image", "one_image", "retried", "waiting"]
+__all__ = ["batch", "image", "one_image", "paid", "retried", "waiting"]
 
 GENERATED = "oxen.images.generated"
 """Counter: images that were generated and kept."""
@@ -23,7 +23,8 @@ FAILED = "oxen.images.failed"
 """Counter: tries of a task, and prompts of a batch, that gave no image."""
 
 COST = "oxen.cost.microdollars"
-"""Counter: millionths of a USD that the hub told it has charged; it tells of the queue's jobs only."""
+"""Counter: millionths of a USD that the hub told it has charged, for images that did not come, too; it tells
+of the queue's jobs only."""
 
 LATENCY = "oxen.images.latency"
 """Timer, milliseconds: from the request to the kept image, of a single one; the wait in the queue counts."""
@@ -40,26 +41,36 @@ WAITING = "oxen.jobs.waiting"
 _MILLION = 1_000_000
 
 
-def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None) -> None:
+def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None, counted: float = 0.0) -> None:
     """Count what a single task has kept.
 
     :param result: the operator's.
     :param asked_at: unix seconds of the request; None where nothing was asked for.
+    :param counted: USD of the cost that an earlier try has counted.
     """
     tags = {"model": str(result.get("model")), "endpoint": endpoint}
     if result["reused"]:
         _incr(REUSED, len(result["images"]), tags)
         return
     _incr(GENERATED, len(result["images"]), tags)
-    _incr(COST, round((result.get("cost") or 0) * _MILLION), tags)
+    _incr(COST, max(0, round(((result.get("cost") or 0) - counted) * _MILLION)), tags)
     if asked_at is not None:
         _timing(LATENCY, (time.time() - asked_at) * 1000, tags)
+
+
+def paid(model: str | None, endpoint: str, cost: float) -> None:
+    """Count what the hub has charged for an image that did not come.
+
+    :param cost: USD.
+    """
+    _incr(COST, round(cost * _MILLION), {"model": str(model), "endpoint": endpoint})
 
 
 def batch(here: Mapping[str, float], endpoint: str, seconds: float) -> None:
     """Count what a process has come to with a batch, once.
 
-    :param here: prompts ``generated``, ``reused`` and ``failed``, and their ``cost`` in USD.
+    :param here: prompts ``generated``, ``reused`` and ``failed``, and the ``cost`` in USD that the hub told,
+        whatever became of them.
     """
     tags = {"endpoint": endpoint}
     for name, what in ((GENERATED, "generated"), (REUSED, "reused"), (FAILED, "failed")):

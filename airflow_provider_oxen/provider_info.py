@@ -1,7 +1,7 @@
 """All that Airflow learns about the package: connection type, hooks, operators, sensors, decorators.
 
 Airflow 3.2 and newer build the connection form from ``conn-fields``; older lines ask the hook's
-methods, which :mod:`airflow_provider_oxen.hooks.form` fills from the same table.
+methods, which :mod:`airflow_provider_oxen.hooks.oxen` fills from the same table.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ CONNECTION_TYPE: dict[str, Any] = {
         "allow_http": {
             "label": "Allow http://",
             "description": "Send the key without TLS to a host other than this machine. Leave it off.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+        "allow_private_links": {
+            "label": "Allow private links",
+            "description": "Fetch images from private addresses although the hub is at a public one.",
             "schema": {"type": ["boolean", "null"], "default": False},
         },
     },

@@ -10,12 +10,19 @@ from airflow_provider_oxen.api.errors import OxenError
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 except ImportError as error:
-    raise ImportError("OxenRetryPolicy needs Airflow 3.3 or newer: before, no task has a policy.") from error
+    raise ImportError(
+        "OxenRetryPolicy needs Airflow 3.3 or newer, and a common-compat provider of its time: "
+        "before, no task has a policy."
+    ) from error
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 __all__ = ["OxenRetryPolicy"]
+
+
+_FLOOR, _CEILING = 10.0, 300.0
+"""Seconds that the next try waits at least after a refusal that says how long, doubled with each try."""
 
 
 class OxenRetryPolicy(RetryPolicy):
@@ -44,7 +51,8 @@ class OxenRetryPolicy(RetryPolicy):
         if not exception.retry_helps:
             return RetryDecision.fail(f"{name}: another try would not help, or might pay twice.")
         if exception.retry_after is not None:
-            delay = timedelta(seconds=exception.retry_after)
+            floor = min(_CEILING, _FLOOR * 2.0 ** min(max(try_number, 1) - 1, 10))
+            delay = timedelta(seconds=max(floor, exception.retry_after))
             return RetryDecision.retry(delay, f"{name}: the hub asks to come back in {delay}.")
         return RetryDecision.retry(reason=f"{name}: it is safe to try again.")
 

@@ -20,7 +20,7 @@ from surroundings import PYTHON, ROOT, airflow_home
 from ui import wait_until_up
 
 from airflow_provider_oxen.images.preview import LARGE, preview
-from airflow_provider_oxen.operators.showing import KEY
+from airflow_provider_oxen.tasks.xcoms import KEY
 
 __all__ = ["figures"]
 

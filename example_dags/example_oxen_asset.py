@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import Asset, dag, task
 
@@ -15,7 +15,13 @@ BANNER = f"{OUTPUT}/banner.webp"
 banner = Asset(BANNER if "://" in BANNER else f"file://{BANNER}")
 
 
-@dag(schedule="@weekly", start_date=datetime(2026, 1, 1), catchup=False, tags=["oxen", "example"])
+@dag(
+    schedule="@weekly",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["oxen", "example"],
+)
 def example_oxen_asset():
     ImageGenerateOperator(
         task_id="banner",
@@ -28,7 +34,13 @@ def example_oxen_asset():
     )
 
 
-@dag(schedule=[banner], start_date=datetime(2026, 1, 1), catchup=False, tags=["oxen", "example"])
+@dag(
+    schedule=[banner],
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["oxen", "example"],
+)
 def example_oxen_asset_consumer():
     @task
     def publish() -> str:

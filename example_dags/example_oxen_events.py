@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import Asset, dag, task
 
@@ -20,7 +20,13 @@ if AssetWatcher is not None:
     trigger = OxenGenerationEventTrigger(models=["z-image-turbo"], statuses=["succeeded", "failed"])
     ended = Asset("oxen_generations", watchers=[AssetWatcher(name="oxen", trigger=trigger)])
 
-    @dag(schedule=[ended], start_date=datetime(2026, 1, 1), catchup=False, tags=["oxen", "example"])
+    @dag(
+        schedule=[ended],
+        start_date=datetime(2026, 1, 1),
+        catchup=False,
+        default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+        tags=["oxen", "example"],
+    )
     def example_oxen_events():
         @task
         def fetch(triggering_asset_events=None) -> dict[str, str]:

@@ -7,7 +7,7 @@ nothing here costs money.
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import dag, task
 
@@ -19,6 +19,7 @@ OUTPUT = os.environ.get("OXEN_EXAMPLES_OUTPUT", "/tmp/oxen-examples").rstrip("/"
 @dag(
     schedule=None,
     start_date=datetime(2026, 1, 1),
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={"generation_id": ""},
     tags=["oxen", "example"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import dag, task
 
@@ -16,6 +16,7 @@ OUTPUT = os.environ.get("OXEN_EXAMPLES_OUTPUT", "/tmp/oxen-examples").rstrip("/"
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={"steps": 8},
     tags=["oxen", "example"],
 )
@@ -26,9 +27,9 @@ def example_oxen_mapped():
 
     images = ImageGenerateOperator.partial(
         task_id="paper",
-        model="z-image-turbo",
+        model="black-forest-labs-flux-2-klein-4b",
         # Rendered templates are text; the model's request schema makes numbers of them again.
-        model_params={"output_format": "webp", "num_images": "{{ params.images | default(1) }}"},
+        model_params={"output_format": "webp", "output_quality": "{{ params.quality | default(80) }}"},
         num_inference_steps="{{ params.steps }}",
         storage_path=f"{OUTPUT}/paper/{{{{ run_id | replace(':', '-') }}}}/",
     ).expand(prompt=prompts())

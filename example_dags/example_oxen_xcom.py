@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import dag, task
 
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 
 
-@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, tags=["oxen", "example"])
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["oxen", "example"],
+)
 def example_oxen_xcom():
     link = ImageGenerateOperator(
         task_id="link",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,30 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     counts = [number for report in reports for name, number in report.user_properties if name == "histories"]
     if counts:
         terminalreporter.write_line(f"Played {sum(counts):,} histories of the protocol.")
+
+
+@pytest.fixture
+def own_garbage() -> Iterator[None]:
+    """For a test that collects what it left itself: what others left would be taken for its own."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for an image that is not there yet as often as ever, without waiting in between."""
+    from airflow_provider_oxen.api import retries
+
+    monkeypatch.setattr(retries, "NOT_YET", (0.001,) * len(retries.NOT_YET))
+
+
+@pytest.fixture(autouse=True)
+def _no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let triggers tell their end at once: no scheduler is at work that had to deal with the deferral."""
+    from airflow_provider_oxen.triggers import _base
+
+    monkeypatch.setattr(_base, "SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

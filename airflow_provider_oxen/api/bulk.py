@@ -16,17 +16,14 @@ import httpx
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from airflow_provider_oxen.api import answers, queue
-from airflow_provider_oxen.api.calls import Call, Layout
+from airflow_provider_oxen.api import answers, body, queue
+from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient
-from airflow_provider_oxen.api.quiet import quietly
+from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, standing
 
-__all__ = ["ENDED", "BulkClient", "RawCall", "TooLong", "list_unfinished"]
+__all__ = ["BulkClient", "RawCall", "TooLong", "list_unfinished"]
 
 T = TypeVar("T")
-
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-"""The statuses of a job that will not change any more."""
 
 _LIMIT = 32 * 1024 * 1024
 """Bytes of the longest answer that is read: a queue of some 35,000 jobs with prompts of 500 characters."""
@@ -50,45 +47,27 @@ class RawCall(Call[T]):
 
 
 class BulkClient(AsyncClient):
-    """An async client for long answers: the rules of sending again and the errors are those of its base.
+    """An async client for long answers, of calls that cost nothing alone.
+
+    The rules of sending again and the errors are those of its base.
 
     :raises TooLong: where an answer passes the limit; the rest of it is not fetched.
     """
 
-    async def _attempt(self, call: Call[T], layout: Layout) -> T:
-        try:
-            with quietly():
-                response = await self._fetch(self._request(self.http, call, layout))
-        except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise answers.from_transport(error, call, self.settings) from None
+    async def _fetch(self, request: httpx.Request) -> httpx.Response:
+        response = await body.fetched(self.http, request, _LIMIT)
+        problem = body.problem_of(response)
+        if problem and problem.is_length and response.is_success:
+            raise TooLong(f"The answer is longer than {_LIMIT // 2**20} MB, the most that is read.")
+        return response
+
+    async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
         if len(response.content) <= _SMALL:
             return self._understand(response, call)
         return await asyncio.to_thread(self._understand, response, call)
 
-    async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        streamed = await self.http.send(request, stream=True)
-        try:
-            announced = streamed.headers.get("content-length", "")
-            size = int(announced) if announced.isdecimal() else 0
-            parts = []
-            if size <= _LIMIT:
-                size = 0
-                async for part in streamed.aiter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > _LIMIT:
-                        break
-        finally:
-            await streamed.aclose()
-        if size > _LIMIT:
-            raise TooLong(f"The answer is longer than {_LIMIT // 2**20} MB, the most that is read.")
-        headers = [item for item in streamed.headers.multi_items() if item[0] != "content-encoding"]
-        whole = httpx.Response(streamed.status_code, headers=headers, content=b"".join(parts))
-        whole.next_request = streamed.next_request
-        return whole
-
     def _understand(self, response: httpx.Response, call: Call[T]) -> T:
-        if isinstance(call, RawCall) and call.read and response.is_success:
+        if isinstance(call, RawCall) and call.read and response.is_success and not body.problem_of(response):
             with contextlib.suppress(ValueError):
                 result: T = call.read(response.content)
                 return result
@@ -106,6 +85,8 @@ def list_unfinished(namespace: str | None = None) -> RawCall[frozenset[str]]:
         method=call.method,
         paths=call.paths,
         params=call.params,
+        many=call.many,
+        slack=call.slack,
         parse=lambda data: frozenset(
             row.generation_id for row in call.parse(data) if row.status not in ENDED
         ),
@@ -127,8 +108,11 @@ class _Listing(TypedDict, total=False):
 _listing = TypeAdapter(_Listing)
 
 
-def _unfinished(body: bytes) -> frozenset[str]:
-    listing = _listing.validate_json(body)
+def _unfinished(content: bytes) -> frozenset[str]:
+    listing = _listing.validate_json(content)
     if listing.get("error") or "generations" not in listing:
         raise ValueError("an error, or no list")
-    return frozenset(row["generation_id"] for row in listing["generations"] if row["status"] not in ENDED)
+    statuses = {row["generation_id"]: standing(row["status"]) for row in listing["generations"]}
+    if not DOCUMENTED.issuperset(statuses.values()):
+        raise ValueError("a status of its own, beside which a link may stand")
+    return frozenset(id for id, status in statuses.items() if status not in ENDED)

@@ -15,17 +15,21 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from airflow_provider_oxen.api import rows
+from airflow_provider_oxen.api.jsontext import MANY
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
+from airflow_provider_oxen.api.statuses import RUNNING, standing
 
 __all__ = [
     "LAYOUTS",
     "Call",
     "Layout",
-    "authorize",
+    "NotYet",
     "generate",
     "get_model",
     "get_priced_model",
     "list_models",
+    "whose_key",
 ]
 
 T = TypeVar("T")
@@ -33,6 +37,14 @@ Layout = Literal["classic", "ai"]
 
 LAYOUTS: tuple[Layout, Layout] = ("classic", "ai")
 """The hub's path layouts, in the order ``auto`` tries them."""
+
+
+FEW = 100_000
+"""Values that an answer about one thing may hold: a model's schema has some hundreds."""
+
+
+class NotYet(ValueError):
+    """The answer names a generation, and that is all there is to it for now."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,9 @@ class Call(Generic[T]):
     :ivar paid: whether an accepted request costs money; a paid call is never sent again blindly.
     :ivar model: the model asked for, for messages.
     :ivar generation: the generation asked about; a 404 in the hub's own words says that it does not know it.
-    :ivar patience: seconds to wait for the answer at most; None: as long as the connection says.
+    :ivar many: how many values its answer may hold.
+    :ivar patience: seconds in which something of the answer must come; None: as long as the connection says.
+    :ivar slack: in how many times as long the whole of it must have come.
     """
 
     name: str
@@ -57,7 +71,9 @@ class Call(Generic[T]):
     paid: bool = False
     model: str | None = None
     generation: str | None = None
+    many: int = FEW
     patience: float | None = 30.0
+    slack: int = 1
 
     @property
     def has_layouts(self) -> bool:
@@ -76,6 +92,8 @@ def generate(request: GenerateRequest) -> Call[GenerateAnswer]:
         paid=True,
         model=request.model,
         patience=None,
+        # It was waited for: as long again for what comes.
+        slack=2,
     )
 
 
@@ -87,6 +105,7 @@ def list_models(search: str | None = None) -> Call[list[Model]]:
         method="GET",
         paths={layout: f"{base}{tail}" for layout, base in _MODELS.items()},
         parse=_models,
+        many=MANY,
         params={"search": search} if search else None,
     )
 
@@ -107,10 +126,11 @@ def get_priced_model(model: str) -> Call[Model]:
     return replace(get_model(model), paths=dict.fromkeys(LAYOUTS, f"{_MODELS['ai']}/{quote(model, safe='')}"))
 
 
-def authorize() -> Call[User]:
-    """GET whose key it is. Free."""
-    return Call(
-        name="check the key", method="GET", paths=dict.fromkeys(LAYOUTS, "/api/authorize"), parse=_user
+def whose_key() -> tuple[Call[User], ...]:
+    """GET whose key it is. Free. The routes to try: the second is older, and a hub may have neither."""
+    return tuple(
+        Call(name="check the key", method="GET", paths=dict.fromkeys(LAYOUTS, path), parse=_user)
+        for path in ("/api/users/me", "/api/authorize")
     )
 
 
@@ -118,12 +138,12 @@ _MODELS: dict[Layout, str] = {"classic": "/api/evaluations/models", "ai": "/api/
 
 
 def _generated(data: Any) -> GenerateAnswer:
+    row = rows.unwrapped(data)
+    if rows.id_of(row) and standing(row.get("status")) in RUNNING:
+        raise NotYet("the image is not there yet")
     answer = GenerateAnswer.model_validate(data)
     if not answer.images:
-        raise ValueError("the answer holds no image")
-    # One odd item must not cost the paid images beside it; whoever keeps them meets it again.
-    if not any(item.url or item.b64_json for item in answer.images):
-        raise ValueError("an image of the answer holds neither url nor b64_json")
+        raise ValueError("it holds neither a link to an image nor its bytes")
     return answer
 
 

@@ -12,11 +12,14 @@
     │   ├── OxenModelNotFound          404 that names the model
     │   ├── OxenRouteNotFound          404 that does not: the path layout, or the host, is another
     │   ├── OxenOutputExists           the place of the output holds something else
+    │   │   └── OxenOutputDamaged      ... its own sidecar or image, and no longer whole
     │   ├── OxenStoreUnavailable       the place of the output, or of the record, could not be looked at
     │   ├── OxenChangedRequest         the task has a job already, and it is another request's
     │   ├── OxenBudgetError            it would cost more than max_cost, or nobody knows what it costs
+    │   ├── OxenUpdateRequired         426: this package is too old for the hub
     │   ├── OxenRateLimited            429
-    │   └── OxenUnavailable            503
+    │   └── OxenUnavailable            503 of a request that costs nothing; 426 while the hub is migrated
+    ├── OxenOvertaken                  another try is at work, or may be: nothing was sent, nothing is written
     ├── OxenServerError                5xx, a lost or unreadable answer to a request that costs nothing
     ├── OxenOutcomeUnknown             a paid request whose answer was lost: an image may have been paid for
     │   ├── OxenGenerationNotFound     the hub does not know the generation's id
@@ -30,7 +33,7 @@
     └── OxenImageError                 the image was generated, and so paid for, but
         ├── OxenBadImage               its bytes are not a whole image
         ├── OxenDownloadError          it could not be fetched
-        │   └── OxenExpiredURL         because its link no longer works
+        │   └── OxenExpiredURL         because its link does not work
         └── OxenStorageError           it could not be kept
 
 Two questions decide what a caller does, and each class answers them: ``spent`` (was money spent?)
@@ -39,7 +42,10 @@ and ``retry_helps`` (may the same call succeed later, without costing twice?).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_oxen.api.facts import OxenError
 
 __all__ = [
     "OxenAuthenticationError",
@@ -62,7 +68,9 @@ __all__ = [
     "OxenModelNotFound",
     "OxenModerationError",
     "OxenOutcomeUnknown",
+    "OxenOutputDamaged",
     "OxenOutputExists",
+    "OxenOvertaken",
     "OxenPermissionError",
     "OxenPollError",
     "OxenRateLimited",
@@ -74,45 +82,8 @@ __all__ = [
     "OxenStorageError",
     "OxenStoreUnavailable",
     "OxenUnavailable",
+    "OxenUpdateRequired",
 ]
-
-
-class OxenError(Exception):
-    """Base of everything this package raises on its own account.
-
-    :param message: a sentence for the person on call; never holds the key or a signed URL.
-    :param status: the hub's HTTP status, where there was one.
-    :param request_id: the hub's ``x-request-id``, to quote to its support.
-    :param retry_after: seconds the hub asked to wait.
-    :param type: the hub's own word for the error, such as ``insufficient_credits``.
-    """
-
-    spent: ClassVar[Literal["no", "unknown", "yes"]] = "no"
-    retry_helps: bool = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        type: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.type = type
-
-    def __str__(self) -> str:
-        facts = []
-        if self.status is not None:
-            facts.append(f"HTTP {self.status}")
-        if self.request_id is not None:
-            facts.append(f"request id {self.request_id}")
-        return f"{self.message} ({', '.join(facts)})" if facts else self.message
 
 
 class OxenRefused(OxenError):
@@ -161,6 +132,10 @@ class OxenOutputExists(OxenRefused):
     """The place of the output holds another request's image, or a file that is not ours."""
 
 
+class OxenOutputDamaged(OxenOutputExists):
+    """The place of the output holds a sidecar, or an image, that is not what this package wrote any more."""
+
+
 class OxenStoreUnavailable(OxenRefused):
     """The store of the output did not answer, before anything was asked of the hub."""
 
@@ -175,6 +150,10 @@ class OxenBudgetError(OxenRefused):
     """The submission would cost more than the task may spend, or its price is not known."""
 
 
+class OxenUpdateRequired(OxenRefused):
+    """The hub takes this package for a program that is too old; a newer version of it is needed."""
+
+
 class OxenRateLimited(OxenRefused):
     """Too many requests; ``retry_after`` says how long to wait where the hub told."""
 
@@ -182,7 +161,13 @@ class OxenRateLimited(OxenRefused):
 
 
 class OxenUnavailable(OxenRefused):
-    """The hub is up but does not take the request now."""
+    """The hub is up but does not take the request now. Of a request that costs money a 503 proves nothing."""
+
+    retry_helps = True
+
+
+class OxenOvertaken(OxenError):
+    """Another try is at work: this one sends nothing, and writes nothing over the other's record."""
 
     retry_helps = True
 
@@ -193,10 +178,27 @@ class OxenServerError(OxenError):
     retry_helps = True
 
 
+@dataclass(frozen=True)
+class Unread:
+    """An answer to a paid request that came and could not be read.
+
+    :ivar content: of its body, without the key; there may be links in it, so nothing shows it. Empty where
+        there is nothing in it but the ids.
+    :ivar ids: of generations that it names.
+    """
+
+    content: bytes = field(repr=False)
+    ids: tuple[str, ...] = ()
+
+
 class OxenOutcomeUnknown(OxenError):
-    """A paid request was sent and its answer was lost: the image may exist and be paid for."""
+    """A paid request was sent and its answer was lost: the image may exist and be paid for.
+
+    :ivar unread: what came and could not be read; None where nothing came.
+    """
 
     spent = "unknown"
+    unread: Unread | None = None
 
 
 class OxenGenerationNotFound(OxenOutcomeUnknown):
@@ -208,16 +210,9 @@ class OxenRecordError(OxenOutcomeUnknown):
 
 
 class OxenGenerationError(OxenError):
-    """A generation was accepted and gave no image. Whether the hub bills such a one is not documented.
-
-    :param retry_helps: whether another submission may succeed.
-    """
+    """A generation was accepted and gave no image. Whether the hub bills such a one is not documented."""
 
     spent = "unknown"
-
-    def __init__(self, message: str, *, retry_helps: bool = False, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.retry_helps = retry_helps
 
 
 class OxenGenerationFailed(OxenGenerationError):
@@ -240,49 +235,63 @@ class OxenPollError(OxenError):
 
 
 class OxenBatchError(OxenError):
-    """Some prompts of a batch gave no image; those of the others are kept.
-
-    :param retry_helps: whether another try may do what is missing.
-    """
+    """Some prompts of a batch gave no image; those of the others are kept."""
 
     spent = "unknown"
 
-    def __init__(self, message: str, *, retry_helps: bool = False, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.retry_helps = retry_helps
-
 
 class OxenImageError(OxenError):
-    """The image was generated, and so paid for, but did not arrive whole in its place."""
+    """The image was generated, and so paid for, but did not arrive whole in its place.
+
+    :ivar not_yet: whether it may only not be there yet: it is asked for again, and nothing is given up.
+    """
 
     spent = "yes"
+    not_yet: bool = False
 
 
 class OxenBadImage(OxenImageError):
     """The bytes cannot be proved to be a whole image.
 
     :param reason: one clause: what is wrong with the bytes.
+    :ivar sha256: of the bytes, hexadecimal; None where there are none.
+    :ivar damaged: whether they begin as an image does.
+    :ivar doubted: whether they are a whole image, and only not the one that a checksum tells of.
     """
 
-    def __init__(self, message: str, *, reason: str = "") -> None:
-        super().__init__(message)
+    lost = "no whole image came"
+
+    def __init__(self, cause: str, *, reason: str = "", **facts: Any) -> None:
+        super().__init__(cause, **facts)
         self.reason = reason
+        self.sha256: str | None = None
+        self.damaged = False
+        self.doubted = False
 
 
 class OxenDownloadError(OxenImageError):
     """The result could not be fetched whole.
 
     :param passing: whether asking for the same link again may help.
+    :param not_yet: whether something else came in its place.
     """
 
-    def __init__(self, message: str, *, passing: bool = False, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    lost = "image not fetched"
+
+    def __init__(self, cause: str, *, passing: bool = False, not_yet: bool = False, **facts: Any) -> None:
+        super().__init__(cause, **facts)
         self.passing = passing
+        self.not_yet = not_yet
 
 
 class OxenExpiredURL(OxenDownloadError):
-    """The result's link no longer works."""
+    """The result's link does not work: it has expired, or what it leads to is not there yet."""
+
+    def __init__(self, cause: str, *, not_yet: bool = True, **facts: Any) -> None:
+        super().__init__(cause, not_yet=not_yet, **facts)
 
 
 class OxenStorageError(OxenImageError):
     """The image was fetched and proved but could not be written."""
+
+    lost = "image not written"

@@ -5,7 +5,7 @@ The stream has neither replay nor ids: what ends while nobody listens is told in
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,14 +16,19 @@ from airflow_provider_oxen.api import answers
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
 from airflow_provider_oxen.api.client import AsyncClient, bearer
 from airflow_provider_oxen.api.errors import OxenServerError
+from airflow_provider_oxen.api.http_logs import suppress_http_logs
+from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.quiet import quietly
+from airflow_provider_oxen.api.redact import told
 from airflow_provider_oxen.api.sse import Message, Parser
 
 __all__ = ["SILENCE", "EventStream", "events", "read_message"]
 
 SILENCE = 45.0
-"""Seconds without a byte after which a stream counts as lost: the hub sends a line every 15."""
+"""Seconds without a line after which a stream counts as lost: the hub sends one every 15."""
+
+LIFETIME = 3600.0
+"""Seconds after which a stream is at its end, whatever comes: whoever listens opens another."""
 
 _ENDED = "media_generation_completed"
 _MOST = 64 * 1024
@@ -45,21 +50,23 @@ def read_message(message: Message) -> Generation | None:
     if message.event != _ENDED:
         return None
     try:
-        return Generation.model_validate(json.loads(message.data))
-    except (ValueError, RecursionError):
+        return Generation.model_validate(loads(message.data))
+    except ValueError:
         # One odd event must not cost those that follow it.
         return None
 
 
 class EventStream:
-    """The generations that end, as the hub tells of them; it ends with the connection.
+    """The generations that end, as the hub tells of them; it ends with the connection, or its lifetime.
 
-    :raises OxenServerError: where the connection is lost, or nothing came for :data:`SILENCE`.
+    :raises OxenServerError: where the connection is lost, or no line came for :data:`SILENCE`.
     """
 
     def __init__(self, client: AsyncClient, response: httpx.Response) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        self._end = self._heard + LIFETIME
         self._client = client
-        self._pieces = response.aiter_bytes()
+        self._pieces = response.aiter_raw()
         self._parser = Parser()
         self._read: deque[Generation] = deque()
 
@@ -75,11 +82,23 @@ class EventStream:
         return self._read.popleft()
 
     async def _piece(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        silent = self._heard + SILENCE
         try:
-            with quietly():
-                return await anext(self._pieces)
+            with suppress_http_logs():
+                async with asyncio.timeout(min(silent, self._end) - clock()):
+                    piece = await anext(self._pieces)
+        except TimeoutError:
+            if self._end <= silent:
+                raise StopAsyncIteration from None
+            late = httpx.ReadTimeout(f"no line came for {SILENCE:g} s")
+            raise answers.from_transport(late, _CALL, self._client.settings) from None
         except httpx.RequestError as error:
             raise answers.from_transport(error, _CALL, self._client.settings) from None
+        # Bytes that make no line keep nothing alive.
+        if b"\n" in piece or b"\r" in piece:
+            self._heard = clock()
+        return piece
 
     def _parse(self, piece: bytes) -> list[Message]:
         try:
@@ -102,21 +121,29 @@ async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
     request = client.http.build_request(
         "GET",
         f"{settings.base_url}{_CALL.paths['ai']}",
-        headers={**bearer(settings.api_key), "Accept": "text/event-stream", "Cache-Control": "no-store"},
+        headers={
+            **bearer(settings.api_key),
+            "Accept": "text/event-stream",
+            # Packed, a moment of it could unpack to more than is read in a day.
+            "Accept-Encoding": "identity",
+            "Cache-Control": "no-store",
+        },
         timeout=httpx.Timeout(SILENCE, connect=settings.connect_timeout),
     )
     try:
-        with quietly():
-            response = await client.http.send(request, stream=True)
+        with suppress_http_logs():
+            async with client.deadline(_CALL):
+                response = await client.http.send(request, stream=True)
     except (httpx.RequestError, httpx.InvalidURL) as error:
         raise answers.from_transport(error, _CALL, settings) from None
     try:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.status_code != 200 or kind != "text/event-stream":
-            await _refuse(client, response, kind)
+        packed = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
+        if response.status_code != 200 or kind != "text/event-stream" or packed != "identity":
+            await _refuse(client, response, kind if packed == "identity" else f"{kind}, packed in {packed}")
         yield EventStream(client, response)
     finally:
-        with quietly():
+        with suppress_http_logs():
             await response.aclose()
 
 
@@ -124,19 +151,21 @@ async def _refuse(client: AsyncClient, response: httpx.Response, kind: str) -> N
     """:raises OxenError: always."""
     body = b""
     try:
-        with quietly():
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > _MOST:
-                    break
+        with suppress_http_logs():
+            async with client.deadline(_CALL):
+                async for piece in response.aiter_raw():
+                    body += piece[:_MOST]
+                    if len(body) > _MOST:
+                        break
     except httpx.RequestError as error:
         raise answers.from_transport(error, _CALL, client.settings) from None
-    headers = [item for item in response.headers.multi_items() if item[0] != "content-encoding"]
+    # As bytes: a header need not be ASCII.
+    headers = [item for item in response.headers.raw if item[0].lower() != b"content-encoding"]
     whole = httpx.Response(response.status_code, headers=headers, content=body[:_MOST])
     whole.next_request = response.next_request
     answers.read(whole, _CALL, client.settings)
     raise OxenServerError(
         f"{client.settings.base_url} answered the request to {_CALL.name} with something else "
-        f"({kind or 'no content type'}).",
+        f"({told(kind) or 'no content type'}).",
         status=response.status_code,
     )

@@ -6,10 +6,11 @@ Unknown fields of an answer are ignored: the hub may grow. Of a request, only wh
 from __future__ import annotations
 
 import contextlib
-import math
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -21,6 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from airflow_provider_oxen.api import rows
+from airflow_provider_oxen.api.items import images_of, item_of
+from airflow_provider_oxen.api.redact import scrub, without_queries
+from airflow_provider_oxen.api.values import unix_seconds, usd, whole_seconds
+
 __all__ = [
     "HUB_PARAMETERS",
     "Deployment",
@@ -31,6 +37,7 @@ __all__ = [
     "ImageItem",
     "Model",
     "User",
+    "parameters",
     "readable",
 ]
 
@@ -38,6 +45,13 @@ HUB_PARAMETERS = frozenset(
     {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
 )
 """Request fields that are the hub's own and so never stand in a model's request schema."""
+
+
+MOST_IMAGES = 100
+"""Images of one answer that are taken: the hub makes 12 at most."""
+
+MOST_ROWS = 50_000
+"""Rows of one answer that are read: a page of the history has 1000, and the queue's list is no page."""
 
 
 class _Answer(BaseModel):
@@ -61,9 +75,10 @@ class GenerateRequest(BaseModel):
         """Return the JSON body: every field that was set, and no other."""
         return self.model_dump(exclude_none=True)
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the part of the body that a model's request schema describes."""
-        return {name: value for name, value in self.body().items() if name not in HUB_PARAMETERS}
+
+def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a request's body that a model's request schema describes."""
+    return {name: value for name, value in body.items() if name not in HUB_PARAMETERS}
 
 
 def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
@@ -78,8 +93,28 @@ def _decimal(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _id(value: Any) -> Any:
+    if not rows.is_id(value):
+        raise ValueError("no id of a generation")
+    return value
+
+
+def _redacted(value: Any) -> Any:
+    return without_queries(value) if isinstance(value, str) else value
+
+
 _Text = Annotated[str | None, WrapValidator(_or_none)]
-_Number = Annotated[float | None, WrapValidator(_or_none)]
+_Said = Annotated[_Text, BeforeValidator(_redacted)]
+"""A text that nothing depends on but what people read."""
+
+_Odd = WrapValidator(_or_none)
+"""For facts of a model: one of another type is not known, and the others are."""
+
+_Name = Annotated[_Text, BeforeValidator(lambda value: scrub(value) if isinstance(value, str) else value)]
+"""A name that requests are recognised by: whole, but for a key in it."""
+
+_Moment = Annotated[float | None, BeforeValidator(unix_seconds)]
+_Verdict = Annotated[bool | None, BeforeValidator(lambda value: value if isinstance(value, bool) else None)]
 
 
 class ImageItem(_Answer):
@@ -87,25 +122,41 @@ class ImageItem(_Answer):
 
     url: str | None = Field(default=None, repr=False)
     b64_json: str | None = Field(default=None, repr=False)
-    revised_prompt: _Text = None
+    revised_prompt: _Said = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, data: Any) -> Any:
+        return item_of(data) or data
 
 
 class GenerateAnswer(_Answer):
     """The answer to a generate call.
 
     :ivar created: unix seconds, by the hub's clock.
+    :ivar images: those that can be read.
+    :ivar unread: how many stood among them that are neither a link nor text.
     """
 
-    model: _Text = None
-    created: Annotated[int | None, WrapValidator(_or_none)] = None
+    model: _Name = None
+    created: Annotated[int | None, BeforeValidator(whole_seconds)] = None
     images: list[ImageItem]
+    unread: int = 0
 
     @model_validator(mode="before")
     @classmethod
-    def _older_shape(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "images" not in data and isinstance(data.get("image_url"), str):
-            return {**data, "images": [{"url": data["image_url"]}]}
-        return data
+    def _usual(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and _are_items(data.get("images")):
+            return data
+        found = images_of(data)
+        facts = data if isinstance(data, Mapping) else {}
+        images = list(filter(None, found))
+        unread = found.count(None) + len(images[MOST_IMAGES:])
+        return {**facts, "images": images[:MOST_IMAGES], "unread": unread}
+
+
+def _are_items(images: Any) -> bool:
+    return isinstance(images, list) and any(isinstance(item, ImageItem) for item in images)
 
 
 class Generation(BaseModel):
@@ -114,36 +165,41 @@ class Generation(BaseModel):
     Older servers and the event stream use other names for some of them.
 
     :ivar status: ``queued``, ``processing``, ``succeeded``, ``failed``, ``cancelled``, or one that the hub
-        has added since.
-    :ivar result_url: a temporary link, signed anew on each read.
+        has added since; see :mod:`.statuses`.
+    :ivar result_url: a temporary link.
+    :ivar error_retryable: whether the hub says that the failure may pass; None where it does not say.
     :ivar enqueued_at: unix seconds by the hub's clock, as are the other times.
     :ivar cost: what was charged, in USD, as decimal text; only the history tells it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
-    generation_id: str
+    generation_id: Annotated[str, AfterValidator(_id)]
     status: str = "unknown"
-    model: _Text = Field(default=None, validation_alias=AliasChoices("model_name", "model"))
+    model: _Name = Field(default=None, validation_alias=AliasChoices("model_name", "model"))
     prompt: _Text = None
-    media_type: _Text = None
-    result_url: _Text = Field(default=None, validation_alias=AliasChoices("result_url", "url"), repr=False)
-    error_message: _Text = Field(
-        default=None, validation_alias=AliasChoices("error_message", "error"), repr=False
-    )
-    enqueued_at: _Number = None
-    started_at: _Number = None
-    completed_at: _Number = None
+    media_type: _Said = None
+    result_url: _Text = Field(default=None, repr=False)
+    error_message: _Text = Field(default=None, repr=False)
+    error_retryable: _Verdict = None
+    enqueued_at: _Moment = None
+    started_at: _Moment = None
+    completed_at: _Moment = None
     cost: Annotated[str | None, BeforeValidator(_decimal), WrapValidator(_or_none)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, data: Any) -> Any:
+        return rows.usual(data) if isinstance(data, Mapping) else data
 
     @property
     def charged(self) -> float | None:
         """What was charged, in USD, as a number."""
-        try:
-            number = float(self.cost or "nan")
-        except ValueError:
-            return None
-        return number if math.isfinite(number) else None
+        return usd(self.cost)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # What is echoed may hold links, and stands in no log by chance.
+        return ((name, value) for name, value in super().__repr_args__() if name in type(self).model_fields)
 
     def echo(self) -> dict[str, Any]:
         """Return the submitted parameters that the row repeats; null ones were not submitted."""
@@ -162,23 +218,25 @@ class HistoryPage(_Answer):
     @model_validator(mode="before")
     @classmethod
     def _readable(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {**data, "generations": readable(data.get("generations"))}
-        return data
+        facts = data if isinstance(data, Mapping) else {}
+        return {**facts, "generations": readable(data)}
 
 
-def readable(rows: Any) -> list[Generation]:
-    """Return the rows that name a generation; one odd row must not hide the others.
+def readable(answer: Any) -> list[Generation]:
+    """Return the rows of an answer that name a generation; one odd row must not hide the others.
 
     :raises ValueError: where it is no list of rows, or none of them can be read.
     """
-    if not isinstance(rows, list):
+    listed = rows.list_of(answer)
+    if listed is None:
         raise ValueError("the answer holds no list of generations")
+    if len(listed) > MOST_ROWS:
+        raise ValueError(f"its list has more than the {MOST_ROWS:,} rows that are read")
     found = []
-    for row in rows:
+    for row in listed:
         with contextlib.suppress(ValidationError):
             found.append(Generation.model_validate(row))
-    if rows and not found:
+    if listed and not found:
         raise ValueError("no row of the list can be read")
     return found
 
@@ -193,14 +251,14 @@ class Model(_Answer):
     """A model of the hub's catalogue, in either layout's words."""
 
     id: str = Field(validation_alias=AliasChoices("id", "name"))
-    display_name: str | None = None
-    model_type: str | None = None
-    capabilities: dict[str, Any] | None = None
-    can_run_inference: bool | None = None
-    deprecated: bool | None = None
-    deployments: list[Deployment] | None = None
-    pricing: dict[str, Any] | None = None
-    request_schema: dict[str, Any] | None = Field(
+    display_name: _Text = None
+    model_type: _Text = None
+    capabilities: Annotated[dict[str, Any] | None, _Odd] = None
+    can_run_inference: Annotated[bool | None, _Odd] = None
+    deprecated: Annotated[bool | None, _Odd] = None
+    deployments: Annotated[list[Deployment] | None, _Odd] = None
+    pricing: Annotated[dict[str, Any] | None, _Odd] = None
+    request_schema: Annotated[dict[str, Any] | None, _Odd] = Field(
         default=None, validation_alias=AliasChoices("request_schema", "json_request_schema")
     )
 
@@ -229,5 +287,5 @@ class Model(_Answer):
 class User(_Answer):
     """Whose key it is."""
 
-    name: str | None = None
-    email: str | None = None
+    name: _Said = Field(default=None, validation_alias=AliasChoices("username", "name"))
+    email: _Said = None

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
+from airflow_provider_oxen.api import rows
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
+from airflow_provider_oxen.api.jsontext import MANY
 from airflow_provider_oxen.api.models import GenerateRequest, Generation, HistoryPage, readable
 
 __all__ = [
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 PAGE_SIZE = 1000
 """Rows of a history page: the most that the hub gives."""
+
+_LONG = 4
+"""Slack of the lists: of thousands of rows they are megabytes."""
 
 _QUEUE = "/api/ai/queue"
 _HISTORY = "/api/ai/generations"
@@ -50,13 +53,14 @@ def enqueue(request: GenerateRequest) -> Call[list[Generation]]:
         body=body,
         paid=True,
         model=request.model,
+        slack=2,
     )
 
 
 def get_generation(generation_id: str) -> Call[Generation]:
     """GET a generation's row of the queue, which stays after its end. Free.
 
-    A finished one has a fresh link. An id that the hub does not know raises
+    A finished one has a link. An id that the hub does not know raises
     :class:`~.errors.OxenGenerationNotFound`.
     """
     return _about(generation_id, "ask for a generation", "GET", _QUEUE, _row)
@@ -81,8 +85,10 @@ def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
         name="list the queue",
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _QUEUE),
-        parse=_rows,
+        parse=readable,
+        many=MANY,
         params={"namespace": namespace} if namespace else None,
+        slack=_LONG,
     )
 
 
@@ -97,7 +103,9 @@ def list_history(namespace: str | None = None, page: int = 1, model: str | None 
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _HISTORY),
         parse=HistoryPage.model_validate,
+        many=MANY,
         params={name: value for name, value in wanted.items() if value},
+        slack=_LONG,
     )
 
 
@@ -122,17 +130,14 @@ def _about(
 
 
 def _submitted(data: Any) -> list[Generation]:
-    rows = _rows(data)
-    if not rows:
+    with contextlib.suppress(ValueError):
+        if found := readable(data):
+            return found
+    found = [Generation(generation_id=id) for id in rows.ids_of(data)]
+    if not found:
         raise ValueError("the answer names no generation")
-    return rows
-
-
-def _rows(data: Any) -> list[Generation]:
-    return readable(data.get("generations") if isinstance(data, dict) else None)
+    return found
 
 
 def _row(data: Any) -> Generation:
-    with contextlib.suppress(ValidationError):
-        return Generation.model_validate(data)
-    return Generation.model_validate(data.get("generation") if isinstance(data, dict) else data)
+    return Generation.model_validate(data)

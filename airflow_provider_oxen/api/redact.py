@@ -1,35 +1,204 @@
-"""Foreign text made fit for a message, a log line or a file: without what may be a signature."""
+"""Foreign text made fit for a message, a log line or a file: without the key, and what may be a signature.
+
+This is the only place that knows how a secret looks. Whatever comes from the hub, a library or another task
+goes through :func:`without_queries` before it is shortened or shown; every error's own sentence goes through
+:func:`scrub`, so that not even a forgotten place shows a key.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
+from functools import lru_cache
+from typing import Any
 
-__all__ = ["without_queries", "without_query"]
+__all__ = [
+    "FEW",
+    "LONG",
+    "SHORTEST",
+    "in_any_clothes",
+    "learn",
+    "named",
+    "redact",
+    "said",
+    "scrub",
+    "sentence",
+    "told",
+    "without_queries",
+    "without_query",
+]
+
+SHORTEST = 5
+"""Characters of a key from which on it is looked for, as Airflow does: a shorter one is no secret."""
+
+LONG = 8
+"""Characters from which on it is looked for within words, too: a shorter one may be a part of many."""
+
+_LONGEST = 200
+"""Characters of a word of the hub's, such as a status or the name of a model, that are kept."""
+
+_MOST = 100_000
+"""Characters of a foreign text that are read: no prompt is longer, and no message is worth more."""
+
+FEW = 10_000
+"""The same of a text of which a line or two is kept: it takes 70 ms at worst."""
+
+_SHOWN, _END = 10_000, 2_000
+"""Characters of a sentence at most, and of its end: who is on call reads it, and a log holds it."""
+
+_keys: dict[str, re.Pattern[str]] = {}
+"""The keys of the connections that this process has read."""
+
+_learning = threading.Lock()
+
+# What stands for a character in a link that was percent-encoded, perhaps twice, or written as JSON.
+_SLASH = r"(?:/|%(?:25)*2[fF])"
+_ASKS = r"(?:[?#]|%(?:25)*(?:3[fF]|23)|\\u00(?:3[fF]|23))"
+_IS = r"(?:=|%(?:25)*3[dD]|\\u003[dD])"
+_PATH = rf"(?:[^\s?#%\\]|(?!{_ASKS})[%\\])"
+_NAME = rf"(?:[^\s?#%\\/]|(?!{_ASKS}|{_SLASH})[%\\])"
 
 # JSON may write a slash as "\/".
-_USER = re.compile(r"(?:(?<=//)|(?<=/\\/))[^\s/?#\"<>]*@")
+_USER = re.compile(
+    r"(?:(?<=//)|(?<=/\\/))[^\s/?#\"<>]*@"
+    r"|(?:(?<=%2F%2F)|(?<=%2f%2f)|(?<=%252F%252F))(?:(?!%(?:25)*(?:2[fF]|3[fF]|23))[^\s/?#\"<>])*%(?:25)*40"
+)
 # A word with a slash in it, or one that "?name=" follows, and all that comes before the next white space: a
 # quote may be a part of a query. Begins only where a word begins, and never goes back: a prompt may be
 # megabytes long.
 _QUERY = re.compile(
-    r"(?<![^\s?#])([^\s?#/]*+/[^\s?#]*+|[^\s?#/]*+(?=\?[\w.~%\[\]-]++=))[?#](\S*+)",
+    rf"(?:(?<![^\s?#])|(?<=%3[fF])|(?<=%23))"
+    rf"({_NAME}*+{_SLASH}{_PATH}*+|{_NAME}*+(?={_ASKS}[\w.~%\[\]-]{{1,100}}?{_IS})){_ASKS}(\S*+)",
 )
+# What goes on after white space in the middle of a query: no word of a sentence looks like it.
+_REST = re.compile(
+    r"(?:\s+(?!\S*://)(?:\S*[&=]\S*|\S*%[0-9A-Fa-f]{2}\S*|[0-9a-fA-F]{4,}(?!\S)"
+    r"|(?=\S*[0-9])[\w%+/~.-]{5,}(?!\S)|[^\s\"'<>]{20,}(?!\S)))*+"
+)
+_UNFINISHED = re.compile(r"\s+\S++")
 _CLOSING = "\"'<>.,;:)]}"
+
+_GAP = r"\s*+"
+_SIGNS = (
+    r"signature|credential|security[_-]?token|token(?!s)|secret|passw(?:or)?d|api[_-]?key|access[_-]?key(?:[_-]?id)?"
+    r"|key-pair-id"
+)
+_SIGNED = re.compile(
+    rf"([\w.-]{{0,40}}?(?:{_SIGNS})(?:[\w.-]{{0,20}})|(?<![\w-])sig)({_IS})(?!\*\*\*)[^\s&\"'<>,;]*+"
+    rf"|(?P<json>\"[\w.-]{{0,40}}?(?:{_SIGNS}|\bsig)[\w.-]{{0,20}}\\*\"\s*:\s*\\*\")[^\"\s]*+",
+    re.IGNORECASE,
+)
+_SPACED = re.compile(
+    rf"(?:{'|'.join(map(_GAP.join, ('signature', 'credential', 'token')))}|(?<![\w-])sig){_GAP}{_IS}{_GAP}",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(bearer|basic)\s+(?=\S*[0-9])[\w.~+/=-]{8,}", re.IGNORECASE)
+_MARKS = re.compile(r"[?#@=%\\]|(?i:bearer|basic)\s|\"\s*:")
+
+
+def learn(key: str | None) -> None:
+    """Remember a key, unless it is short, for as long as the process lives, so that no text shows it."""
+    global _keys
+    if not key or len(key) < SHORTEST or key in _keys:
+        return
+    with _learning:
+        # One may be a part of another: the longest comes first. Who reads the old dictionary now goes on.
+        known = {**_keys, key: in_any_clothes(key)}
+        _keys = {one: known[one] for one in sorted(known, key=len, reverse=True)}
+
+
+@lru_cache(maxsize=16)
+def in_any_clothes(key: str) -> re.Pattern[str]:
+    """Return what finds a key in a text that was folded, percent-encoded or escaped."""
+    letters = (rf"(?:\\?{re.escape(mark)}|%(?:25)*{ord(mark):02x}|\\u00{ord(mark):02x})" for mark in key)
+    if len(key) < LONG:
+        return re.compile(rf"(?<![A-Za-z0-9]){''.join(letters)}(?![A-Za-z0-9])", re.IGNORECASE)
+    return re.compile(_GAP.join(letters), re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Return a text without the keys that this process knows."""
+    for pattern in _keys.values():
+        text = pattern.sub("***", text)
+    return text
+
+
+def scrub(text: str) -> str:
+    """Return a sentence of our own without keys and without the values of signatures."""
+    text = redact(_encodable(text))
+    if not _MARKS.search(text):
+        return text
+    return _BEARER.sub(r"\1 ***", _SIGNED.sub(_unsigned, text))
+
+
+def sentence(text: str) -> str:
+    """Return a sentence of our own that may stand in any log: without secrets, and not too long to read."""
+    if len(text) > 2 * _MOST:
+        text = text[:_MOST] + text[-_MOST:]
+    text = scrub(text)
+    # What a stranger wrote stands in the middle; the end says what to do.
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - _END]} … {text[-_END:]}"
 
 
 def without_query(url: str) -> str:
     """Return a URL without user, query and fragment: fit for a log line, whatever was signed."""
-    return re.split("[?#]", _USER.sub("", "".join(url.split())), maxsplit=1)[0]
+    return scrub(re.split(_ASKS, _USER.sub("", "".join(url.split())), maxsplit=1)[0])
 
 
-def without_queries(text: str) -> str:
-    """Return a text in which nothing that looks like a path or a URL has a user, query or fragment."""
-    if not ("?" in text or "#" in text or "@" in text):
+def without_queries(text: str, most: int = _MOST) -> str:
+    """Return a foreign text without keys, and its paths and URLs without user, query and fragment.
+
+    :param most: characters that are read.
+    """
+    # A key that stands across the end is found first.
+    text = redact(_encodable(text[: 2 * most]))[:most]
+    if not _MARKS.search(text):
         return text
-    return _QUERY.sub(_cut, _USER.sub("", text))
+    text = _USER.sub("", _SPACED.sub(_joined, text))
+    parts, at = [], 0
+    while found := _QUERY.search(text, at):
+        query = found[2]
+        left = query.rstrip(_CLOSING)
+        parts += [text[at : found.start()], found[1], query[len(left) :]]
+        at = found.end()
+        if len(left) == len(query):
+            at = _end(text, at, query)
+    return scrub("".join([*parts, text[at:]]))
 
 
-def _cut(found: re.Match[str]) -> str:
-    """Return what is left of a word: also the quotes and stops after its query."""
-    query = found[2]
-    return found[1] + query[len(query.rstrip(_CLOSING)) :]
+def told(value: Any, limit: int = _LONGEST) -> str | None:
+    """Return a word of the hub's on one line, redacted and then shortened; None where it is no text."""
+    if not isinstance(value, str) or not (text := " ".join(without_queries(value, FEW).split())):
+        return None
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def named(value: Any, asked: Any) -> str | None:
+    """Return what the hub calls something; what it repeats to the letter is the user's own."""
+    return asked if isinstance(asked, str) and value == asked else told(value)
+
+
+def said(error: BaseException | None) -> str:
+    """Return an error of a library in words."""
+    return f"{type(error).__name__}: {without_queries(str(error))}"
+
+
+def _encodable(text: str) -> str:
+    """Return text that any log can write: half a surrogate pair is escaped."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _end(text: str, at: int, query: str) -> int:
+    """Return where a query ends that white space may have been put into."""
+    if query.endswith(("=", "&", "%")) and (more := _UNFINISHED.match(text, at)):
+        at = more.end()
+    rest = _REST.match(text, at)
+    return rest.end() if rest else at
+
+
+def _unsigned(found: re.Match[str]) -> str:
+    return f"{found['json']}***" if found["json"] else f"{found[1]}{found[2]}***"
+
+
+def _joined(found: re.Match[str]) -> str:
+    return "".join(found[0].split())

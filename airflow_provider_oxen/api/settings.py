@@ -11,21 +11,41 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
+from airflow_provider_oxen.api.extras import (
+    SHOWN,
+    read_boolean,
+    read_layout,
+    read_number,
+    read_proxy,
+    read_text,
+    read_verify,
+)
+from airflow_provider_oxen.api.redact import learn, redact
 
 __all__ = ["DEFAULT_HOST", "EXTRAS", "Settings", "is_loopback", "origin"]
 
 DEFAULT_HOST = "https://hub.oxen.ai"
 
-EXTRAS = ("api_layout", "target_namespace", "timeout", "max_retries", "verify", "proxy", "allow_http")
+EXTRAS = (
+    "api_layout",
+    "target_namespace",
+    "timeout",
+    "max_retries",
+    "verify",
+    "proxy",
+    "allow_http",
+    "allow_private_links",
+)
 """The extra fields a connection may have, and no other."""
 
-_LAYOUTS = ("auto", "classic", "ai")
+_NAMED = 20
+"""Names that a message tells."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,8 @@ class Settings:
     :ivar connect_timeout: seconds to wait for a connection.
     :ivar max_retries: how often a request that may be sent again is sent again.
     :ivar verify: True, or the path of a CA bundle.
+    :ivar allow_private_links: whether images may be fetched from addresses that are not public.
+    :ivar guessed: whether nobody has said ``https://``, and it was taken for granted.
     """
 
     base_url: str = DEFAULT_HOST
@@ -50,8 +72,24 @@ class Settings:
     verify: bool | str = True
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
+    allow_private_links: bool = False
+    guessed: bool = field(default=False, compare=False)
 
-    def hide(self, text: str) -> str:
+    def need_key(self) -> None:
+        """Make sure that there is a key, which only the catalogue does without.
+
+        :raises OxenSettingsError: where the password is empty.
+        """
+        if self.api_key is None:
+            raise OxenSettingsError(
+                f"The Oxen connection to {self.base_url} has no password.",
+                remedy="Put the API key into its password field.",
+            )
+
+    def __post_init__(self) -> None:
+        learn(self.api_key)
+
+    def redact(self, text: str) -> str:
         """Return a text that came from elsewhere without the key, in case the hub or a proxy quotes it."""
         return text.replace(self.api_key, "***") if self.api_key else text
 
@@ -70,24 +108,48 @@ class Settings:
         :param extra: the extra fields, or the JSON text that Airflow could make nothing of.
         :raises OxenSettingsError: naming the field, what it holds and what is allowed. Never the key.
         """
+        for name, value in (("host", host), ("password", password), ("schema", schema)):
+            if not isinstance(value, str | None):
+                raise OxenSettingsError(f"The Oxen connection's {name} must be a text, and is none.")
+        if not isinstance(port, int | None) or isinstance(port, bool) or not 0 <= (port or 0) < 2**16:
+            raise OxenSettingsError(
+                "The Oxen connection's port must be a number from 1 to 65535, and is none."
+            )
+        # Before anything is quoted that may hold it, too.
+        learn((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
-        unknown = sorted(set(given) - set(EXTRAS))
+        unknown = sorted(redact(str(name))[:SHOWN] for name in set(given) - set(EXTRAS))
         if unknown:
             raise OxenSettingsError(
-                f"Unknown extra field(s) {', '.join(map(repr, unknown))} in the Oxen connection; "
+                f"Unknown extra field(s) {', '.join(map(repr, unknown[:_NAMED]))} in the Oxen connection; "
                 f"known are {', '.join(EXTRAS)}."
             )
-        allow_http = _boolean("allow_http", given.get("allow_http", False))
+        allow_http = read_boolean("allow_http", given.get("allow_http", False))
+        _check_schema(schema)
         return cls(
             base_url=_base_url(host, schema, port, allow_http),
             api_key=_key(password),
-            api_layout=_layout(given.get("api_layout", "auto")),
-            target_namespace=_text("target_namespace", given.get("target_namespace")),
-            timeout=_number("timeout", given.get("timeout", 300), least=1),
-            max_retries=int(_number("max_retries", given.get("max_retries", 3), least=0, whole=True)),
-            verify=_verify(given.get("verify", True)),
-            proxy=_proxy(given.get("proxy")),
+            api_layout=read_layout(given.get("api_layout", "auto")),
+            target_namespace=read_text("target_namespace", given.get("target_namespace")),
+            timeout=read_number("timeout", given.get("timeout", 300), least=1),
+            max_retries=int(read_number("max_retries", given.get("max_retries", 3), least=0, whole=True)),
+            verify=read_verify(given.get("verify", True)),
+            proxy=read_proxy(given.get("proxy")),
             allow_http=allow_http,
+            allow_private_links=read_boolean("allow_private_links", given.get("allow_private_links", False)),
+            guessed=bool((host or "").strip()) and "://" not in (host or "") and not _scheme(schema),
+        )
+
+
+def _check_schema(schema: str | None) -> None:
+    """Refuse what a connection's URI has behind its host where that is no scheme."""
+    if (schema or "").strip().lower() not in ("", "http", "https", "oxen"):
+        # It is left out: it may be the key.
+        raise OxenSettingsError(
+            "The Oxen connection's schema is neither http nor https nor empty. In a connection that is "
+            "written as a URI, what stands behind the host is the schema: write oxen://:KEY@hub.oxen.ai, or "
+            "oxen://:KEY@127.0.0.1:8750/http, and no URL of the hub, unless percent-encoded "
+            "(oxen://:KEY@https%3A%2F%2Fhub.oxen.ai). As JSON, the host is such a URL."
         )
 
 
@@ -100,7 +162,10 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
-    """Whether the host names this machine (by address or as ``localhost``), without asking DNS."""
+    """Whether the host surely is this machine, so that the key may go there in the clear.
+
+    By address or as ``localhost``, without asking DNS; :func:`.addresses.is_here` knows more names.
+    """
     if host.lower() == "localhost":
         return True
     try:
@@ -112,7 +177,7 @@ def is_loopback(host: str) -> bool:
 def _extra(value: object) -> Mapping[str, Any]:
     try:
         fields = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = value or None
     if fields is not None and not isinstance(fields, Mapping):
         raise OxenSettingsError("The Oxen connection's extra must be a JSON object, and is none.")
@@ -122,8 +187,7 @@ def _extra(value: object) -> Mapping[str, Any]:
 def _base_url(host: str | None, schema: str | None, port: int | None, allow_http: bool) -> str:
     text = (host or "").strip() or DEFAULT_HOST
     if "://" not in text:
-        scheme = (schema or "").strip().lower()
-        text = f"{scheme if scheme in ('http', 'https') else 'https'}://{text}"
+        text = f"{_scheme(schema) or 'https'}://{text}"
     try:
         parts = urlsplit(text)
         in_url, hostname = parts.port, parts.hostname
@@ -157,6 +221,11 @@ def _base_url(host: str | None, schema: str | None, port: int | None, allow_http
     return f"{parts.scheme}://{name}:{number}" if number else f"{parts.scheme}://{name}"
 
 
+def _scheme(schema: str | None) -> str | None:
+    scheme = (schema or "").strip().lower()
+    return scheme if scheme in ("http", "https") else None
+
+
 def _key(password: str | None) -> str | None:
     key = (password or "").strip()
     # An HTTP library that refuses a header quotes it in its error: so it is refused here, unquoted.
@@ -166,56 +235,3 @@ def _key(password: str | None) -> str | None:
             "an API key has none."
         )
     return key or None
-
-
-def _layout(value: Any) -> Literal["auto", "classic", "ai"]:
-    if value not in _LAYOUTS:
-        raise OxenSettingsError(f"The extra api_layout must be one of {', '.join(_LAYOUTS)}, not {value!r}.")
-    return cast(Literal["auto", "classic", "ai"], value)
-
-
-def _text(name: str, value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise OxenSettingsError(f"The extra {name} must be a text, not {value!r}.")
-    return value.strip() or None if value else None
-
-
-def _boolean(name: str, value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
-    if found is None:
-        raise OxenSettingsError(f"The extra {name} must be true or false, not {value!r}.")
-    return found
-
-
-def _number(name: str, value: Any, *, least: int, whole: bool = False) -> float:
-    kind = "a whole number" if whole else "a number"
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if isinstance(value, bool) or not least <= number <= 86400 or (whole and number != int(number)):
-        raise OxenSettingsError(f"The extra {name} must be {kind} from {least} to 86400, not {value!r}.")
-    return number
-
-
-def _verify(value: Any) -> bool | str:
-    text = str(value).strip()
-    if text.lower() == "false":
-        raise OxenSettingsError(
-            "The extra verify must be true or the path of a CA bundle: without the check anybody on the way "
-            "could read the key."
-        )
-    return True if text.lower() in ("true", "") else text
-
-
-def _proxy(value: Any) -> str | None:
-    text = "" if value is None else str(value).strip()
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if text and not (url.scheme in ("http", "https") and url.host):
-        # The value is never quoted: a proxy's URL may hold a password.
-        raise OxenSettingsError("The extra proxy must be a URL such as http://proxy.example:3128.")
-    return text or None

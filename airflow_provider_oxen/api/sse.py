@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 __all__ = ["LONGEST", "Message", "Parser"]
 
-LONGEST = 1024 * 1024
-"""Bytes of one message at most: the hub's have a few hundred."""
+LONGEST = 64 * 1024
+"""Bytes of one message at most, lines without a name included: the hub's have a few hundred."""
 
 _BOM = b"\xef\xbb\xbf"
 _END = re.compile(rb"\r\n|\n|\r")
@@ -32,7 +32,9 @@ class Parser:
     """Reads a stream piece by piece, wherever the pieces were cut."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._waiting = 0
+        self._ends_half = False
         self._is_begun = False
         self._event = b""
         self._data: list[bytes] = []
@@ -43,21 +45,31 @@ class Parser:
 
         :raises ValueError: where one is longer than any that the hub sends.
         """
-        text = self._rest + piece
+        self._rest.append(piece)
+        self._waiting += len(piece)
+        messages = []
+        # Not put together before a line is whole: a long one may come byte by byte.
+        if self._ends_half or not self._is_begun or _END.search(piece):
+            messages = self._lines(b"".join(self._rest))
+        if self._size + self._waiting > LONGEST:
+            raise ValueError(f"a message is longer than {LONGEST:,} bytes")
+        return messages
+
+    def _lines(self, text: bytes) -> list[Message]:
         if not self._is_begun and not (len(text) < len(_BOM) and _BOM.startswith(text)):
             self._is_begun = True
             text = text.removeprefix(_BOM)
         messages, start = [], 0
+        self._ends_half = False
         for end in _END.finditer(text):
             if end[0] == b"\r" and end.end() == len(text):
-                break  # Half of a line end, perhaps.
+                self._ends_half = True
+                break
             message = self._line(text[start : end.start()])
             if message:
                 messages.append(message)
             start = end.end()
-        self._rest = text[start:]
-        if self._size + len(self._rest) > LONGEST:
-            raise ValueError(f"a message is longer than {LONGEST:,} bytes")
+        self._rest, self._waiting = [text[start:]], len(text) - start
         return messages
 
     def _line(self, line: bytes) -> Message | None:
@@ -70,7 +82,8 @@ class Parser:
             self._event = value
         elif name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            # An empty one takes a place, too.
+            self._size += len(value) + 8
         return None
 
     def _dispatch(self) -> Message | None:

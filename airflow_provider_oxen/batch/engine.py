@@ -1,22 +1,33 @@
-"""Gets a batch's rows done: hands them to threads, notes what becomes of them, and knows when to stop."""
+"""Gets a batch's rows done on one event loop, notes what becomes of them, and knows when to stop.
+
+The loop runs in a thread of its own. The main thread hands it rows, waits, and keeps the books: it is there
+that Airflow's signals arrive, and from there that the loop is ended.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import queue
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
-from airflow_provider_oxen.api.errors import OxenError
-from airflow_provider_oxen.batch.policy import Policy
-from airflow_provider_oxen.batch.pool import Pool
+from airflow_provider_oxen.api.errors import OxenError, OxenPollError, OxenUnavailable
+from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.batch.limits import Gate
+from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import Results
-from airflow_provider_oxen.batch.spool import Job
-from airflow_provider_oxen.batch.working import Done, Working
+from airflow_provider_oxen.batch.row import RowOutcome, RowWorker
+from airflow_provider_oxen.batch.rowstore import Row
+from airflow_provider_oxen.tasks.running import Clocks, clocks
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "RowLoop"]
 
 _TICK = 0.2
 """Seconds after which the flag is looked at that a signal handler sets."""
@@ -24,6 +35,102 @@ _TICK = 0.2
 GRACE = 10.0
 """Seconds that what is under way gets when the task is told to stop: Airflow kills after a minute, and an
 answer that still comes need not be looked up."""
+
+_FAREWELL = 2.0
+"""Seconds that calling off what is under way, and closing the connections, may take."""
+
+
+class RowLoop:
+    """An event loop that works on rows side by side, in a thread that dies with the process.
+
+    Everything but its constructor and the work itself belongs to the thread that made it.
+
+    :param worker: entered and left on the loop.
+    :ivar in_hand: rows whose outcome was not taken yet.
+    """
+
+    def __init__(self, worker: RowWorker) -> None:
+        self._worker = worker
+        self._outcomes: queue.SimpleQueue[Callable[[], RowOutcome]] = queue.SimpleQueue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._run, name="oxen-batch-loop", daemon=True)
+        self.in_hand = 0
+
+    def __enter__(self) -> RowLoop:
+        self._thread.start()
+        self._loop = self._begun.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call(self._over.set)
+        self._thread.join(_FAREWELL)
+
+    def give(self, row: Row) -> None:
+        """Have a row worked on."""
+        self.in_hand += 1
+        self.call(self._begin, row)
+
+    def take(self, seconds: float) -> RowOutcome | None:
+        """Return an outcome as soon as there is one, or None after some seconds without.
+
+        :raises BaseException: what the work raised.
+        """
+        try:
+            outcome = self._outcomes.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        self.in_hand -= 1
+        return outcome()
+
+    def call(self, what: Callable[..., object], *arguments: Any) -> None:
+        """Have the loop call something; nothing happens where it has ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            # Such as too many open files: whoever waits for a loop, or for its rows, must not wait for ever.
+            if self._begun.done():
+                ended = OxenPollError(
+                    f"The batch's event loop has ended: {said(error)}.",
+                    money="What is on its way may have been paid for.",
+                    retry="The next try finds it.",
+                )
+                self._outcomes.put(partial(_raised, ended))
+            else:
+                self._begun.set_exception(
+                    OxenUnavailable(f"The batch's event loop cannot run: {said(error)}.")
+                )
+
+    async def _serve(self) -> None:
+        self._over = asyncio.Event()
+        async with self._worker:
+            self._begun.set_result(asyncio.get_running_loop())
+            await self._over.wait()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, row: Row) -> None:
+        task = asyncio.get_running_loop().create_task(self._do(row))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, row: Row) -> None:
+        try:
+            outcome = await self._worker.do(row)
+        except BaseException as error:
+            # A row that is gone would be waited for for ever.
+            self._outcomes.put(partial(_raised, error))
+        else:
+            self._outcomes.put(lambda: outcome)
+
+
+def _raised(error: BaseException) -> NoReturn:
+    raise error
 
 
 @dataclass
@@ -35,75 +142,94 @@ class Engine:
     :ivar broken: what no row should have raised.
     """
 
-    working: Working
-    policy: Policy
+    worker: RowWorker
+    gate: Gate
+    stop_rule: StopRule
     progress: Progress
     results: Results
     log: Any
     size: int
     told_to_stop: bool = False
     broken: Exception | None = None
-    _pool: Pool[Job, Done] = field(init=False)
+    _loop: RowLoop = field(init=False)
+    _seen: Clocks | None = field(default=None, init=False)
 
-    def run(self, paid: Iterator[Job], fresh: Iterator[Job]) -> None:
+    def run(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
         """Bring rows to their end, and come back when nothing is under way any more.
 
         :param paid: rows that may have been paid for: they come first, and even where nothing more is sent.
-        :param fresh: rows to be asked for, as long as that makes sense (see :class:`.Policy`).
+        :param fresh: rows to be asked for, as long as that makes sense (see :class:`.StopRule`).
         """
-        self._pool = Pool(self.size, self.working.do)
-        try:
-            with self.progress:
-                self._go(paid, fresh)
-        except BaseException:
-            # Such as Airflow's timeout, which comes by a signal in the middle of anything.
-            self._end("the task is stopped")
-            raise
-        finally:
-            self._pool.close()
+        with RowLoop(self.worker) as self._loop:
+            try:
+                with self.progress:
+                    self._go(paid, fresh)
+            except BaseException:
+                # Such as Airflow's timeout, which comes by a signal in the middle of anything.
+                self._end("the task is stopped")
+                raise
 
-    def _go(self, paid: Iterator[Job], fresh: Iterator[Job]) -> None:
+    def _go(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
         more = True
-        gate = self.working.shared.gate
-        while not self.told_to_stop and (more or self._pool.in_hand):
-            while more and self._pool.in_hand < self.size:
+        while not self.told_to_stop and (more or self._loop.in_hand):
+            while more and self._loop.in_hand < self.size:
                 known = next(paid, None)
-                job = known or (None if gate.why else next(fresh, None))
-                more = job is not None
-                if job is not None:
-                    self.results.begins(job, paid=known is not None)
-                    self._pool.give(job)
-            if self._pool.in_hand:
+                row = known or (None if self.gate.why else next(fresh, None))
+                more = row is not None
+                if row is not None:
+                    self.results.begins(row, paid=known is not None or self.worker.unsure)
+                    self._loop.give(row)
+            if self._loop.in_hand:
                 self._take(_TICK)
             self.progress.tick()
+            self._look_up()
         if self.told_to_stop:
-            self.results.ending.interrupted = True
+            self.results.outcome.interrupted = True
             self._end("the task was told to stop")
 
+    def _look_up(self) -> None:
+        """Ask whether this try still runs, where the clocks say that it was frozen.
+
+        :raises OxenError: where it does not.
+        """
+        now, seen = clocks(), self._seen
+        self._seen = now
+        if seen is not None and now.have_jumped(seen):
+            self.results.check()
+
     def _take(self, seconds: float) -> None:
-        done = self._pool.take(seconds)
+        done = self._loop.take(seconds)
         if done is None:
             return
         self.results.note(done)
+        if done.result is not None:
+            self.stop_rule.kept()
         if isinstance(done.error, OxenError):
-            if why := self.policy.judge(done.error):
+            if why := self.stop_rule.reason_to_stop(done.error):
                 self._stop(why)
         elif done.error is not None:
             self.broken = self.broken or done.error
             self._stop(f"of an error that nobody foresaw ({type(done.error).__name__})")
+        # What is paid for is still asked for, once: a later try has the patience.
+        self.worker.rows.patient = not self.stop_rule.is_barren
 
     def _stop(self, why: str) -> None:
-        if self.working.shared.gate.why is None:
+        if self.gate.why is None:
             self.log.warning("Nothing more is sent: %s. What is under way comes to its end.", why)
-        self.working.shared.gate.close(why)
+        self._close(why)
+
+    def _close(self, why: str) -> None:
+        # From now on no row is handed over that would only be turned away.
+        self.gate.why = self.gate.why or why
+        self._loop.call(self.gate.close, why)
 
     def _end(self, why: str) -> None:
         """Have what is under way end soon, and note what came of it."""
-        self.working.shared.gate.close(why)
-        self.working.stop()
+        self._close(why)
+        self._loop.call(self.worker.stop)
         end = time.monotonic() + GRACE
-        while self._pool.in_hand and time.monotonic() < end:
-            # Whatever a thread raises: the others are still at work, and what they were at counts.
+        while self._loop.in_hand and time.monotonic() < end:
+            # Whatever a row raises: the others are still at work, and what they were at counts.
             with contextlib.suppress(BaseException):
-                if (done := self._pool.take(_TICK)) is not None:
+                if (done := self._loop.take(_TICK)) is not None:
                     self.results.note(done)

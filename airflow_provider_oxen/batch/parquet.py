@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
+from logging import getLogger
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest
-from airflow_provider_oxen.batch.raw import Raw
-from airflow_provider_oxen.batch.tables import column_problem
+from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.batch.readers import column_problem
+from airflow_provider_oxen.batch.rows import OWN, RawRow
+from airflow_provider_oxen.jobs.plain import shortest
 
 __all__ = ["read_parquet"]
+
+log = getLogger(__name__)
 
 _ROWS = 64
 """Rows in memory at once: enough that the time goes into them, few enough that long ones are no harm."""
@@ -18,9 +26,20 @@ _ROWS = 64
 _READ = 1024 * 1024
 """Bytes of a column in memory at once; pyarrow's own way is to fetch all that it will need beforehand."""
 
+_EXACT = 2**53
+"""Up to here a float of 64 bits holds every integer."""
 
-def read_parquet(file: BinaryIO) -> Iterator[Raw]:
-    """Return the rows; a null sets nothing. Where the file cannot be read further, a row tells the problem.
+_ERROR = 300
+"""Characters of a library's error in a message."""
+
+Reader = Callable[[Any], Any]
+
+
+def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
+    """Return the rows; a null sets nothing. Where the file cannot be read further, a row has the problem.
+
+    A number of a column with 16 or 32 bits is the one that was written, 3.7 and not 3.700000047683716. What
+    pandas made a float because of a null beside it is an integer again, and pandas' index is no column.
 
     :raises OxenInvalidRequest: where pyarrow is missing.
     """
@@ -28,27 +47,28 @@ def read_parquet(file: BinaryIO) -> Iterator[Raw]:
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:
         raise OxenInvalidRequest(
-            f"prompts: a .parquet file needs pyarrow ({error}). Nothing was sent: pip install "
-            "'airflow-provider-oxen[parquet]', or give a .jsonl file."
+            f"prompts: a .parquet file needs pyarrow ({error}).",
+            remedy="pip install 'airflow-provider-oxen[parquet]', or give a .jsonl file.",
         ) from None
     done = 0
     try:
         opened = parquet.ParquetFile(file, buffer_size=_READ, pre_buffer=False)
-        problem = column_problem(list(opened.schema_arrow.names))
-        if problem:
-            yield Raw(1, {}, problem)
+        schema = opened.schema_arrow
+        if problem := column_problem(list(schema.names)):
+            yield RawRow(1, {}, problem)
             return
+        restore = _restorer(schema)
         for batch in opened.iter_batches(batch_size=_ROWS, use_threads=False):
-            yield from _rows(batch, done + 1)
+            yield from map(restore, _rows(batch, done + 1))
             done += batch.num_rows
     except OxenError:
         raise
     except Exception as error:
         # pyarrow has errors of many kinds, and OSError among them for what is no Parquet.
-        yield Raw(done + 1, {}, f"is not Parquet that can be read: {' '.join(str(error).split())[:300]}")
+        yield RawRow(done + 1, {}, f"is not Parquet that can be read: {told(str(error), _ERROR)}")
 
 
-def _rows(batch: Any, first: int) -> Iterator[Raw]:
+def _rows(batch: Any, first: int) -> Iterator[RawRow]:
     """Return a record batch's rows; one that has no Python values, such as text in no UTF-8, is a problem."""
     try:
         found = batch.to_pylist()
@@ -58,6 +78,84 @@ def _rows(batch: Any, first: int) -> Iterator[Raw]:
         try:
             values = batch.slice(at, 1).to_pylist()[0] if found is None else found[at]
         except (ArithmeticError, ValueError) as error:
-            yield Raw(first + at, {}, f"holds what cannot be read: {error}")
+            yield RawRow(first + at, {}, f"holds what cannot be read: {told(str(error), _ERROR)}")
         else:
-            yield Raw(first + at, {name: value for name, value in values.items() if value is not None})
+            yield RawRow(first + at, {name: value for name, value in values.items() if value is not None})
+
+
+def _restorer(schema: Any) -> Callable[[RawRow], RawRow]:
+    """Return what gives a row of a file with this schema its values as they were written."""
+    pandas = _pandas(schema)
+    index = {name for name in pandas.get("index_columns", ()) if isinstance(name, str)} - OWN
+    if named := sorted(name for name in index if not name.startswith("__index_level_")):
+        log.warning(
+            "prompts: %s is pandas' index, and no parameter; reset_index() would make it one.",
+            ", ".join(named),
+        )
+    whole = _whole if pandas else None
+    found = {name: _reader(schema.field(name).type, whole) for name in schema.names}
+    readers = {name: reader for name, reader in found.items() if reader is not None}
+
+    def restore(raw: RawRow) -> RawRow:
+        values = {
+            name: readers[name](value) if name in readers else value
+            for name, value in raw.values.items()
+            if name not in index
+        }
+        return raw._replace(values=values, former=raw.values if values != raw.values else None)
+
+    return restore
+
+
+def _pandas(schema: Any) -> Mapping[str, Any]:
+    """Return what pandas has noted of the columns; empty where another program wrote the file."""
+    try:
+        found = json.loads((schema.metadata or {})[b"pandas"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("index_columns"), list) else {}
+
+
+def _reader(kind: Any, whole: Reader | None) -> Reader | None:
+    """Return what makes of a value of an Arrow type the one that was written; None where it is that."""
+    name = str(kind)
+    if name in _NARROW:
+        return partial(_narrow, *_NARROW[name])
+    if name == "double":
+        return whole
+    if name.startswith("struct<"):
+        fields = {field.name: _reader(field.type, whole) for field in kind}
+        found = {field: reader for field, reader in fields.items() if reader is not None}
+        return partial(_struct, found) if found else None
+    inner = _reader(kind.value_type, whole) if hasattr(kind, "value_type") else None
+    if inner is None:
+        return None
+    # What a dictionary encodes is one value, not a list of them.
+    return inner if hasattr(kind, "index_type") else partial(_list, inner)
+
+
+_NARROW = {"halffloat": ("e", 3), "float": ("f", 6)}
+"""Floats that are narrower than Python's: the letter of ``struct``, and the digits that they always hold."""
+
+
+def _narrow(letter: str, digits: int, value: float) -> float:
+    return shortest(value, digits, partial(_fits, letter, value))
+
+
+def _fits(letter: str, wanted: float, value: float) -> bool:
+    return bool(struct.unpack(letter, struct.pack(letter, value))[0] == wanted)
+
+
+def _whole(value: float) -> float:
+    return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+
+
+def _list(inner: Reader, values: list[Any]) -> list[Any]:
+    return [None if value is None else inner(value) for value in values]
+
+
+def _struct(fields: Mapping[str, Reader], values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: fields[name](value) if name in fields and value is not None else value
+        for name, value in values.items()
+    }

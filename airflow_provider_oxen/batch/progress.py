@@ -1,9 +1,10 @@
-"""Tells how far a batch is: lines in the log, and a bar where somebody watches."""
+"""How far a batch is: lines in the log, and a bar where somebody watches."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -24,28 +25,21 @@ _SLOW = 60.0
 class Tally:
     """How many rows have ended, and how.
 
-    :ivar ended: rows whose end this try has brought or found.
+    :ivar counts: rows by their status in the manifest, or ``waiting``.
     """
 
     total: int
-    generated: int = 0
-    reused: int = 0
-    failed: int = 0
-    unknown: int = 0
-    waiting: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def ended(self) -> int:
-        return self.generated + self.reused + self.bad + self.waiting
+        """Rows whose end this try has brought or found."""
+        return self.counts.total()
 
     @property
     def bad(self) -> int:
         """Rows that gave no image."""
-        return self.failed + self.unknown
-
-    def add(self, status: str) -> None:
-        """Count a row that has ended as its line of the manifest says."""
-        setattr(self, status, getattr(self, status) + 1)
+        return self.counts["failed"] + self.counts["unknown"]
 
     def line(self, seconds: float, before: int, spent: str) -> str:
         """Return the state in words.
@@ -58,10 +52,11 @@ class Tally:
         rate = done / seconds if seconds > 0 else 0.0
         left = self.total - self.ended
         soon = f", {_duration(left / rate)} left" if rate and left else ""
-        parts = [f"{self.generated:,} generated"] if self.generated or not self.waiting else []
-        parts += [f"{self.waiting:,} submitted"] if self.waiting else []
-        parts += [f"{self.reused:,} reused", f"{self.failed:,} failed"]
-        parts += [f"{self.unknown:,} unknown"] if self.unknown else []
+        counts = self.counts
+        parts = [f"{counts['generated']:,} generated"] if counts["generated"] or not counts["waiting"] else []
+        parts += [f"{counts['waiting']:,} submitted"] if counts["waiting"] else []
+        parts += [f"{counts['reused']:,} reused", f"{counts['failed']:,} failed"]
+        parts += [f"{counts['unknown']:,} unknown"] if counts["unknown"] else []
         share = self.ended / self.total if self.total else 1.0
         return (
             f"{self.ended:,} of {self.total:,} prompts ({share:.0%}): {', '.join(parts)}; "
@@ -71,9 +66,9 @@ class Tally:
 
 @dataclass
 class Progress:
-    """Decides when to tell, and tells.
+    """Logs how far the batch is, not too often.
 
-    :param spent: tells the USD so far, in words.
+    :param spent: returns the USD so far, in words.
     """
 
     tally: Tally
@@ -83,7 +78,7 @@ class Progress:
     _bar: Any = field(default=None, init=False)
 
     def __enter__(self) -> Progress:
-        self._began = self._told = self.clock()
+        self._began = self._logged = self.clock()
         self._before = self._seen = self.tally.ended
         if self._before < self.tally.total and sys.stderr.isatty():
             self._bar = _bar(self.tally.total)
@@ -97,19 +92,19 @@ class Progress:
             self._show()
             self._bar.stop()
         if self.tally.ended > self._seen:
-            self._tell(self.clock())
+            self._log(self.clock())
 
     def tick(self) -> None:
-        """Tell how far it is, where it is time to."""
+        """Log how far it is, where it is time to."""
         self._show()
         now = self.clock()
-        silent = now - self._told
+        silent = now - self._logged
         step = (self.tally.ended - self._seen) / max(1, self.tally.total) >= STEP
         if silent >= RARELY and (step or silent >= _SLOW):
-            self._tell(now)
+            self._log(now)
 
-    def _tell(self, now: float) -> None:
-        self._told, self._seen = now, self.tally.ended
+    def _log(self, now: float) -> None:
+        self._logged, self._seen = now, self.tally.ended
         self.log.info("%s", self.tally.line(now - self._began, self._before, self.spent()))
 
     def _show(self) -> None:

@@ -1,31 +1,30 @@
-"""What a batch leaves behind beside its images: a line for each prompt, their sum, and a page for people."""
+"""What a batch leaves beside its images: a line for each prompt, their sums, and a page for people."""
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.redact import named, told, without_queries
+from airflow_provider_oxen.api.values import usd
 from airflow_provider_oxen.batch.sheet import PREVIEWS, STATUSES, Sheet
-from airflow_provider_oxen.images.sidecar import public
 from airflow_provider_oxen.images.storage import Folder
 
-__all__ = ["FAILURES", "FORMAT", "INDEX", "MANIFEST", "SUMMARY", "Counts", "line", "write"]
+__all__ = ["FAILURES", "FORMAT", "INDEX", "MANIFEST", "SUMMARY", "Counts", "line", "summed", "write"]
 
 MANIFEST, SUMMARY, INDEX = "manifest.jsonl", "summary.json", "index.html"
-"""The files that tell of the whole batch."""
+"""The files about the whole batch."""
 
 FORMAT = "airflow-provider-oxen/batch-summary/1"
 
 FAILURES = 20
-"""Failures that are told one by one: what a person reads; the manifest has all."""
+"""Failures that are named one by one: what a person reads; the manifest has all."""
 
 _ERROR = 300
 """Characters of an error in XCom: it is kept in Airflow's database."""
@@ -35,11 +34,8 @@ _IMAGE = {"path": "path", "media_type": "media_type", "width": "width", "height"
 """A fact's name in the result of an operator, and in the manifest."""
 
 _KEYS = ("line", "id", "status", "prompt", "model", *_IMAGE.values(), "seed", "generation_id", "cost",
-         "error", "images")  # fmt: skip
-"""What a line of the manifest tells, in this order."""
-
-_TEXTS = ("prompt", "model", "error")
-"""What may hold a URL. A path stays as it is: the connection in it is what it is opened by."""
+         "error", "not_sent", "images")  # fmt: skip
+"""What a line of the manifest holds, in this order."""
 
 _SEPARATORS = str.maketrans({mark: f"\\u{mark:04x}" for mark in (0x85, 0x2028, 0x2029)})
 """What JSON allows in a text, and what Python and others take for the end of a line."""
@@ -59,26 +55,29 @@ def line(
 
     :param number: the row's line in the input, from 1.
     :param id: the user's, or the stem of the row's files.
-    :param status: ``generated``, ``reused``, ``failed`` or ``unknown``.
+    :param status: one of :data:`.sheet.STATUSES`.
     :param model: that was asked for; the result's own goes before it.
     :param result: as an operator returns it for one prompt, images stored.
     """
     result = result or {}
     images = [
-        {name: image.get(theirs) for theirs, name in _IMAGE.items()} for image in result.get("images", ())
+        _known({name: image.get(theirs) for theirs, name in _IMAGE.items()})
+        for image in result.get("images", ())
     ]
-    told = {
-        "line": number,
-        "id": id,
-        "status": status,
-        "prompt": prompt,
-        "model": result.get("model") or model,
-        **(images[0] if images else {}),
-        **{name: result.get(name) for name in ("seed", "generation_id", "cost")},
-        "error": error,
-        "images": [_known(image) for image in images] if len(images) > 1 else None,
-    }
-    return _known(told)
+    hubs = result.get("model")
+    return _known(
+        {
+            "line": number,
+            "id": id,
+            "status": status,
+            "prompt": prompt,
+            "model": model if hubs is None else named(hubs, model),
+            **(images[0] if images else {}),
+            **{name: result.get(name) for name in ("seed", "generation_id", "cost")},
+            "error": error,
+            "images": images if len(images) > 1 else None,
+        }
+    )
 
 
 def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +87,8 @@ def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
 class Counts:
     """Adds up lines of the manifest; what it holds does not grow with their number.
 
-    :ivar cost: USD, of the generated rows whose cost is known.
+    :ivar cost: USD that the hub has charged for rows that were there not before, whatever became of them.
+    :ivar cost_unknown: rows that were billed, or may have been, and the hub does not say how much.
     """
 
     def __init__(self) -> None:
@@ -103,15 +103,21 @@ class Counts:
         self._unsent: list[dict[str, Any]] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Add a line. A true ``not_sent`` in it says that the batch had stopped before the row was sent."""
+        """Add a line. A true ``not_sent`` in it says that the batch had stopped before the row was sent, and
+        ``unclear`` that a row without an image was billed, or may have been.
+        """
         status = line["status"]
         self.prompts += 1
         self.statuses[status] += 1
         if "model" in line:
             self._models.add(line["model"])
         self.bytes += sum(image.get("size") or 0 for image in line.get("images", (line,)))
-        if status == "generated":
-            self._add_cost(line.get("cost"))
+        if status != "reused":
+            if (cost := usd(line.get("cost"))) is not None:
+                # What a million of them lose as floats would be seen.
+                self.cost += Decimal(str(cost))
+            else:
+                self.cost_unknown += status == "generated" or bool(line.get("unclear"))
         if status in ("failed", "unknown"):
             not_sent = bool(line.get("not_sent"))
             self.not_sent += not_sent
@@ -119,17 +125,10 @@ class Counts:
             if len(kept) < FAILURES:
                 kept.append(_failure(line))
 
-    def _add_cost(self, cost: Any) -> None:
-        if isinstance(cost, int | float) and math.isfinite(cost):
-            # What a million of them lose as floats would be seen.
-            self.cost += Decimal(cost)
-        else:
-            self.cost_unknown += 1
-
     def as_json(self) -> dict[str, Any]:
         """Return the sums as plain JSON, of the same shape for any number of lines.
 
-        What failed comes before what was never sent, where there are too many failures to tell.
+        What failed comes before what was never sent, where there are too many failures to name.
         """
         failures = [*self._failures, *self._unsent][:FAILURES]
         return {
@@ -145,9 +144,9 @@ class Counts:
 
 
 def _failure(line: Mapping[str, Any]) -> dict[str, Any]:
-    error = " ".join(without_queries(line.get("error", "")).split())
-    short = error if len(error) <= _ERROR else f"{error[: _ERROR - 1]}…"
-    return {**{name: line[name] for name in ("line", "id", "status")}, "error": short}
+    names = ("line", "id", "status", "seed", "generation_id", "cost")
+    error = told(line.get("error"), _ERROR) or ""
+    return {name: line[name] for name in names if name in line} | {"error": error}
 
 
 def write(
@@ -158,46 +157,53 @@ def write(
     facts: Mapping[str, Any],
     finished: bool,
     previews: int = PREVIEWS,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write ``manifest.jsonl``, ``index.html`` and, last, ``summary.json``; return what goes to XCom.
 
     The lines are read once and none is kept in memory. Nothing is written to the folder before the last
-    of them was read. No query of any URL gets out: it may be a signature.
+    of them was read. What the user wrote stays to the letter; a URL in an error loses its query, which may
+    be a signature.
 
     :param mark: as for :meth:`.Folder.put`.
     :param lines: in the order of the input, each with the preview of its first image, or None.
     :param facts: of the task, for the summary.
     :param finished: whether nothing is under way any more.
     :param previews: how many may stand in the page.
+    :param check: raises where this try must not write any more; called before each file.
     :raises OSError: or what else the store raises, where it does not take them.
     """
-    counts, facts, now = Counts(), public(facts), datetime.now(UTC)
+    counts, now = Counts(), datetime.now(UTC)
     with ExitStack() as files:
         manifest, tiles, page = (files.enter_context(_temporary()) for _ in range(3))
         sheet = Sheet(tiles, previews)
-        for told, preview in lines:
-            told = _without_queries(told)
-            counts.add(told)
-            manifest.write(_dumped({name: told[name] for name in _KEYS if name in told}) + b"\n")
-            sheet.add(told, preview)
+        for line, preview in lines:
+            if "error" in line:
+                line = {**line, "error": without_queries(line["error"])}
+            counts.add(line)
+            manifest.write(_dumped({name: line[name] for name in _KEYS if name in line}) + b"\n")
+            sheet.add(line, preview)
         sums = counts.as_json()
         sheet.end(page, sums, facts, finished=finished, written_at=now)
-        folder.put(MANIFEST, manifest, mark)
-        folder.put(INDEX, page, mark)
-    summary = {
-        "format": FORMAT,
-        "finished": finished,
-        "written_at": now.isoformat(timespec="seconds"),
-        **facts,
-        **sums,
-    }
-    folder.put(SUMMARY, io.BytesIO(_dumped(summary, indent=2) + b"\n"), mark)
-    names = {"manifest": MANIFEST, "summary": SUMMARY, "index": INDEX}
-    return {**{what: folder.uri(name) for what, name in names.items()}, **sums}
+        for name, file in ((MANIFEST, manifest), (INDEX, page)):
+            check()
+            folder.put(name, file, mark)
+    head = {"format": FORMAT, "finished": finished, "written_at": now.isoformat(timespec="seconds")}
+    check()
+    folder.put(SUMMARY, io.BytesIO(_dumped({**head, **facts, **sums}, indent=2) + b"\n"), mark)
+    return {**_places(folder), **sums}
 
 
-def _without_queries(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: without_queries(value) if name in _TEXTS else value for name, value in told.items()}
+def summed(folder: Folder, lines: Iterable[tuple[Mapping[str, Any], str | None]]) -> dict[str, Any]:
+    """Return what goes to XCom, as :func:`write` does, and write nothing."""
+    counts = Counts()
+    for line, _ in lines:
+        counts.add(line)
+    return {**_places(folder), **counts.as_json()}
+
+
+def _places(folder: Folder) -> dict[str, str]:
+    return {"manifest": folder.uri(MANIFEST), "summary": folder.uri(SUMMARY), "index": folder.uri(INDEX)}
 
 
 def _dumped(value: Any, indent: int | None = None) -> bytes:

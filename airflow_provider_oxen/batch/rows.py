@@ -1,4 +1,4 @@
-"""One row of a batch, checked: its request, exact, and the name that its files go by."""
+"""One row of a batch: as it was read, and checked, with its exact request and the name of its files."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest
-from airflow_provider_oxen.batch.raw import Raw
+from airflow_provider_oxen.api.redact import told
 from airflow_provider_oxen.jobs.arguments import given, mapping, shown
-from airflow_provider_oxen.jobs.request import fingerprint, read_arguments
+from airflow_provider_oxen.jobs.plain import plain
+from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
 
-__all__ = ["MAX_PROMPT", "Row", "check"]
+__all__ = ["MAX_PROMPT", "OWN", "CheckedRow", "RawRow", "check", "from_value"]
 
 MAX_PROMPT = 100_000
 """Characters of a prompt at most: far above what any known model reads, far below what a row of the hub's
-queue or a sidecar should hold. What the hub itself takes, no source tells."""
+queue or a sidecar should hold. What the hub itself takes is nowhere documented."""
 
-_FIELDS = (
-    "model",
-    "response_format",
-    "image_size",
-    "num_inference_steps",
-    "seed",
-    "target_namespace",
-)
-_OWN = frozenset({"prompt", "id", "model_params", *_FIELDS})
+OWN = frozenset({"id", *RequestArguments.model_fields})
 """Names of a row that are no model parameters."""
+
+_FIELDS = OWN - {"id", "prompt", "model_params"}
+"""Those that the operator has for the rows that do not set them."""
+
+_INDEX = re.compile(r"__index_level_[0-9]+__|Unnamed: [0-9]+")
+"""What pandas calls the column that its rows' numbers or names come to in a file. It is no parameter: another
+order of the rows would make it another request."""
 
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
 """Control characters but the tab and the ends of lines, and halves of characters."""
@@ -47,20 +47,59 @@ _DEVICES = frozenset(
 )
 """Names that Windows keeps for itself, whatever suffix they have."""
 
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    ((list, tuple), "a list"),
+    (type(None), "nothing (null)"),
+)
 
-class Row(NamedTuple):
-    """A row as it is checked.
 
-    :ivar id: the user's; None where the row goes by its fingerprint and its occurrence.
+class RawRow(NamedTuple):
+    """A row as it was read: not checked yet, and the same whatever it was read from.
+
+    :ivar line: of the file, from 1 (of CSV the one that the record begins on); of a list the position, and of
+        Parquet the row, from 1 as well.
+    :ivar values: ``prompt``, perhaps ``id``, and any other field of the request; empty where there is a
+        problem.
+    :ivar problem: a clause, such as "is not JSON: ...".
+    :ivar former: the values as earlier versions read them, where that makes a difference.
+    """
+
+    line: int
+    values: Mapping[str, Any]
+    problem: str | None = None
+    former: Mapping[str, Any] | None = None
+
+
+def from_value(line: int, value: Any, wanted: str) -> RawRow:
+    """Return the row that a list's item, or a line's JSON value, stands for.
+
+    :param wanted: what it may be, for people.
+    """
+    if isinstance(value, str):
+        return RawRow(line, {"prompt": value})
+    if isinstance(value, Mapping):
+        return RawRow(line, value)
+    kinds = (name for kind, name in _KINDS if isinstance(value, kind))
+    return RawRow(line, {}, f"is not {wanted}, but {next(kinds, f'of type {type(value).__name__}')}")
+
+
+class CheckedRow(NamedTuple):
+    """A row with its exact request.
+
+    :ivar id: the user's; None where the row is named by its fingerprint and its occurrence.
+    :ivar former: as earlier versions have read it, where that has another fingerprint.
     """
 
     line: int
     id: str | None
     request: GenerateRequest
     fingerprint: str
+    former: CheckedRow | None = None
 
 
-def check(raw: Raw, defaults: Mapping[str, Any]) -> Row:
+def check(raw: RawRow, defaults: Mapping[str, Any]) -> CheckedRow:
     """Return the row with its exact request.
 
     What a row does not set, or sets to nothing, is as in the defaults; ``model_params`` is merged over
@@ -73,33 +112,39 @@ def check(raw: Raw, defaults: Mapping[str, Any]) -> Row:
     if raw.problem is not None:
         raise OxenInvalidRequest(raw.problem)
     values = raw.values
+    if any(isinstance(name, str) and _INDEX.fullmatch(name) for name in values):
+        values = {name: value for name, value in values.items() if not _INDEX.fullmatch(str(name))}
+    row = _read(raw.line, values, defaults)
+    before = raw.values if raw.former is None else raw.former
+    if before is values:
+        return row
+    try:
+        former = _read(raw.line, before, defaults)
+    except OxenInvalidRequest:
+        return row
+    return row if former.fingerprint == row.fingerprint else row._replace(former=former)
+
+
+def _read(line: int, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> CheckedRow:
     try:
         id = _id(values.get("id"))
-        request = read_arguments(
-            prompt=_prompt(values.get("prompt")),
-            model_params=_parameters(values, defaults),
-            **{name: given(values.get(name), defaults.get(name)) for name in _FIELDS},
-        )
-        return Row(raw.line, id, request, fingerprint(request))
+        own = {name: given(values.get(name), defaults.get(name)) for name in _FIELDS}
+        own |= {"prompt": _prompt(values.get("prompt")), "model_params": _parameters(values, defaults)}
+        request = RequestArguments.read(own).request()
+        return CheckedRow(line, id, request, fingerprint(request))
     except OxenInvalidRequest as error:
-        told = error.message.removesuffix(" Nothing was sent.").removesuffix(".")
-        raise OxenInvalidRequest(told) from None
-    except RecursionError:
-        raise OxenInvalidRequest("a value is nested too deep") from None
-    except ValueError as error:
-        # A number of more digits than Python writes, a name that is no text to pydantic.
-        told = " ".join(str(error).split())
-        raise OxenInvalidRequest(f"a value cannot be used: {told[:200]}") from None
+        raise OxenInvalidRequest(error.message.removesuffix(".")) from None
+    except (RecursionError, ValueError) as error:
+        # What nobody foresaw of one row is that row's.
+        raise OxenInvalidRequest(f"a value cannot be used: {told(str(error))}") from None
 
 
 def _parameters(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     inside = mapping("model_params", values.get("model_params"))
-    beside = {name: value for name, value in values.items() if name not in _OWN and value is not None}
-    odd = [name for name in beside if not isinstance(name, str) or not name]
-    if odd:
+    beside = {name: value for name, value in values.items() if name not in OWN and value is not None}
+    if odd := [name for name in beside if not isinstance(name, str) or not name]:
         raise OxenInvalidRequest(f"names must be texts that are not empty, not {shown(odd[0])}")
-    twice = sorted(inside.keys() & beside.keys())
-    if twice:
+    if twice := sorted(inside.keys() & beside.keys()):
         names = ", ".join(map(shown, twice))
         raise OxenInvalidRequest(f"{names} is set twice: beside model_params and in it")
     return {**mapping("model_params", defaults.get("model_params")), **inside, **beside}
@@ -117,8 +162,7 @@ def _prompt(value: Any) -> str:
         raise OxenInvalidRequest(
             f"prompt has {len(value):,} characters, and {MAX_PROMPT:,} are allowed: {shown(value[:60])}"
         )
-    unfit = _UNFIT.search(value)
-    if unfit:
+    if unfit := _UNFIT.search(value):
         raise OxenInvalidRequest(
             f"prompt holds {_named(unfit[0])} at character {unfit.start() + 1:,}: {shown(value, 80)}"
         )
@@ -133,6 +177,9 @@ def _named(character: str) -> str:
 
 
 def _id(value: Any) -> str | None:
+    if hasattr(value, "item"):
+        # NumPy's integer.
+        value = plain("id", value)
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -141,8 +188,7 @@ def _id(value: Any) -> str | None:
         # Python may refuse to write it, even into a message.
         raise OxenInvalidRequest(f"id must have at most {_ID_BYTES} digits")
     text = str(value)
-    fault = _fault(text)
-    if fault:
+    if fault := _fault(text):
         raise OxenInvalidRequest(f"id {shown(text)} becomes a file name and {fault}")
     return text
 

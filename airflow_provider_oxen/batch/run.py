@@ -5,47 +5,60 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_oxen import metrics
-from airflow_provider_oxen.batch.budget import Budget
+from airflow_provider_oxen.api.errors import (
+    OxenBatchError,
+    OxenError,
+    OxenOutputExists,
+    OxenRecordError,
+)
+from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.batch.account import Account, AccountStore, check_folder, clear_key_of
+from airflow_provider_oxen.batch.apart import claim, release
+from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.deferral import Deferral, lost_record, read_deferral
 from airflow_provider_oxen.batch.engine import Engine
-from airflow_provider_oxen.batch.gate import Gate, Pace
-from airflow_provider_oxen.batch.options import BatchOptions, read_options
-from airflow_provider_oxen.batch.plan import Plan, read_rows
-from airflow_provider_oxen.batch.policy import Policy
+from airflow_provider_oxen.batch.intake import read_rows
+from airflow_provider_oxen.batch.limits import Budget, Gate
+from airflow_provider_oxen.batch.outcome import StopRule
+from airflow_provider_oxen.batch.plan import Plan
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import FILES, Results
-from airflow_provider_oxen.batch.shared import Shared
+from airflow_provider_oxen.batch.row import BatchTry, RowWorker
+from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.sheet import PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
-from airflow_provider_oxen.batch.spool import NEW, OPEN, WAITING, Job, Spool
-from airflow_provider_oxen.batch.watching import Watching
-from airflow_provider_oxen.batch.working import Terms, Working
-from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.known import Listing
-from airflow_provider_oxen.images.storage import Folder, open_folder
-from airflow_provider_oxen.jobs.identity import Identity
-from airflow_provider_oxen.operators.output import asked, report_lineage
-from airflow_provider_oxen.operators.prepare import Preparing
-from airflow_provider_oxen.operators.showing import MOST, Showing
-from airflow_provider_oxen.operators.telling import lineage, of_batch, tell_assets
+from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.tasks.assets import add_asset_events
+from airflow_provider_oxen.tasks.beginning import has_sent_nothing
+from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
+from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
+from airflow_provider_oxen.tasks.prepare import RequestBuilder
+from airflow_provider_oxen.tasks.running import warn_of_local_disk
+from airflow_provider_oxen.tasks.xcoms import MOST, TaskXComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
-
-__all__ = ["WAITED", "BatchRun", "open_batch"]
+__all__ = ["WAITED", "BatchOperator", "BatchRun"]
 
 WAITED = "What this batch has waited for"
 """For messages of a try that comes back from the triggerer."""
 
 _SLACK = 600.0
 """Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+
+
+class BatchOperator(TaskOperator, Protocol):
+    """An operator with the arguments of a batch."""
+
+    prompts: Any
 
 
 @dataclass
@@ -55,17 +68,23 @@ class BatchRun:
     :param operator: with its arguments rendered.
     """
 
-    operator: ImageBatchGenerateOperator
+    operator: BatchOperator
     context: Context
-    options: BatchOptions
+    options: BatchArguments
     folder: Folder
-    spool: Spool
-    terms: Terms
-    shared: Shared
+    rows: RowStore
+    this_try: BatchTry
+    builder: RequestBuilder
+    gate: Gate
+    budget: Budget
+    threads: Threads
     results: Results
-    showing: Showing
+    xcoms: TaskXComs
+    accounts: AccountStore
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
+    _account: Account | None = field(default=None, init=False)
+    _anew_once: bool = field(default=False, init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
 
     def run(self) -> dict[str, Any]:
@@ -73,64 +92,122 @@ class BatchRun:
 
         :raises OxenError: see the operator.
         """
+        with self._noting_the_end():
+            return self._run()
+
+    @contextmanager
+    def _noting_the_end(self) -> Iterator[None]:
+        """Remember of an error after which Airflow does not try again that who comes then was cleared."""
+        try:
+            yield
+        except OxenError as error:
+            if not error.retry_helps:
+                with contextlib.suppress(OxenError):
+                    self.results.check()
+                    foreign = isinstance(error, OxenOutputExists)
+                    self.accounts.mark_over(self.this_try.clear_number, is_ours=not foreign)
+            raise
+
+    def _run(self) -> dict[str, Any]:
         options, log = self.options, self.operator.log
-        source = open_source(self.operator.prompts, options.prompts_conn_id)
-        read_rows(source, options.defaults, self.spool)
-        self.results.tally.total = self.spool.rows
-        working = self._working(defers=self.operator.deferrable)
+        warn_of_local_disk(self.operator, self.folder)
+        asked(self.folder, self.folder.check)
+        asked(self.folder, lambda: self.folder.prove(self.results.mark))
+        self._account = account = self._admitted()
+        source = open_source(self.operator.prompts, options.source_conn_id)
+        key = self.builder.client.settings.api_key
+        read_rows(source, options.defaults, self.rows, self.folder, key)
+        self.results.tally.total = self.rows.total
+        claim(self.folder, self.this_try.identity, self.results.mark)
+        worker = self._worker(defers=options.deferrable, unsure=account.unsure)
         where = str(source)
-        plan = Plan(
-            self.spool,
-            where,
-            self.folder,
-            working.listing,
-            self.shared.preparing,
-            log,
-            options.overwrite,
-            look=working.look,
-            found=lambda job, found: self.results.kept(job, found.result or {}, found.preview),
-        )
-        spent, unknown = plan.look_around(options.max_in_flight)
+        plan = Plan(self.rows, where, worker, self.results, self._stop_rule())
+        budget = self.budget
+        # What a deferral has told may be in the folder too, or in one that is gone.
+        try:
+            budget.at_least(*plan.look_around())
+        except OxenOutputExists:
+            # The folder is somebody else's: it stays as it was.
+            self.accounts.withdraw()
+            raise
         plan.check_models()
         if options.max_cost is not None:
-            plan.price(options.max_cost, spent, options.allow_unknown_price)
-        self.shared.budget.before(spent, unknown)
+            plan.price(options.max_cost, budget.held, options.allow_unknown_price)
         tally = self.results.tally
         log.info(
             "%s: %s prompts, of which %s are in %s already.",
             where, f"{tally.total:,}", f"{tally.ended:,}", self.folder.asset_uri(""),
         )  # fmt: skip
-        metrics.retried(self.terms.try_number)
-        self.showing.begins(self.terms.origin, options.defaults["model"], None, tally.total)
+        metrics.retried(self.this_try.try_number)
+        self.xcoms.push_request(
+            self.builder.client.settings.base_url, options.defaults["model"], None, tally.total
+        )
         if tally.ended < tally.total:
+            self._account = self._begun(account)
             # From here on, what an earlier try wrote there could be wrong about what was paid for.
             self.results.write(finished=False, begun=False)
-            self._work(working, self.spool.jobs(NEW))
-            if self.spool.count(WAITING):
+            self._work(worker, self.rows.in_state(OPEN), self.rows.in_state(NEW))
+            if self.rows.count(WAITING) and not self.results.outcome.interrupted:
                 self._defer()
         return self._end()
 
-    def resume(self, event: Any, deferred: Mapping[str, Any] | None) -> dict[str, Any]:
+    def resume(self, event: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
         """Go on after the trigger has seen the jobs' ends.
 
-        :param deferred: what :meth:`_defer` gave Airflow to keep; None where that was lost.
+        :param kept: what :meth:`_defer` gave Airflow to keep; None where that was lost.
         """
+        with self._noting_the_end():
+            return self._resume(event, kept)
+
+    def _resume(self, event: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
         from airflow_provider_oxen.triggers.events import read_batch_event
 
-        name = self.results.record
-        told = read_batch_event(event, name)
+        deferral = read_deferral(kept, event, self.this_try.identity.key)
+        # It is the same try, whoever was cleared meanwhile.
+        self._belong(deferral.series or self.this_try.clear_key)
+        told = read_batch_event(event, deferral.record)
         if told.status != "ended":
             self.operator.log.warning("The triggerer did not see the end of all jobs: %s", told.message)
-        if not self.results.load():
-            self.operator.log.warning("The record %s is gone: the input is read anew.", name)
-            return self.run()
-        counted = deferred or {}
-        self.shared.budget.before(counted.get("spent", 0.0), counted.get("spent_unknown", 0))
+        self.budget.before(deferral.spent, deferral.spent_unknown, deferral.held)
+        if not self.results.load(deferral.record, deferral.sha256):
+            return self._anew(deferral)
+        if deferral.sha256 is None and 0 < deferral.jobs < (count := self.rows.count_waited()):
+            raise OxenRecordError(
+                f"The record of the batch, {self.folder.asset_uri(deferral.record)}, tells of {count:,} "
+                f"generations, and {deferral.jobs:,} were submitted.",
+                remedy="Clear the task to go on with what is its own.",
+            )
+        with contextlib.suppress(OxenError):
+            # For the sums alone: the record has proved that this is the folder.
+            self._account = self.accounts.read()
         # What was not sent before is not sent now: the batch had stopped.
-        if self.results.ending.stopped:
-            self.shared.gate.close(self.results.ending.stopped)
-        self._work(self._working(defers=False), iter(()))
+        if self.results.outcome.stopped:
+            self.gate.close(self.results.outcome.stopped)
+        jobs = self.rows.in_state(OPEN)
+        if deferral.sha256 is None:
+            # Nobody vouches for the rows: what was waited for is fetched, and no other is asked for.
+            jobs = (job for job in jobs if job.waited)
+        self._work(self._worker(defers=False), jobs, iter(()))
         return self._end()
+
+    def _anew(self, deferral: Deferral) -> dict[str, Any]:
+        """Begin where the record of the deferral is not there, if that is wanted.
+
+        :raises OxenRecordError: where it is not: what was submitted cannot be told.
+        """
+        lost = lost_record(deferral, self.folder.asset_uri(deferral.record))
+        if self.options.on_unknown_outcome != "resubmit":
+            raise lost
+        if deferral.anew:
+            raise OxenRecordError(
+                f"{lost.message} The folder was begun anew by this very try already, and is not again."
+            )
+        self.operator.log.warning(
+            "%s on_unknown_outcome='resubmit': the folder is begun anew, and what is not in it is paid for "
+            "again.", lost,
+        )  # fmt: skip
+        self._anew_once = True
+        return self._run()
 
     def stop(self) -> None:
         """Do what a kill asks for; called from a signal handler, and so it only sets flags."""
@@ -138,149 +215,226 @@ class BatchRun:
         if self._engine is not None:
             self._engine.told_to_stop = True
 
-    def _working(self, *, defers: bool) -> Working:
-        asked(self.folder, self.folder.check)
-        listing = asked(self.folder, lambda: Listing(self.folder.names()))
-        self.results.tidy(listing)
-        return Working(self.shared, self.folder, listing, self.terms, self.operator.log, defers)
+    def _admitted(self) -> Account:
+        """Make sure that this is the folder in which the task has begun its batch, if it has.
 
-    def _work(self, working: Working, fresh: Iterator[Job]) -> None:
+        :return: what the task remembers, and has to from now on.
+        :raises OxenError: where it is another, and nothing may be sent.
+        """
+        options, accounts, here = self.options, self.accounts, self.folder.asset_uri("")
+        asked(self.folder, self.folder.check)
+        account = accounts.read()
+        summed = accounts.read_summary() if account is None and self.this_try.try_number > 1 else None
+        found = accounts.read_mark() if account and account.mark else None
+        unsure = check_folder(
+            account,
+            found,
+            here,
+            begun=account is None
+            and self.this_try.try_number > 1
+            and summed is None
+            and not has_sent_nothing(self.operator, self.context),
+            on_unknown_outcome=options.on_unknown_outcome,
+            on_changed_request=options.on_changed_request,
+        )
+        if not self._anew_once:
+            self._belong(clear_key_of(self.this_try.clear_key, account or summed, self.this_try.clear_number))
+        admitted = Account(
+            identity=self.this_try.identity.key,
+            folder=here,
+            mark=found,
+            unsure=unsure,
+            series=self.this_try.clear_key,
+            clear_number=self.this_try.clear_number,
+            over=not self.this_try.tries_left,
+        )
+        if account is None:
+            accounts.write(admitted)
+        elif account.series == self.this_try.clear_key:
+            self.budget.at_least(account.spent, account.spent_unknown, account.held)
+        if unsure:
+            self.operator.log.warning(
+                "This is try %d, and nothing in %s tells of those before: they may have sent requests from "
+                "another folder. Each prompt that is not here is looked up before it is asked for.",
+                self.this_try.try_number, here,
+            )  # fmt: skip
+        return admitted
+
+    def _belong(self, clear_key: str) -> None:
+        """Do the rest of this try for one clearing of the task."""
+        self.this_try = self.results.this_try = replace(self.this_try, clear_key=clear_key)
+
+    def _begun(self, account: Account) -> Account:
+        """Remember the folder and what was spent, before anything is sent."""
+        self.results.check()
+        begun = account.model_copy(update={"mark": self.accounts.ensure_mark(), **self._sums()})
+        self.accounts.write(begun)
+        return begun
+
+    def _sums(self) -> dict[str, Any]:
+        budget = self.budget
+        sums = {"spent": budget.spent, "held": budget.held, "spent_unknown": budget.unknown}
+        return {"series": self.this_try.clear_key, "clear_number": self.this_try.clear_number, **sums}
+
+    def _sum_up(self, *, all_kept: bool = False, over: bool = False) -> None:
+        """Remember what was spent, and whether the task has its result."""
+        account = self._account
+        if account is None:
+            return
+        self._account = account = account.model_copy(update={**self._sums(), "over": over or account.over})
+        try:
+            self.results.check()
+            (self.accounts.close if all_kept else self.accounts.write)(account)
+        except OxenError as error:
+            self.operator.log.warning("%s", error.message)
+
+    def _worker(self, *, defers: bool, unsure: bool = False) -> RowWorker:
+        asked(self.folder, self.folder.check)
+        asked(self.folder, lambda: self.folder.prove(self.results.mark))
+        records: list[str] = []
+        listing = asked(self.folder, lambda: Listing(self._noted(records)))
+        self.results.tidy(listing, records)
+        return RowWorker(
+            arguments=self.options,
+            this_try=self.this_try,
+            settings=self.builder.client.settings,
+            folder=self.folder,
+            listing=listing,
+            builder=self.builder,
+            gate=self.gate,
+            budget=self.budget,
+            threads=self.threads,
+            log=self.operator.log,
+            previews=PREVIEWS,
+            shown=MOST if self.xcoms.wanted else 0,
+            defers=defers,
+            unsure=unsure,
+        )
+
+    def _noted(self, records: list[str]) -> Iterator[str]:
+        for name in self.folder.names():
+            if self.results.is_record(name):
+                records.append(name)
+            yield name
+
+    def _stop_rule(self) -> StopRule:
+        return StopRule(self.options.on_error == "continue", self.options.most_failures(self.rows.total))
+
+    def _work(self, worker: RowWorker, begun: Iterator[Row], fresh: Iterator[Row]) -> None:
         options, log, tally = self.options, self.operator.log, self.results.tally
-        policy = Policy(options.goes_on, options.max_failures.of(tally.total), tally.bad)
-        progress = Progress(tally, log, lambda: self.shared.budget.told)
-        self._engine = Engine(working, policy, progress, self.results, log, options.max_in_flight)
+        stop_rule = replace(self._stop_rule(), failed=tally.bad)
+        progress = Progress(tally, log, lambda: self.budget.told)
+        self._engine = Engine(
+            worker, self.gate, stop_rule, progress, self.results, log, options.max_in_flight
+        )
         # A signal may have come before there was an engine, or just now.
         self._engine.told_to_stop = self._told_to_stop
         try:
-            self._engine.run(self.spool.jobs(OPEN), fresh)
+            self._engine.run(begun, fresh)
         except BaseException:
             # Such as Airflow's timeout: what is known by now is worth to be told.
             with contextlib.suppress(Exception):
                 self.results.write(finished=False)
+            self._count()
             raise
-        finally:
-            self.shared.watching.close()
-        ending = self.results.ending
-        ending.stopped = ending.stopped or self.shared.gate.why
-        ending.too_many = ending.too_many or policy.is_broken
+        outcome = self.results.outcome
+        outcome.stopped = outcome.stopped or self.gate.why
+        outcome.too_many = outcome.too_many or stop_rule.is_broken
 
     def _defer(self) -> None:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 
-        options, now = self.options, time.time()
+        options, now, budget = self.options, time.time(), self.budget
         self.results.write(finished=False)
-        self.results.save()
+        saved = self.results.save()
+        self._sum_up()
+        self._count()
         deadline = None if options.timeout is None else now + options.timeout
         trigger = OxenBatchTrigger(
-            record=self.results.record,
-            folder=options.folder,
+            record=saved.name,
+            folder=options.storage_path,
             storage_conn_id=options.storage_conn_id,
-            identity=self.terms.identity.key,
-            jobs=self.spool.count(WAITING),
-            oxen_conn_id=options.conn_id,
+            identity=self.this_try.identity.key,
+            jobs=self.rows.count(WAITING),
+            oxen_conn_id=options.oxen_conn_id,
             poll_interval=options.poll_interval,
             deadline=deadline,
             patience=now + options.lookup_grace,
+            deferred_at=now,
+        )
+        deferral = Deferral(
+            folder=options.storage_path,
+            storage_conn_id=options.storage_conn_id,
+            record=saved.name,
+            sha256=saved.sha256,
+            jobs=trigger.jobs,
+            spent=budget.spent,
+            held=budget.held,
+            spent_unknown=budget.unknown,
+            series=self.this_try.clear_key,
+            anew=self._anew_once,
         )
         self.operator.log.info(
             "Waiting for %s generations in the triggerer; their ids are in %s.",
-            f"{trigger.jobs:,}", self.folder.asset_uri(self.results.record),
+            f"{trigger.jobs:,}", self.folder.asset_uri(saved.name),
         )  # fmt: skip
+        warn_of_last_try(self.context["ti"], self.operator.log)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={
-                "batch": {
-                    "folder": options.folder,
-                    "storage_conn_id": options.storage_conn_id,
-                    "spent": self.shared.budget.spent,
-                    "spent_unknown": self.shared.budget.unknown,
-                }
-            },
+            kwargs={"batch": with_arguments(deferral.model_dump(mode="json"), options.as_json())},
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout + _SLACK),
         )
 
+    def _count(self) -> None:
+        """Tell Airflow's metrics what this process has come to."""
+        results = self.results
+        here = {name: float(results.here[name]) for name in ("generated", "reused", "failed")}
+        seconds = time.monotonic() - self._began
+        metrics.batch(
+            {**here, "cost": float(results.cost)}, "queue" if self.options.use_queue else "generate", seconds
+        )
+
+    def _stopped(self) -> OxenError:
+        """Return what a try ends with that was told to stop. It writes nothing: the next may be at work."""
+        result = self.results.summed()
+        self._count()
+        where = self.folder.asset_uri("")
+        return self.results.outcome.error(
+            result, where, tries_left=self.this_try.tries_left
+        ) or OxenBatchError(
+            f"The task was told to stop when all {result['prompts']:,} images were kept in {where}.",
+            retry="The next try writes the manifest, and pays for nothing.",
+            retry_helps=True,
+        )
+
+    def _error(self, result: Mapping[str, Any]) -> Exception | None:
+        if self._engine is not None and self._engine.broken is not None:
+            return self._engine.broken
+        where = self.folder.asset_uri("")
+        return self.results.outcome.error(result, where, tries_left=self.this_try.tries_left)
+
     def _end(self) -> dict[str, Any]:
+        if self.results.outcome.interrupted:
+            raise self._stopped()
         result = self.results.write(finished=True)
         self.results.forget()
-        self.showing.ends(self.results.shown(), result["prompts"])
-        self.showing.kept(result["manifest"])
-        metrics.batch(self.results.here, self.terms.endpoint, time.monotonic() - self._began)
-        if self._engine is not None and self._engine.broken is not None:
-            raise self._engine.broken
-        ending, left = self.results.ending, self.terms.tries_left
-        where = self.folder.asset_uri("")
-        if error := ending.error(result, self.shared.budget.told, where, tries_left=left):
+        release(self.folder, self.this_try.identity)
+        error = self._error(result)
+        all_kept = result["generated"] + result["reused"] == result["prompts"]
+        self._sum_up(all_kept=all_kept, over=error is None)
+        self.xcoms.push_images(self.results.shown(), result["prompts"])
+        self.xcoms.push_page(result["manifest"])
+        self._count()
+        if error is not None:
             raise error
-        if told := ending.missing(result):
+        if told := self.results.outcome.missing(result):
             self.operator.log.warning("%s", told)
         report_lineage(self.folder, FILES)
-        made = of_batch(result)
-        tell_assets(self.operator, self.context, made)
-        prompts = self.operator.prompts if isinstance(self.operator.prompts, str) else None
-        self.operator.made = lambda: lineage(self.terms.origin, result["models"], made, prompts)
+        made = of_manifest(result)
+        add_asset_events(self.operator, self.context, made)
+        prompts = self.options.prompts
+        self.operator.lineage = lambda: lineage(
+            self.builder.client.settings.base_url, result["models"], made, prompts
+        )
         return result
-
-
-@contextmanager
-def open_batch(
-    operator: ImageBatchGenerateOperator, context: Context, deferred: Mapping[str, Any] | None = None
-) -> Iterator[BatchRun]:
-    """Read an operator's arguments after rendering, and open what its try needs.
-
-    :param deferred: what a task that comes back from the triggerer was deferred with.
-    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
-    """
-    options = _in_its_folder(read_options(operator), deferred or {}, operator.log)
-    folder = open_folder(options.folder, options.storage_conn_id)
-    ti, log = context["ti"], operator.log
-    showing = Showing(ti, log, options.previews, operator.told_links or {})
-    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-    with ExitStack() as stack:
-        spool = stack.enter_context(Spool(folds_case=folder.folds_case()))
-        client = stack.enter_context(OxenHook(options.conn_id).get_conn())
-        settings = client.settings
-        shared = Shared(
-            client,
-            Preparing(client, options.validate, options.max_cost is not None, None, guessed=True),
-            Gate(
-                Pace(
-                    options.max_in_flight,
-                    60 / options.requests_per_minute if options.requests_per_minute else 0,
-                ),
-                log.warning,
-            ),
-            Budget(options.max_cost),
-            Watching(options.conn_id, settings, options.poll_interval),
-        )
-        stack.callback(shared.close)
-        terms = Terms(
-            identity=identity,
-            try_number=ti.try_number,
-            # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
-            series=f"{identity.key[:16]}.{ti.max_tries or 0}",
-            origin=settings.base_url,
-            namespace=settings.target_namespace,
-            endpoint="queue" if options.use_queue else "generate",
-            overwrite=options.overwrite,
-            max_bytes=options.max_bytes,
-            on_unknown_outcome=options.on_unknown_outcome,
-            on_changed_request=options.on_changed_request,
-            lookup_grace=options.lookup_grace,
-            poll_interval=options.poll_interval,
-            timeout=options.timeout,
-            tries_left=ti.try_number <= (ti.max_tries or 0),
-            previews=PREVIEWS,
-            shown=MOST if showing.wanted else 0,
-        )
-        results = Results(folder, spool, terms)
-        yield BatchRun(operator, context, options, folder, spool, terms, shared, results, showing)
-
-
-def _in_its_folder(options: BatchOptions, deferred: Mapping[str, Any], log: Any) -> BatchOptions:
-    """Return the options with the folder in which the batch was begun: its rows' records are there."""
-    folder, conn_id = deferred.get("folder", options.folder), deferred.get("storage_conn_id")
-    if folder == options.folder:
-        return options
-    log.warning("storage_path changed while this task waited; it goes on in %s.", folder)
-    return replace(options, folder=folder, storage_conn_id=conn_id)

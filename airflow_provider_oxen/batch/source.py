@@ -11,18 +11,18 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import without_queries
-from airflow_provider_oxen.batch.formats import NotJSON, parse, read_jsonl, read_text
+from airflow_provider_oxen.api.redact import said, without_queries
 from airflow_provider_oxen.batch.parquet import read_parquet
-from airflow_provider_oxen.batch.raw import Raw, from_value
-from airflow_provider_oxen.batch.tables import read_csv
+from airflow_provider_oxen.batch.readers import NotJSON, parse, read_csv, read_jsonl, read_text
+from airflow_provider_oxen.batch.rows import RawRow, from_value
 from airflow_provider_oxen.images.names import locate
+from airflow_provider_oxen.images.paths import as_text
 from airflow_provider_oxen.images.storage import Folder, LocalFolder, open_folder
 from airflow_provider_oxen.jobs.arguments import shown
 
-__all__ = ["Raw", "Source", "open_source"]
+__all__ = ["Source", "open_source"]
 
-_READERS: dict[str, Callable[[BinaryIO], Iterator[Raw]]] = {
+_READERS: dict[str, Callable[[BinaryIO], Iterator[RawRow]]] = {
     ".txt": read_text,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
@@ -31,7 +31,7 @@ _READERS: dict[str, Callable[[BinaryIO], Iterator[Raw]]] = {
 }
 
 _LONGEST_PATH = 4096
-"""Characters: what Linux takes for a path. A longer text is a prompt, and is not told whole."""
+"""Characters: what Linux takes for a path. A longer text is a prompt, and is not shown whole."""
 
 _READ = 256 * 1024
 """Bytes that are asked of the folder's file at once."""
@@ -53,12 +53,12 @@ class Source:
     """
 
     name: str
-    read: Callable[[], Iterator[Raw]]
+    read: Callable[[], Iterator[RawRow]]
 
     def __str__(self) -> str:
         return self.name
 
-    def rows(self) -> Iterator[Raw]:
+    def rows(self) -> Iterator[RawRow]:
         """Read the rows, one after the other.
 
         :raises OxenInvalidRequest: where there is no file or no row, or the file may not be read.
@@ -69,7 +69,7 @@ class Source:
             empty = False
             yield raw
         if empty:
-            raise OxenInvalidRequest(f"prompts: {self} holds no prompt. Nothing was sent, nothing was spent.")
+            raise OxenInvalidRequest(f"prompts: {self} holds no prompt.")
 
 
 def open_source(prompts: Any, conn_id: str | None) -> Source:
@@ -79,6 +79,7 @@ def open_source(prompts: Any, conn_id: str | None) -> Source:
     :param conn_id: the Airflow connection of the file's store.
     :raises OxenInvalidRequest: where it is something else, or its store cannot be opened.
     """
+    prompts = as_text("prompts", prompts)
     if isinstance(prompts, str):
         text = prompts.strip()
         return _from_list(_rendered(text)) if text.startswith("[") else _from_file(text, conn_id)
@@ -87,18 +88,17 @@ def open_source(prompts: Any, conn_id: str | None) -> Source:
     raise OxenInvalidRequest(f"{_ALLOWED}; not {shown(prompts)}. {_ALONE}")
 
 
-def _rendered(text: str) -> list[Any]:
+def _rendered(text: str) -> Any:
     try:
-        found: list[Any] = parse(text)
+        return parse(text)
     except NotJSON as error:
         raise OxenInvalidRequest(
             f"prompts was rendered to {shown(text)}, which {error}: render a list with '| tojson'."
         ) from None
-    return found
 
 
 def _from_list(items: Sequence[Any]) -> Source:
-    def read() -> Iterator[Raw]:
+    def read() -> Iterator[RawRow]:
         for position, item in enumerate(items, 1):
             yield from_value(position, item, "a text or a mapping")
 
@@ -114,22 +114,22 @@ def _from_file(path: str, conn_id: str | None) -> Source:
     except OxenInvalidRequest as error:
         raise OxenInvalidRequest(f"{without_queries(error.message)} {_ALONE}") from None
     try:
-        folder = open_folder(parent, conn_id)
-    except OxenInvalidRequest as error:
+        folder = open_folder(parent, conn_id, conn_name="prompts_conn_id")
+    except (OxenInvalidRequest, OxenStoreUnavailable) as error:
         # Its words are for the operator's other path.
-        told = without_queries(error.message).removeprefix("storage_path ")
-        raise OxenInvalidRequest(f"prompts: the folder {told}") from None
+        words = without_queries(error.message).removeprefix("storage_path ")
+        raise type(error)(f"prompts: the folder {words}") from None
     where = str(folder.path / name) if isinstance(folder, LocalFolder) else folder.asset_uri(name)
     return Source(where, partial(_read, folder, name, where, _READERS[suffix]))
 
 
 def _read(
-    folder: Folder, name: str, where: str, reader: Callable[[BinaryIO], Iterator[Raw]]
-) -> Iterator[Raw]:
-    with _told(where):
+    folder: Folder, name: str, where: str, reader: Callable[[BinaryIO], Iterator[RawRow]]
+) -> Iterator[RawRow]:
+    with _store_errors(where):
         file = folder.open(name)
-    with file, io.BufferedReader(_File(file, where), _READ) as told:
-        yield from reader(told)
+    with file, io.BufferedReader(_File(file, where), _READ) as buffered:
+        yield from reader(buffered)
 
 
 class _File(io.RawIOBase):
@@ -146,7 +146,7 @@ class _File(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _told(self._where):
+        with _store_errors(self._where):
             return int(self._file.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -157,20 +157,19 @@ class _File(io.RawIOBase):
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def _store_errors(where: str) -> Iterator[None]:
     try:
         yield
     except OxenError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise OxenInvalidRequest(f"prompts: there is no file {where}. Nothing was sent.") from None
+        raise OxenInvalidRequest(f"prompts: there is no file {where}.") from None
     except (PermissionError, IsADirectoryError) as error:
         raise OxenInvalidRequest(
-            f"prompts: {where} cannot be read: {error}. Nothing was sent: give a file that this worker may "
-            "read."
+            f"prompts: {where} cannot be read: {without_queries(str(error))}.",
+            remedy="Give a file that this worker may read.",
         ) from None
     except Exception as error:
         raise OxenStoreUnavailable(
-            f"prompts: the store of {where} could not be read: {type(error).__name__}: "
-            f"{without_queries(str(error))}. Nothing was sent, nothing was spent."
+            f"prompts: the store of {where} could not be read: {said(error)}."
         ) from None

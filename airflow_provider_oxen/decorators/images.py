@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     DecoratedOperator,
     context_merge,
-    determine_kwargs,
     task_decorator_factory,
 )
 
-from airflow_provider_oxen.decorators.arguments import (
-    FOR_MANY,
-    FOR_NONE,
-    FOR_ONE,
-    REQUEST,
-    check_arguments,
-    check_function,
-    given,
-)
 from airflow_provider_oxen.links import OxenImageLink
+from airflow_provider_oxen.operators.base import resume_batch, run_batch
+from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+
+try:
+    # The compat provider has a name for it from 1.15 on, which Airflow's constraints allow from 3.2 on.
+    from airflow.sdk.bases.decorator import determine_kwargs
+except ImportError:
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -35,10 +33,18 @@ if TYPE_CHECKING:
     from airflow.sdk.bases.decorator import Task
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_provider_oxen.batch.run import BatchRun
-    from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
-
 __all__ = ["oxen_image_task"]
+
+_FOR_NONE = ("prompt", "prompts", "prompts_conn_id")
+"""What the function stands for."""
+
+_ONE, _MANY = ImageGenerateOperator.template_fields, ImageBatchGenerateOperator.template_fields
+
+_FOR_ONE = tuple(name for name in _ONE if name not in (*_MANY, *_FOR_NONE))
+"""What the operator of one image takes, and that of a batch does not."""
+
+_FOR_MANY = tuple(name for name in _MANY if name not in (*_ONE, *_FOR_NONE))
+"""What the operator of a batch takes, and that of one image does not."""
 
 _P = ParamSpec("_P")
 _Returned = TypeVar("_Returned", bound="str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]")
@@ -64,13 +70,15 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         *DecoratedOperator.template_fields,
         # Not the prompt: Airflow would render what the function returned.
         *(name for name in ImageGenerateOperator.template_fields if name != "prompt"),
-        *FOR_MANY,
+        *_FOR_MANY,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **DecoratedOperator.template_fields_renderers,
         **ImageGenerateOperator.template_fields_renderers,
     }
     custom_operator_name: str = "@task.oxen_image"
+    # Nothing tells here whether it was a batch.
+    at_stake = "What this task waits for goes on and"
 
     def __init__(
         self,
@@ -88,9 +96,9 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
             for name, value in kwargs.items()
             if not (name in defaults and value == defaults[name])
         }
-        check_arguments(own)
-        for_many = {name: kwargs.pop(name, defaults.get(name)) for name in FOR_MANY}
-        for name in FOR_NONE:
+        _check_arguments(own)
+        for_many = {name: kwargs.pop(name, defaults.get(name)) for name in _FOR_MANY}
+        for name in _FOR_NONE:
             kwargs.pop(name, None)
         # Each row may name its own.
         kwargs.setdefault("model", defaults.get("model"))
@@ -101,28 +109,35 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
             setattr(self, name, value)
         self.prompts: Sequence[Any] = ()
         self.prompts_conn_id: str | None = None
-        self._given = given(own, (*FOR_ONE, *FOR_MANY))
-        self._asked: dict[str, Any] | None = None
-        self._run: BatchRun | None = None
+        self._given = _given(own, (*_FOR_ONE, *_FOR_MANY))
         self._key: tuple[Any, ...] = ()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the function, and generate what it returned."""
+        from airflow_provider_oxen.api.keyless import refuse_key
         from airflow_provider_oxen.decorators.returned import is_many, read_one
         from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.jobs.request import RequestArguments
+        from airflow_provider_oxen.tasks.beginning import forget
 
         self._key = _key(context)
-        self.told_links = {link.key: "" for link in self.operator_extra_links}
+        self.pushed_links = {link.key: "" for link in self.operator_extra_links}
+        secret = self.arguments_with_key()
+        # The function may raise, and the next try must know that nothing was sent.
+        begun = self.begun(context, secret)
         context_merge(context, self.op_kwargs)
-        arguments = determine_kwargs(self.python_callable, self.op_args, context)
-        returned = self.python_callable(*self.op_args, **arguments)
+        with begun:
+            arguments = determine_kwargs(self.python_callable, self.op_args, context)
+            returned = self.python_callable(*self.op_args, **arguments)
         with for_airflow():
             if is_many(returned):
-                self._refuse("a list, which is a batch", FOR_ONE, "one image")
+                self._refuse("a list, which is a batch", _FOR_ONE, "one image")
                 self.prompts = returned
-                return self._batch(context, lambda run: run.run())
-            asked = read_one(returned, {name: getattr(self, name) for name in REQUEST})
-            self._refuse("one prompt", FOR_MANY, "a list of them")
+                forget(self, context)
+                refuse_key(secret)
+                return run_batch(self, context)
+            asked = read_one(returned, {name: getattr(self, name) for name in RequestArguments.names()})
+            self._refuse("one prompt", _FOR_MANY, "a list of them")
         self._ask_for(asked)
         return cast("dict[str, Any]", super().execute(context))
 
@@ -137,49 +152,36 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         """Go on where the trigger has seen the end; the function is not called.
 
         :param event: from the trigger.
-        :param job: of one image: its record as it was when the task was deferred.
-        :param asked: of one image: the request that the function's return came to.
-        :param batch: of a batch: its folder when the task was deferred, and the USD spent by then.
+        :param job: of one image: its record as it was when the task was deferred, and the arguments, with
+            what the function's return came to.
+        :param asked: of one image that an earlier version deferred: what the return came to.
+        :param batch: of a batch: its folder when the task was deferred, the USD spent by then, and the
+            arguments.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
-        from airflow_provider_oxen.batch.run import WAITED
         from airflow_provider_oxen.decorators.returned import GoneRows
-        from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
+        from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.tasks.deferral import has_arguments, restore
 
         self._key = _key(context)
-        self.told_links = {OxenImageLink.key: ""}
-        if asked is None and batch is None and (kept := _deferred.pop(self._key, None)):
+        self.pushed_links = {OxenImageLink.key: ""}
+        is_one = asked is not None or has_arguments(job)
+        if not is_one and batch is None and (kept := _deferred.pop(self._key, None)):
             return self.execute_complete(context, event, **kept)
-        if asked is not None:
-            self._ask_for(asked)
+        if is_one:
+            self._ask_for(asked or {})
             return super().execute_complete(context, event, job)
+        batch = restore(self, batch, ImageBatchGenerateOperator.template_fields)
         with for_airflow():
             if batch is None:
                 raise OxenPollError(
                     "This task was resumed, and nothing is left that tells what its function returned; it is "
-                    "not called to go on. Generations may have been paid for: the next try calls it, and "
-                    "finds them."
+                    "not called to go on.",
+                    money="Generations may have been paid for.",
+                    retry="The next try calls the function, and finds them.",
                 )
             self.prompts = GoneRows()
-            with waited_for(WAITED):
-                return self._batch(context, lambda run: run.resume(event, batch), batch)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger, or from its failure."""
-        from airflow_provider_oxen.api.errors import OxenPollError
-        from airflow_provider_oxen.hooks.failures import for_airflow
-
-        try:
-            # Not as the operator of one image does: nothing tells here whether it was a batch.
-            return super(ImageGenerateOperator, self).resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
-                raise
-            with for_airflow():
-                raise OxenPollError(
-                    f"Waiting in the triggerer came to no end: {error}. What this task waits for goes on and "
-                    "may have been paid for. The next try calls the function, and looks at it again."
-                ) from None
+            return resume_batch(self, context, event, batch)
 
     def defer(
         self,
@@ -190,34 +192,16 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         timeout: timedelta | int | float | None = None,
     ) -> NoReturn:
         """Leave the worker, and keep what the function returned; of a batch, its record has the rows."""
-        kept = {**(kwargs or {}), "asked": self._asked}
+        kept = dict(kwargs or {})
         _deferred.clear()
         _deferred[self._key] = kept
         super().defer(trigger=trigger, method_name=method_name, kwargs=kept, timeout=timeout)
 
-    def on_kill(self) -> None:
-        """Do what a kill asks for, as the operator that this is."""
-        super().on_kill()
-        if self._run is not None:
-            self._run.stop()
-
     def _ask_for(self, asked: Mapping[str, Any]) -> None:
-        self._asked = dict(asked)
-        self.prompt = asked["prompt"]
-        for name in REQUEST:
+        from airflow_provider_oxen.jobs.request import RequestArguments
+
+        for name in asked.keys() & {*RequestArguments.names()}:
             setattr(self, name, asked[name])
-
-    def _batch(
-        self,
-        context: Context,
-        do: Callable[[BatchRun], dict[str, Any]],
-        deferred: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        from airflow_provider_oxen.batch.run import open_batch
-
-        # It has all arguments of that operator; what was not given is None, which stands for the default.
-        with open_batch(cast("ImageBatchGenerateOperator", self), context, deferred) as self._run:
-            return do(self._run)
 
     def _refuse(self, returned: str, names: tuple[str, ...], what: str) -> None:
         from airflow_provider_oxen.api.errors import OxenInvalidRequest
@@ -225,8 +209,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         wrong = [name for name in self._given if name in names]
         if wrong:
             raise OxenInvalidRequest(
-                f"The function returned {returned}, and {', '.join(wrong)} can be set for {what} only. "
-                "Nothing was sent, nothing was spent."
+                f"The function returned {returned}, and {', '.join(wrong)} can be set for {what} only."
             )
 
 
@@ -248,7 +231,7 @@ def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs:
     or a mapping, :class:`~airflow_provider_oxen.operators.batch.ImageBatchGenerateOperator` where it returns
     a list of these::
 
-        @task.oxen_image(model="z-image-turbo", storage_path="s3://bucket/hero/{{ ds }}/")
+        @task.oxen_image(model="z-image-turbo", storage_path="s3://bucket/hero/{{ ds }}/", retries=2)
         def hero(topic: str, logical_date=None) -> str:
             return f"{topic} in {logical_date:%B}"
 
@@ -256,10 +239,10 @@ def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs:
     :param kwargs: arguments of the operator, but for the prompts.
     :raises TypeError: where an argument is of no use here, or the function does not return.
     """
-    check_arguments(kwargs)
+    _check_arguments(kwargs)
     if python_callable is None:
         return partial(oxen_image_task, **kwargs)
-    check_function(python_callable)
+    _check_function(python_callable)
     kwargs["multiple_outputs"] = False
     return task_decorator_factory(
         python_callable, decorated_operator_class=_OxenImageDecoratedOperator, **kwargs
@@ -269,3 +252,38 @@ def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs:
 def _key(context: Context) -> tuple[Any, ...]:
     ti = context["ti"]
     return ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number
+
+
+def _check_arguments(kwargs: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the function returns.
+
+    :raises TypeError: naming the arguments.
+    """
+    if unused := [name for name in _FOR_NONE if name in kwargs]:
+        raise TypeError(
+            f"@task.oxen_image takes no {', '.join(unused)}: what the function returns is what is drawn."
+        )
+    if kwargs.get("multiple_outputs"):
+        raise TypeError("@task.oxen_image has one output, its operator's result: leave multiple_outputs out.")
+    one, many = _given(kwargs, _FOR_ONE), _given(kwargs, _FOR_MANY)
+    if one and many:
+        raise TypeError(
+            f"@task.oxen_image takes {', '.join(one)} for one image, and {', '.join(many)} for a list of "
+            "them; a function returns the one or the other."
+        )
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    """Refuse a function that does not return anything when it is called.
+
+    :raises TypeError: saying what it is.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError("@task.oxen_image takes a plain function, not an async one.")
+    if inspect.isgeneratorfunction(function):
+        raise TypeError("@task.oxen_image takes a function that returns, not one that yields: return a list.")
+
+
+def _given(kwargs: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return those of the names that were given a value."""
+    return [name for name in names if kwargs.get(name) is not None]

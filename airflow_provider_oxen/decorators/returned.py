@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenPollError
-from airflow_provider_oxen.batch.raw import from_value
-from airflow_provider_oxen.batch.rows import check
+from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.batch.rows import check, from_value
 
 __all__ = ["GoneRows", "is_many", "read_one"]
 
@@ -40,9 +39,8 @@ def read_one(returned: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
         request = check(raw, defaults).request
     except OxenInvalidRequest as error:
         _refuse(f"will not do: {error.message}")
-    fields: dict[str, Any] = {name: getattr(request, name) for name in type(request).model_fields}
-    asked: dict[str, Any] = json.loads(json.dumps({**fields, "model_params": request.model_extra or {}}))
-    return asked
+    fields = {name: getattr(request, name) for name in GenerateRequest.model_fields}
+    return {**fields, "model_params": request.model_extra or {}}
 
 
 class GoneRows(Sequence[Any]):
@@ -57,12 +55,11 @@ class GoneRows(Sequence[Any]):
     def _tell(self) -> NoReturn:
         raise OxenPollError(
             "The record of the batch is gone from its folder, and nothing else tells what the function "
-            "returned; it is not called to go on. Generations may have been paid for: the next try calls it, "
-            "and finds those of the rows that it returns again."
+            "returned; it is not called to go on.",
+            money="Generations may have been paid for.",
+            retry="The next try calls the function, and finds those of the rows that it returns again.",
         )
 
 
 def _refuse(clause: str) -> NoReturn:
-    raise OxenInvalidRequest(
-        f"What the function returned {clause.rstrip('.')}. Nothing was sent, nothing was spent."
-    ) from None
+    raise OxenInvalidRequest(f"What the function returned {clause.rstrip('.')}.") from None

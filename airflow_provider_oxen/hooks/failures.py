@@ -9,33 +9,29 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 __all__ = ["for_airflow", "waited_for"]
 
-_MONEY = {
-    "no": "Nothing was spent by this try.",
-    "unknown": "One image or more may have been paid for.",
-    "yes": "The image was paid for.",
-}
-
 
 @contextmanager
 def for_airflow() -> Iterator[None]:
     """Turn what a retry cannot mend, or must not repeat, into a failure without retry.
 
-    The rest passes, and Airflow's ``retries`` decide. The message says what happened, whether money
-    was spent, and what comes next.
+    The rest passes, and Airflow's ``retries`` decide. A failure's ``__cause__`` is the error.
     """
     from airflow_provider_oxen.api.errors import OxenError
 
     try:
         yield
     except OxenError as error:
-        if "spent" not in error.message and "paid" not in error.message:
-            error.message += f" {_MONEY[error.spent]}"
+        if error.spent == "no":
+            # An earlier one may have spent something.
+            error.money = error.money or "Nothing was spent by this try."
         if error.retry_helps:
-            safe = "It is safe to try again; " if error.spent == "no" else ""
-            error.message += f" {safe}Airflow's retries decide."
+            safe = "It is safe to try again; Airflow's retries decide."
+            error.retry = error.retry or (safe if error.spent == "no" else "Airflow's retries decide.")
             raise
-        # "from None": the message is whole, and one error is one entry in the log.
-        raise AirflowFailException(f"{type(error).__name__}: {error} It is not tried again.") from None
+        error.retry = f"Not tried again. {error.retry}".rstrip()
+        # Callbacks find the facts in the cause. What a library had said before may quote links.
+        error.__cause__ = error.__context__ = None
+        raise AirflowFailException(f"{error} ({type(error).__name__})") from error
 
 
 @contextmanager
@@ -50,5 +46,6 @@ def waited_for(what: str | None) -> Iterator[None]:
         yield
     except OxenError as error:
         if error.spent == "no" and what:
-            error.message += f" {what} may have been paid for: clear the task to go on with it."
+            error.money = f"{what} may have been paid for."
+            error.advise("Clear the task to go on with it.")
         raise

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from airflow.providers.common.compat.sdk import Connection
+    from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
 
     from airflow_provider_oxen.api.client import AsyncClient, Client
     from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Generation, ImageItem, Model
@@ -42,32 +42,80 @@ class OxenHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields, for Airflow before 3.2."""
-        from airflow_provider_oxen.hooks.form import widgets
+        """Return a WTForms field for each extra, for Airflow before 3.2; newer lines read the metadata."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import BooleanField, IntegerField, PasswordField, StringField
+        from wtforms.validators import NumberRange, Optional, any_of
 
-        return widgets()
+        from airflow_provider_oxen.provider_info import CONNECTION_TYPE
+
+        fields: dict[str, Any] = {}
+        for name, field in CONNECTION_TYPE["conn-fields"].items():
+            rules = field["schema"]
+            common = {key: field[key] for key in ("label", "description")} | {"default": rules.get("default")}
+            if "boolean" in rules["type"]:
+                fields[name] = BooleanField(**common)
+            elif "integer" in rules["type"]:
+                checks = [Optional(), NumberRange(min=rules["minimum"])]
+                fields[name] = IntegerField(widget=BS3TextFieldWidget(), validators=checks, **common)
+            elif rules.get("format") == "password":
+                fields[name] = PasswordField(widget=BS3PasswordFieldWidget(), **common)
+            else:
+                checks = [Optional()] + ([any_of(rules["enum"])] if "enum" in rules else [])
+                fields[name] = StringField(widget=BS3TextFieldWidget(), validators=checks, **common)
+        return fields
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's standard fields, for Airflow before 3.2."""
-        from airflow_provider_oxen.hooks.form import field_behaviour
+        """Return which standard fields are hidden and what the others are called, for Airflow before 3.2."""
+        from airflow_provider_oxen.provider_info import CONNECTION_TYPE
 
-        return field_behaviour()
+        behaviour = CONNECTION_TYPE["ui-field-behaviour"]
+        return {
+            "hidden_fields": list(behaviour["hidden-fields"]),
+            "relabeling": dict(behaviour["relabeling"]),
+            "placeholders": dict(behaviour["placeholders"]),
+        }
 
     def settings(self) -> Settings:
         """Return the connection, read and checked.
 
-        :raises OxenSettingsError: where a field is unknown, malformed or unsafe.
+        :raises OxenSettingsError: where there is no such connection, or a field is unknown, malformed or
+            unsafe; it names the connection.
         """
-        conn = self.get_connection(self.oxen_conn_id)
-        return _settings(conn, conn.extra_dejson)
+        from airflow_provider_oxen.hooks.connection import found, read_connection
+
+        with found(self.oxen_conn_id):
+            conn = self.get_connection(self.oxen_conn_id)
+        return read_connection(self.oxen_conn_id, conn)
 
     async def asettings(self) -> Settings:
-        """Return the connection, read without blocking the event loop."""
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+        """Return the connection, read without blocking the event loop.
 
-        conn = await get_async_connection(self.oxen_conn_id, hook=self)
-        return _settings(conn, await get_async_extra_dejson(conn))
+        By ``aget_connection`` where a subclass has its own; otherwise as :meth:`settings` does.
+        """
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_oxen.hooks.connection import found, read_connection
+
+        if _is_own(type(self), "aget_connection"):
+            with found(self.oxen_conn_id):
+                conn = await self.aget_connection(self.oxen_conn_id)
+            return read_connection(self.oxen_conn_id, conn)
+        # Airflow before 3.3.2 masks a connection's secrets with a call that blocks.
+        return await sync_to_async(self.settings)()
+
+    @classmethod
+    async def aget_connection(cls, conn_id: str) -> Connection:
+        """Return the Airflow connection without blocking the event loop, by a subclass's ``get_connection``.
+
+        Before Airflow 3.1 no other hook has this.
+        """
+        from asgiref.sync import sync_to_async
+
+        if _is_own(cls, "get_connection") or not hasattr(BaseHook, "aget_connection"):
+            return await sync_to_async(cls.get_connection)(conn_id)
+        return await super().aget_connection(conn_id)
 
     def get_conn(self) -> Client:
         """Return a client; close it, or use it as a context."""
@@ -153,7 +201,7 @@ class OxenHook(BaseHook):
         return [model for model in models if output is None or output in model.outputs]
 
     def get_generation(self, generation_id: str) -> Generation:
-        """Return how a generation of the queue stands; a finished one has a fresh ``result_url``. Free.
+        """Return how a generation of the queue stands; a finished one has a ``result_url``. Free.
 
         :raises OxenGenerationNotFound: where the hub does not know it.
         """
@@ -175,17 +223,21 @@ class OxenHook(BaseHook):
     def download(
         self,
         image: ImageItem | Mapping[str, Any],
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | ObjectStoragePath,
         *,
         overwrite: bool = False,
         max_bytes: int = 256 * 1024 * 1024,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Fetch an image, prove that it is whole, and write it to a local path or an object store.
 
         :param image: an item of an answer, or the same as a mapping (``{"url": …}``, ``{"b64_json": …}``).
-        :param path: the file to write; its suffix is kept as it is. Locally it appears whole or not at all.
+        :param path: the file to write, as a text or a path object, whose own connection counts; its suffix is
+            kept as it is. Locally it appears whole or not at all.
         :param overwrite: replace a file that is there already.
         :param max_bytes: largest image that is fetched, in bytes.
+        :param storage_options: what an object store is told with each write, such as
+            ``{"ServerSideEncryption": "aws:kms"}``; no credentials.
         :return: ``path, media_type, width, height, bytes, sha256``.
         :raises OxenImageError: where it cannot be fetched, proved (then the bytes are kept as
             ``<path>.rejected``) or written.
@@ -193,35 +245,38 @@ class OxenHook(BaseHook):
         from airflow_provider_oxen.images import download
 
         with self.get_conn() as client:
-            return download.to_path(client, image, path, overwrite=overwrite, max_bytes=max_bytes)
+            return download.to_path(
+                client,
+                image,
+                path,
+                overwrite=overwrite,
+                max_bytes=max_bytes,
+                storage_options=storage_options,
+            )
 
     def test_connection(self) -> tuple[bool, str]:
         """Check host, layout and key, free of charge and within seconds.
 
         :return: whether all is well, and a sentence that never shows the key.
         """
-        from airflow_provider_oxen.hooks.check import check
+        from airflow_provider_oxen.hooks.connection import check
 
         return check(self.settings)
 
 
-def _settings(conn: Connection, extra: Mapping[str, Any]) -> Settings:
-    from airflow_provider_oxen.api.settings import Settings
-
-    return Settings.from_fields(
-        host=conn.host,
-        password=conn.password,
-        schema=conn.schema,
-        port=conn.port,
-        # Airflow goes on without an extra that is no JSON; but who is billed may stand in it.
-        extra=extra or conn.extra,
-    )
+def _is_own(kind: type[OxenHook], name: str) -> bool:
+    """Whether a subclass has a method of its own."""
+    below = kind.__mro__[: kind.__mro__.index(OxenHook)]
+    return any(name in vars(one) for one in below)
 
 
 def _request(settings: Settings, prompt: str, model: str, **arguments: Any) -> GenerateRequest:
-    from airflow_provider_oxen.jobs.request import read_arguments
+    from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
+    from airflow_provider_oxen.jobs.request import RequestArguments
 
-    request = read_arguments(prompt=prompt, model=model, **arguments)
+    asked = {"prompt": prompt, "model": model, **arguments}
+    refuse_key(names_with_key(asked, settings.api_key))
+    request = RequestArguments.read(asked).request()
     if request.target_namespace is None:
         request = request.model_copy(update={"target_namespace": settings.target_namespace})
     return request

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
+from airflow_provider_oxen.api import retries
 from airflow_provider_oxen.api.client import Client
-from airflow_provider_oxen.api.errors import OxenBadImage, OxenInvalidRequest, OxenStorageError
+from airflow_provider_oxen.api.errors import (
+    OxenBadImage,
+    OxenImageError,
+    OxenInvalidRequest,
+    OxenStorageError,
+)
+from airflow_provider_oxen.api.keyless import holds_key, refuse_key
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import fetch, names, verify
+from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.images import fetch, fetched, names, verify
+from airflow_provider_oxen.images.media import ImageFacts
+from airflow_provider_oxen.images.paths import as_text
 from airflow_provider_oxen.images.storage import Folder, open_folder
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
 __all__ = ["to_path"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_NAMES = 10
+"""Names that are tried where others are taken."""
 
 
 def to_path(
     client: Client,
     image: ImageItem | Mapping[str, Any],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | ObjectStoragePath,
     *,
     overwrite: bool,
+    storage_options: Mapping[str, Any] | None = None,
     max_bytes: int = fetch.MAX_BYTES,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Fetch, prove and write; see :meth:`airflow_provider_oxen.hooks.oxen.OxenHook.download`.
 
@@ -39,44 +63,88 @@ def to_path(
         ) from None
     if not item.url and not item.b64_json:
         raise OxenInvalidRequest("The image to download has neither url nor b64_json.")
-    target = os.fspath(path)
+    target = as_text("path", path)
+    if not isinstance(target, str):
+        raise OxenInvalidRequest(f"The path must be a text or a path object, not {type(path).__name__}.")
+    named = {"path": target, "storage_options": storage_options}
+    refuse_key([name for name, value in named.items() if holds_key(value, client.settings.api_key)])
     if "://" not in target:
         target = os.path.abspath(target) + ("/" if target.endswith("/") else "")
     parent, name = names.locate(target, "path")
     if not name:
         raise OxenInvalidRequest(f"The path {target!r} names a folder; name the file.")
-    folder = open_folder(parent, None)
-    if not overwrite and folder.size(name) is not None:
+    folder = open_folder(parent, None, storage_options)
+    if not overwrite and _is_there(folder, name):
         raise OxenStorageError(
             f"{folder.asset_uri(name)} is there already; pass overwrite=True to replace it."
         )
-    if item.b64_json:
-        got = fetch.from_base64(item.b64_json)
-    else:
-        got = fetch.from_url(client, str(item.url), max_bytes)
+    got, seen = _patiently(client, item, max_bytes, sleep)
     try:
-        seen = verify.prove(got.file)
-        _put(folder, name, got)
-    except OxenBadImage as error:
-        rejected = f"{name}.rejected"
-        _put(folder, rejected, got)
-        error.message += f" It was paid for, so they are kept as {folder.asset_uri(rejected)}."
-        raise
+        if isinstance(seen, OxenBadImage):
+            rejected = _create(folder, f"{name}.rejected", fetched.without_key(client.settings.api_key, got))
+            seen.advise(f"The bytes are kept as {folder.asset_uri(rejected)}.")
+            raise seen
+        if overwrite:
+            _write(folder, name, got, folder.put)
+        else:
+            name = _create(folder, name, got)
     finally:
         got.close()
-    return {
-        "path": folder.uri(name),
-        "media_type": seen.media_type,
-        "width": seen.width,
-        "height": seen.height,
-        "bytes": got.size,
-        "sha256": got.sha256,
-    }
+    return {"path": folder.uri(name), **seen.record()}
 
 
-def _put(folder: Folder, name: str, got: fetch.Fetched) -> None:
+def _patiently(
+    client: Client, item: ImageItem, max_bytes: int, sleep: Callable[[float], None]
+) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
+    """Return what came, asked for again with growing pauses where the image may only not be there yet."""
+    same, pauses = None, iter(retries.NOT_YET)
+    while True:
+        got, pause = None, next(pauses, None)
+        try:
+            got = fetched.from_item(lambda link: fetch.from_url(client, link, max_bytes, sleep), item)
+            return got, verify.judge(got, same if pause is None else None)
+        except OxenImageError as error:
+            if pause is None or not error.not_yet:
+                if got and isinstance(error, OxenBadImage):
+                    return got, error
+                raise
+        if got:
+            same = got.sha256
+            got.close()
+        log.warning("The image is not there yet. Asking for it again in %.0f s.", pause)
+        sleep(pause)
+
+
+def _is_there(folder: Folder, name: str) -> bool:
+    try:
+        return folder.size(name) is not None
+    except Exception as error:
+        raise OxenStorageError(f"What is at {folder.asset_uri(name)} cannot be told: {said(error)}") from None
+
+
+def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
+    """Write a file where there is none, or beside what came meanwhile; return its name. Nothing is covered.
+
+    :raises OxenStorageError: where it is not written.
+    """
+    base, suffix = os.path.splitext(name)
+    # Of the bytes' own, so that most often only the very same can be there.
+    own = f"{base}-{got.sha256[:16]}"
+    for one in (name, f"{own}{suffix}", *(f"{own}-{number}{suffix}" for number in range(2, _NAMES))):
+        if _write(folder, one, got, folder.create):
+            if one != name:
+                log.warning("%s is taken; the image goes to %s.", *map(folder.asset_uri, (name, one)))
+            return one
+    raise OxenStorageError(
+        f"{folder.asset_uri(name)} and {_NAMES - 1} names like it are taken: the image was not written."
+    )
+
+
+def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str, BinaryIO, str], T]) -> T:
+    writer_id = f"download.{secrets.token_hex(8)}"
     try:
         folder.check()
-        folder.put(name, got.file, f"download.{secrets.token_hex(8)}")
+        folder.prove(writer_id)
+        return write(name, got.file, writer_id)
     except Exception as error:
-        raise OxenStorageError(f"{folder.asset_uri(name)} could not be written: {error}") from error
+        raise OxenStorageError(f"{folder.asset_uri(name)} could not be written: {said(error)}") from None

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import fetch, verify
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.images import fetched, verify
 
 __all__ = ["WARN_BYTES", "records"]
 
@@ -20,20 +20,24 @@ WARN_BYTES = 1024 * 1024
 
 
 def records(
-    client: Client,
+    settings: Settings,
+    download: fetched.Download,
     items: Sequence[ImageItem],
     response_format: Literal["url", "b64_json"],
-    max_bytes: int = fetch.MAX_BYTES,
+    same: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the images for XCom, in the format that was asked for.
 
     A link is passed on as it is: nothing is fetched. Where the hub answered links although text
     was asked for, they are fetched and encoded; where it answered text, text it stays.
 
+    :param same: as of :func:`.verify.judge`.
     :raises OxenImageError: where bytes cannot be fetched or proved.
     """
     found = [
-        {"url": item.url} if response_format == "url" and item.url else _encoded(client, item, max_bytes)
+        {"url": fetched.absolute(settings, item.url)}
+        if response_format == "url" and item.url
+        else _encoded(download, item, same)
         for item in items
     ]
     size = sum(len(record.get("b64_json", "")) for record in found)
@@ -47,21 +51,12 @@ def records(
     return found
 
 
-def _encoded(client: Client, item: ImageItem, max_bytes: int) -> dict[str, Any]:
-    if item.b64_json:
-        got = fetch.from_base64(item.b64_json)
-    else:
-        got = fetch.from_url(client, str(item.url), max_bytes)
+def _encoded(download: fetched.Download, item: ImageItem, same: str | None) -> dict[str, Any]:
+    got = fetched.from_item(download, item)
     try:
-        seen = verify.prove(got.file)
-        text = item.b64_json or base64.b64encode(got.file.read()).decode()
+        seen = verify.judge(got, same)
+        # In the usual dialect, whatever the hub's is.
+        text = base64.b64encode(got.file.read()).decode()
     finally:
         got.close()
-    return {
-        "b64_json": text,
-        "media_type": seen.media_type,
-        "width": seen.width,
-        "height": seen.height,
-        "bytes": got.size,
-        "sha256": got.sha256,
-    }
+    return {"b64_json": text, **seen.record()}

@@ -11,25 +11,22 @@ import io
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 import tenacity
 
-from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.api.redact import without_queries
-from airflow_provider_oxen.api.retries import insist
-from airflow_provider_oxen.images import fetch, sidecar, verify
+from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.retries import call_with_retries
+from airflow_provider_oxen.images import fetched, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
 from airflow_provider_oxen.images.preview import Size, preview
 from airflow_provider_oxen.images.storage import Folder
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["Keeper"]
 
@@ -40,35 +37,45 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 6
 """Attempts at a write or a look, some 30 s in all: enough for a hiccup, little beside what was paid."""
 
+_NAMES = 100
+"""Names that are tried for one image: a store may say of each that it is taken."""
+
 
 @dataclass
 class Keeper:
     """Keeps the images of one answer.
 
+    :param api_key: which a page may quote that came in an image's place.
+    :param download: fetches a link.
     :param facts: what every sidecar tells: request, model, seed, fingerprint, Dag, run, task…
-    :param mark: identity and try, for the names of unfinished files.
+    :param writer_id: identity and try, for the names of unfinished files.
     :param replacing: whether a finished output is being replaced.
-    :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param own_files: names of images that this very job wrote when an earlier try was stopped.
     :param claim: told the name of an image before it is written there.
     :param preview: how large a preview the sidecars hold; None for none.
-    :param between: stands between the stem and the number of a further image.
+    :param same: sha256 of what came in an image's place again and again: it is kept as rejected.
+    :param index_separator: stands between the stem and the number of a further image.
     """
 
-    client: Client
+    api_key: str | None
     folder: Folder
     stem: str
     facts: Mapping[str, Any]
-    mark: str
-    max_bytes: int = fetch.MAX_BYTES
+    writer_id: str
     replacing: bool = False
-    ours: Collection[str] = ()
+    own_files: Collection[str] = ()
     claim: Callable[[str], None] = lambda name: None
+    download: fetched.Download | None = None
     preview: Size | None = None
-    between: str = "-"
+    index_separator: str = "-"
+    same: str | None = None
     sleep: Callable[[float], None] = time.sleep
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
     _old_files: Set[str] = field(default=frozenset(), init=False)
+    _lost: set[str] = field(default_factory=set, init=False)
+    _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _sources: dict[int, BinaryIO] = field(default_factory=dict, init=False)
 
     def keep(self, items: Sequence[ImageItem]) -> list[dict[str, Any]]:
         """Keep all images and return their records, in the answer's order.
@@ -79,14 +86,15 @@ class Keeper:
             with self._noted("The old output's sidecar"):
                 self._mark_replaced()
         records: list[dict[str, Any]] = []
-        for index, item in enumerate(items, start=1):
-            with self._noted(f"Image {index} of {len(items)}"):
-                records.append(self._image(index, item))
-        with self._noted("The sidecars"):
-            self._commit(records, len(items))
+        with self._held:
+            for index, item in enumerate(items, start=1):
+                with self._noted(f"Image {index} of {len(items)}"):
+                    records.append(self._image(index, item))
+            with self._noted("The sidecars"):
+                self._commit(records, len(items))
         if not any(isinstance(error, OxenStorageError) for error in self._failed):
             with contextlib.suppress(OSError):
-                self.folder.clean(self.mark)
+                self.folder.clean(self.writer_id)
         if self._failed:
             raise self._failed[0]
         return records
@@ -96,181 +104,200 @@ class Keeper:
         """Note an error for the end: what comes after it was paid for too."""
         try:
             yield
-            return
-        except OxenImageError as error:
-            failure = error
         except Exception as error:
-            # Whatever it is, it came after the money and must not look like something that a retry mends.
-            failure = OxenImageError(f"What was paid for could not be kept: {_said(error)}")
-        log.error("%s: %s", what, failure)
-        self._failed.append(failure)
+            failure = error
+            if not isinstance(failure, OxenImageError):
+                # It came after the money, and must not look like something that a retry mends.
+                failure = OxenImageError(f"The image could not be kept: {said(error)}")
+            # What is not there yet is asked for again, and told by whoever asks.
+            log.log(logging.INFO if failure.not_yet else logging.ERROR, "%s: %s", what, failure)
+            self._failed.append(failure)
 
     def _mark_replaced(self) -> None:
         """Say that from here until the new sidecar the place is neither the old output nor the new."""
         stems, files = self._insist(sidecar.parts_of, self.folder, self.stem)
         unfinished = {**self.facts, "replacing": True, "stems": stems, "files": files}
-        self._put(sidecar.name_of(self.stem), sidecar.dump(unfinished))
+        self._put(sidecar.name_of(self.stem), io.BytesIO(sidecar.dump(unfinished)))
         self._replaced, self._old_files = {self.stem, *stems}, set(files)
 
-    def _stem(self, index: int, suffix: str) -> str:
-        """Return a name whose place is free, or ours to replace.
+    def _create(self, index: int, suffix: str, got: BinaryIO) -> str:
+        """Write an image where there is none, or over the one that it replaces; return its file's name.
 
         How many images come is known only now, and where a place was free before minutes of waiting
         another task may have put its image: that was paid for too, and keeps its place.
         """
-        stem = numbered(self.stem, index, self.between)
-        if stem in self._replaced and self._is_old(f"{stem}{suffix}"):
-            return stem
-        own = f"{stem}-{self.mark.partition('.')[0]}"
-        names = itertools.chain((stem, own), (f"{own}-{number}" for number in itertools.count(2)))
-        # Where the store cannot tell, a look before the money was spent has found the first place to be ours.
-        unknown = stem if index == 1 else f"{stem}-{self.mark}"
-        free = self._free(names, self._is_free, unknown)
-        if free != stem:
-            log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (stem, free)))
-        return free
+        wanted = numbered(self.stem, index, self.index_separator)
+        own = f"{wanted}-{self.writer_id.partition('.')[0]}"
+        for stem in (wanted, own, *(f"{own}-{number}" for number in range(2, _NAMES))):
+            name = f"{stem}{suffix}"
+            if stem in self._lost or not (stem in self._replaced or self._seems_free(stem)):
+                continue
+            if stem in self._replaced and name in self._old_files:
+                self._put(name, got)
+                return name
+            self.claim(name)
+            if self._write(self.folder.create, name, got):
+                break
+            if self._is_own(stem, name):
+                self._put(name, got)
+                break
+        else:
+            raise OxenStorageError(
+                f"The store says of {self.folder.asset_uri(wanted)} and of {_NAMES - 1} names like it that "
+                "they are taken."
+            )
+        if stem != wanted:
+            log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (wanted, stem)))
+        return name
 
-    def _is_free(self, stem: str) -> bool:
-        return sidecar.is_free(self.folder, stem, self.ours, str(self.facts.get("identity", "")))
+    def _seems_free(self, stem: str) -> bool:
+        """Whether nobody else's is there, for all that is known: the store decides when the file is made."""
+        return self._asked(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
 
-    def _is_old(self, name: str) -> bool:
-        """Whether a file may be written over: it belongs to the output that is replaced, or is not there."""
-        return name in self._old_files or self._insist(self.folder.size, name) is None
+    def _seems_absent(self, name: str) -> bool:
+        return self._asked(lambda: self.folder.size(name) is None)
 
-    def _free(self, names: Iterable[str], is_free: Callable[[str], bool], unknown: str) -> str:
-        """Return the first free name, or ``unknown`` where the store cannot tell."""
+    def _asked(self, ask: Callable[..., bool], *arguments: Any) -> bool:
         try:
-            return next(name for name in names if self._insist(is_free, name))
+            return self._insist(ask, *arguments)
         except Exception as error:
-            log.warning("The store cannot tell what is there: %s", _said(error))
-            return unknown
+            log.warning("The store cannot tell what is there: %s", said(error))
+            return True
+
+    def _is_own(self, stem: str, name: str) -> bool:
+        """Whether a file is this very job's by its sidecar: one that was only claimed may be another's."""
+        told = self._insist(sidecar.read, self.folder, stem) if name in self.own_files else {}
+        return told.get("file") == name and told.get("identity") == self._identity
+
+    @property
+    def _identity(self) -> str:
+        return str(self.facts.get("identity", ""))
 
     def _image(self, index: int, item: ImageItem) -> dict[str, Any]:
-        stem = numbered(self.stem, index, self.between)
+        stem = numbered(self.stem, index, self.index_separator)
         got = self._fetch(stem, item)
         try:
-            got, seen, small = self._proved(stem, index, item, got)
+            # The preview is made of what is decoded for the proof.
+            look = partial(preview, size=self.preview) if self.preview else None
+            facts = verify.judge(got, self.same, look)
         except OxenBadImage as error:
+            if error.not_yet:
+                raise
+            if item.b64_json and item.url:
+                log.warning("Image %d: %s The link beside it is fetched.", index, error.message)
+                return self._image(index, item.model_copy(update={"b64_json": None}))
             raise self._reject(stem, got, error.reason) from None
         else:
-            # The look for a free place comes last, to leave others no time to take it.
-            name = f"{self._stem(index, seen.suffix)}{seen.suffix}"
-            self.claim(name)
-            self._put(name, got)
+            name = self._create(index, facts.suffix, got.file)
+            self._sources[index] = got.file
         finally:
-            got.close()
-        record = {
+            self._held.callback(got.close)
+        return {
             **self.facts,
             "file": name,
             "index": index,
-            "media_type": seen.media_type,
-            "width": seen.width,
-            "height": seen.height,
-            "bytes": got.size,
-            "sha256": got.sha256,
+            **facts.record(),
             "kept_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **({"revised_prompt": item.revised_prompt} if item.revised_prompt else {}),
         }
-        if item.revised_prompt:
-            record["revised_prompt"] = item.revised_prompt
-        if small:
-            record["preview"] = small
-        return record
 
-    def _proved(
-        self, stem: str, index: int, item: ImageItem, got: fetch.Fetched
-    ) -> tuple[fetch.Fetched, verify.Facts, str | None]:
-        """Prove the bytes; those of a link are fetched once more where they are no image."""
-        try:
-            return got, *self._seen(got)
-        except OxenBadImage as error:
-            if not item.url:
-                raise
-            # Something on the way may have answered in place of the hub, which has the image all the same.
-            log.warning("Image %d: %s Fetching it once more.", index, error)
-        again = self._fetch(stem, item)
-        try:
-            seen, small = self._seen(again)
-        except BaseException:
-            again.close()
-            raise
-        got.close()
-        return again, seen, small
-
-    def _seen(self, got: fetch.Fetched) -> tuple[verify.Facts, str | None]:
-        """Prove an image, and make its preview of what was decoded for that."""
-        made: list[str | None] = [None]
-
-        def look(image: Image.Image) -> None:
-            if self.preview:
-                made[0] = preview(image, self.preview)
-
-        return verify.prove(got.file, look), made[0]
-
-    def _fetch(self, stem: str, item: ImageItem) -> fetch.Fetched:
+    def _fetch(self, stem: str, item: ImageItem) -> fetched.Fetched:
         if item.b64_json:
             try:
-                return fetch.from_base64(item.b64_json)
+                return fetched.from_base64(item.b64_json)
             except OxenBadImage as error:
-                raise self._reject(stem, fetch.from_bytes(item.b64_json.encode()), error.reason) from None
-        if not item.url:
-            raise OxenImageError(
-                "The hub answered an image with neither a link nor bytes. It may be paid for."
-            )
-        return fetch.from_url(self.client, item.url, self.max_bytes, self.sleep)
+                if not item.url:
+                    text = item.b64_json.encode(errors="replace")
+                    raise self._reject(stem, fetched.from_bytes(text), error.reason) from None
+                log.warning("%s The link beside it is fetched.", error.message)
+        if not item.url or self.download is None:
+            raise OxenImageError("The hub answered an image with neither a link nor bytes.")
+        return self.download(item.url)
 
-    def _reject(self, stem: str, got: fetch.Fetched, reason: str) -> OxenBadImage:
+    def keep_answer(self, answer: bytes, reason: str) -> str:
+        """Keep a paid answer that cannot be read as rejected bytes are kept; return where it is.
+
+        :raises OxenStorageError: where it cannot be written.
+        """
+        return self._put_aside(self.stem, fetched.from_bytes(answer), reason)
+
+    def _reject(self, stem: str, got: fetched.Fetched, reason: str) -> OxenBadImage:
         """Keep what cannot be proved to be an image, and return the error that says so."""
-        numbers = itertools.chain(("",), (f".{number}" for number in itertools.count(2)))
-        # Earlier rejected bytes were paid for too: they are not covered.
-        name = self._free(
-            (f"{stem}{number}.rejected" for number in numbers),
-            lambda name: self.folder.size(name) is None,
-            f"{stem}.{self.mark}.rejected",
-        )
-        self._put(name, got)
-        record = {**self.facts, "file": name, "bytes": got.size, "sha256": got.sha256, "rejected": reason}
-        self._put(f"{name}.json", sidecar.dump(record))
+        where = self._put_aside(stem, got, reason)
         return OxenBadImage(
-            f"The hub's answer is not a whole image ({reason}). It was paid for, so its {got.size} bytes are "
-            f"kept as {self.folder.asset_uri(name)}.",
+            f"The hub's answer is not a whole image ({reason}). Its {got.size} bytes are kept as {where}.",
             reason=reason,
         )
 
-    def _commit(self, records: Sequence[dict[str, Any]], answered: int) -> None:
-        stems = [record["file"].rpartition(".")[0] for record in records]
-        for stem, record in reversed(list(zip(stems, records, strict=True))):
-            first = {"stems": stems, "images": answered} if record["index"] == 1 else {}
-            self._put(sidecar.name_of(stem), sidecar.dump({**record, **first}))
+    def _put_aside(self, stem: str, got: fetched.Fetched, reason: str) -> str:
+        got = fetched.without_key(self.api_key, got)
+        # Earlier rejected bytes, and what tells of them, are not covered: they were paid for too.
+        more = (f"{stem}.{number}.rejected" for number in itertools.count(2))
+        names = itertools.chain((f"{stem}.rejected",), more)
+        free = (name for name in names if self._seems_absent(name) and self._seems_absent(f"{name}.json"))
+        name = next(name for name in free if self._write(self.folder.create, name, got.file))
+        record = {**self.facts, "file": name, "bytes": got.size, "sha256": got.sha256, "rejected": reason}
+        if not self._write(self.folder.create, f"{name}.json", io.BytesIO(sidecar.dump(record))):
+            log.warning("%s.json is another's: what %s is stands here only: %s", name, name, reason)
+        return self.folder.asset_uri(name)
 
-    def _put(self, name: str, content: fetch.Fetched | bytes) -> None:
-        source = io.BytesIO(content) if isinstance(content, bytes) else content.file
+    def _commit(self, records: Sequence[dict[str, Any]], answered: int) -> None:
+        for record in reversed(records):
+            while True:
+                # Of the first, which comes last: by now it is settled where the others are.
+                stems = [_stem_of(one) for one in records]
+                first = {"stems": stems, "images": answered} if record["index"] == 1 else {}
+                if self._describe(_stem_of(record), sidecar.dump({**record, **first})):
+                    break
+                record["file"] = self._move(record)
+
+    def _describe(self, stem: str, content: bytes) -> bool:
+        """Write a sidecar, and return whether it is there: another task's is not covered."""
+        name, source = sidecar.name_of(stem), io.BytesIO(content)
+        if stem not in self._replaced:
+            if self._write(self.folder.create, name, source):
+                return True
+            if self._insist(sidecar.read, self.folder, stem).get("identity") != self._identity:
+                return False
+        self._put(name, source)
+        return True
+
+    def _move(self, record: Mapping[str, Any]) -> str:
+        """Keep an image under another name: another task has described one of its own by this name."""
+        # Where both images are the same to the byte, both tasks take the file for theirs.
+        self._lost.add(_stem_of(record))
+        index, suffix = record["index"], record["file"].rpartition(".")[2]
+        return self._create(index, f".{suffix}", self._sources[index])
+
+    def _put(self, name: str, source: BinaryIO) -> None:
+        self._write(self.folder.put, name, source)
+
+    def _write(self, write: Callable[..., T], name: str, source: BinaryIO) -> T:
         try:
-            self._insist(self.folder.put, name, source, self.mark)
+            return self._insist(write, name, source, self.writer_id)
         except Exception as error:
             raise OxenStorageError(
-                f"The image was paid for and fetched, but {self.folder.asset_uri(name)} could not be written "
-                f"in {_ATTEMPTS} attempts: {_said(error)}"
+                f"{self.folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: {said(error)}"
             ) from None
 
     def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
         """Ask the store, again where it does not answer."""
-        return insist(self._again, ask, *arguments)
+        return call_with_retries(
+            lambda: tenacity.Retrying(
+                stop=tenacity.stop_after_attempt(_ATTEMPTS),
+                wait=tenacity.wait_exponential(multiplier=1),
+                before_sleep=_tell,
+                sleep=self.sleep,
+                reraise=True,
+            ),
+            ask, *arguments,
+        )  # fmt: skip
 
-    def _again(self) -> tenacity.Retrying:
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
-            wait=tenacity.wait_exponential(multiplier=1),
-            before_sleep=_tell,
-            sleep=self.sleep,
-            reraise=True,
-        )
+
+def _stem_of(record: Mapping[str, Any]) -> str:
+    return str(record["file"]).rpartition(".")[0]
 
 
 def _tell(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning("The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, _said(error))
-
-
-def _said(error: BaseException | None) -> str:
-    """Return an error in words; of a link in them only the part that is not signed."""
-    return f"{type(error).__name__}: {without_queries(str(error))}"
+    log.warning("The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, said(error))

@@ -25,31 +25,26 @@ class Listing:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        unfinished: set[str] = set()
+        self._unfinished: set[str] = set()
         self.records = 0
-        hashes = array("Q", (hash(self._noted(name, unfinished)) & _WORD for name in names))
+        hashes = array("Q")
+        for name in names:
+            hashes.append(hash(name) & _WORD)
+            self.records += name.endswith(RECORD)
+            if name.endswith(".part"):
+                # Of ``.<name>.<identity>.<writer>.part``, the identity.
+                self._unfinished.update(name.split(".")[-3:-2])
         self._hashes = array("Q", sorted(hashes))
-        self._unfinished = frozenset(unfinished)
 
     def has(self, name: str) -> bool:
         """Whether a name was there; two names in 2**64 are taken for one, and then the store is asked."""
-        if not self._hashes:
-            return False
         wanted = hash(name) & _WORD
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
 
-    def _noted(self, name: str, unfinished: set[str]) -> str:
-        """Return the name; of ``.<name>.<identity>.<writer>.part`` note the identity."""
-        if name.endswith(".part"):
-            unfinished.update(name.split(".")[-3:-2])
-        elif name.endswith(RECORD):
-            self.records += 1
-        return name
-
-    def has_unfinished(self, mark: str) -> bool:
-        """Whether there was an unfinished file of the identity that a mark begins with."""
-        return mark.partition(".")[0] in self._unfinished
+    def has_unfinished(self, writer_id: str) -> bool:
+        """Whether there was an unfinished file of the identity that a writer id begins with."""
+        return writer_id.partition(".")[0] in self._unfinished
 
 
 class KnownFolder(Folder):
@@ -94,13 +89,19 @@ class KnownFolder(Folder):
     def size(self, name: str) -> int | None:
         return self._folder.size(name) if self._may_have(name) else None
 
-    def put(self, name: str, source: BinaryIO, mark: str, *, lasting: bool = True) -> None:
-        self._written.add(name)
-        self._folder.put(name, source, mark, lasting=lasting)
+    def is_folder(self, name: str) -> bool:
+        return self._folder.is_folder(name)
 
-    def create(self, name: str, content: bytes, mark: str) -> bool:
+    def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
         self._written.add(name)
-        return self._folder.create(name, content, mark)
+        self._folder.put(name, source, writer_id, lasting=lasting)
+
+    def create(self, name: str, source: BinaryIO | bytes, writer_id: str) -> bool:
+        self._written.add(name)
+        return self._folder.create(name, source, writer_id)
+
+    def _make(self, name: str, source: BinaryIO, writer_id: str) -> bool:
+        return self._folder._make(name, source, writer_id)
 
     def remove(self, name: str) -> None:
         self._folder.remove(name)
@@ -111,10 +112,10 @@ class KnownFolder(Folder):
     def asset_uri(self, name: str) -> str:
         return self._folder.asset_uri(name)
 
-    def clean(self, mark: str) -> None:
+    def clean(self, writer_id: str) -> None:
         # Each look for leftovers reads the whole folder.
-        if self._listing.has_unfinished(mark):
-            self._folder.clean(mark)
+        if self._listing.has_unfinished(writer_id):
+            self._folder.clean(writer_id)
 
     def _may_have(self, name: str) -> bool:
         return self.shared or name in self._written or self._listing.has(name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.images.verify import SUFFIXES
+from airflow_provider_oxen.images.media import SUFFIXES
 
-__all__ = ["Output", "default_stem", "is_plain", "locate", "numbered", "split"]
+__all__ = ["default_stem", "is_plain", "locate", "numbered", "split"]
 
 _UNFIT = r"[\x00-\x1f\x7f\ud800-\udfff]"
 """Control characters, and halves of characters, which no file system can write."""
@@ -18,19 +18,10 @@ _LONGEST = 180
 """Bytes a user's name may have, so that with what we add it stays under the 255 that file systems allow."""
 
 
-class Output(NamedTuple):
-    """Where a task's files go.
+def split(storage_path: str, stem: str) -> tuple[str, str]:
+    """Return a path's folder and the first image's file name without its suffix, which follows the bytes.
 
-    :ivar folder: a local path, or a URL without a trailing slash.
-    :ivar stem: the first image's file name without suffix; the suffix follows the bytes.
-    """
-
-    folder: str
-    stem: str
-
-
-def split(storage_path: str, stem: str) -> Output:
-    """Tell folder and file apart: a path that ends in ``/`` is a folder, any other the file itself.
+    A path that ends in ``/`` is a folder, any other the file itself.
 
     :param storage_path: as rendered; a template's value in it must not lead out of the folder.
     :param stem: the name to use in a folder.
@@ -38,7 +29,7 @@ def split(storage_path: str, stem: str) -> Output:
     """
     folder, name = locate(storage_path, "storage_path")
     if not name:
-        return Output(folder, stem)
+        return folder, stem
     base, dot, suffix = name.rpartition(".")
     if dot and f".{suffix.lower()}" in SUFFIXES:
         name = base
@@ -47,7 +38,7 @@ def split(storage_path: str, stem: str) -> Output:
             f"storage_path {storage_path!r} must end in a file name of 1 to {_LONGEST} bytes that does not "
             "start with '.', or in '/'."
         )
-    return Output(folder, name)
+    return folder, name
 
 
 def locate(path: str, argument: str) -> tuple[str, str]:
@@ -66,6 +57,12 @@ def locate(path: str, argument: str) -> tuple[str, str]:
         parts = urlsplit(path)
     except ValueError as error:
         raise bad(f"is not a URL: {error}.") from None
+    home = re.sub("^file:(//)?", "", path)
+    if home.startswith("~"):
+        raise bad(
+            "begins with '~', which is another folder for each user and worker: write it out, such as "
+            f"{os.path.expanduser(home)!r} on this one."
+        )
     bucket = parts.netloc.rpartition("@")[2]
     local = parts.scheme in ("", "file", "local")
     if bool(bucket) is local or (local and not parts.path.startswith("/")) or path.startswith(" "):
@@ -90,12 +87,12 @@ def default_stem(task_id: str, key: str) -> str:
     return f"{readable}-{key[:16]}"
 
 
-def numbered(stem: str, index: int, mark: str = "-") -> str:
+def numbered(stem: str, index: int, separator: str = "-") -> str:
     """Return the stem of the ``index``-th image of an answer, counted from 1.
 
-    :param mark: stands before the number.
+    :param separator: stands before the number.
     """
-    return stem if index == 1 else f"{stem}{mark}{index}"
+    return stem if index == 1 else f"{stem}{separator}{index}"
 
 
 def is_plain(name: str) -> bool:

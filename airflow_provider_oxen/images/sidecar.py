@@ -6,26 +6,47 @@ whole answer: where it is, everything is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 
 from pydantic_core import to_json
 
-from airflow_provider_oxen.api.errors import OxenOutputExists
-from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.errors import OxenOutputDamaged, OxenOutputExists
+from airflow_provider_oxen.api.jsontext import loads
+from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.images.folder import UnreadableFile
+from airflow_provider_oxen.images.media import FACTS, SUFFIXES
 from airflow_provider_oxen.images.names import is_plain
 from airflow_provider_oxen.images.storage import Folder
-from airflow_provider_oxen.images.verify import SUFFIXES
 
-__all__ = ["FORMAT", "dump", "find", "is_free", "job_of", "made_by", "name_of", "parts_of", "public"]
+__all__ = ["FORMAT", "dump", "find", "is_free", "job_of", "made_by", "name_of", "parts_of", "read"]
 
 FORMAT = "airflow-provider-oxen/1"
 
-_FACTS = {"file": str, "media_type": str, "width": int, "height": int, "bytes": int, "sha256": str}
+_FACTS = {"file": str, **FACTS}
 """What an image's sidecar tells at least."""
 
-_AGAIN = "Nothing was spent. Set overwrite=True to have it generated, and paid for, once more."
+_MORE = {"model": str, "seed": int, "generation_id": str, "preview": str}
+"""What it tells beside that and is handed on; what makes no sense is left out. The rest is read elsewhere."""
+
+_MOST = 2**64
+"""What integers that are handed on stay below: no process of Airflow takes larger ones."""
+
+_BIGGEST = 4 * 1024**3
+"""Bytes of an image that are read to be compared: a file with a hole is as big as one likes."""
+
+_LONGEST = 64 * 1024
+"""Bytes of a text that is handed on: a preview is some 16 KiB."""
+
+_MANY = 1_000
+"""Images of one output at most."""
+
+_AGAIN = "Set overwrite=True to have it generated, and paid for, once more."
+
+
+_SAID = ("model", "generation_id", "revised_prompt", "rejected")
+"""What the hub, or a library, says. All else is the user's own words or ours: changed in any letter, they
+would not make the image again."""
 
 
 def name_of(stem: str) -> str:
@@ -34,57 +55,65 @@ def name_of(stem: str) -> str:
 
 
 def dump(record: Mapping[str, Any]) -> bytes:
-    """Return the sidecar's content, without the query of any URL in it."""
+    """Return the sidecar's content: the request to the letter, and no signed URL in what the hub has said."""
+    asked = record.get("request") or {}
+    said = {
+        name: without_queries(value)
+        for name in _SAID
+        if isinstance(value := record.get(name), str) and value != asked.get(name)
+    }
     # Of json.dumps only what does not indent is fast, and a batch has thousands.
-    return to_json(public({"format": FORMAT, **record}), indent=2) + b"\n"
+    return to_json({"format": FORMAT, **record, **said}, indent=2) + b"\n"
 
 
-def public(value: Any) -> Any:
-    """Return a JSON value without the query of any URL in it: that may be a signature."""
-    if isinstance(value, Mapping):
-        return {name: public(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [public(item) for item in value]
-    return without_queries(value) if isinstance(value, str) else value
-
-
-def is_free(folder: Folder, stem: str, ours: Collection[str] = (), identity: str = "") -> bool:
+def is_free(folder: Folder, stem: str, own_files: Collection[str] = (), identity: str = "") -> bool:
     """Whether the place holds neither a sidecar nor an image of anybody else.
 
-    :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param own_files: names of images that this very job wrote when an earlier try was stopped.
     :param identity: of the task, which its sidecars tell.
     """
     record = _read(folder, stem)
-    if record is not None and not _is_of(record, ours, identity):
+    if record is not None and not _is_of(record, own_files, identity):
         return False
-    return _image_beside(folder, stem, ours) is None
+    return _image_beside(folder, stem, own_files) is None
+
+
+def read(folder: Folder, stem: str) -> dict[str, Any]:
+    """Return what the sidecar of a place tells; nothing where there is none, or something else.
+
+    :raises OSError: where the store cannot tell.
+    """
+    return _read(folder, stem) or {}
 
 
 def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
     """Return the stems and the file names of an output's images, as far as its sidecars tell."""
-    first = _read(folder, stem) or {}
+    first = read(folder, stem)
     stems = first["stems"] if _are_stems(first.get("stems")) else [stem]
     files = first.get("files") if first.get("replacing") else None
     if not _are_stems(files):
-        files = [(_read(folder, name) or {}).get("file") for name in stems]
+        files = [read(folder, name).get("file") for name in stems]
     return stems, [name for name in files if isinstance(name, str)]
 
 
-def made_by(folder: Folder, stem: str) -> tuple[str, int | str]:
-    """Return the identity and the clearing that finished a place's output; an empty identity for none."""
-    record = _read(folder, stem) or {}
+def made_by(folder: Folder, stem: str) -> tuple[str, int | str, int | None]:
+    """Return the identity, the clearing and the run's clear number that finished a place's output.
+
+    An empty identity for none.
+    """
+    record = read(folder, stem)
     identity, clearing = record.get("identity"), record.get("clearing")
     if record.get("replacing") or not isinstance(identity, str) or not isinstance(clearing, int | str):
-        return "", 0
-    return identity, clearing
+        return "", 0, None
+    number = record.get("clear_number")
+    return identity, clearing, number if isinstance(number, int) else None
 
 
 def job_of(folder: Folder, stem: str) -> tuple[str, str]:
-    """Return the identity and the mark of the job whose finished output a place holds, or empty ones."""
-    record = _read(folder, stem) or {}
-    if record.get("replacing"):
-        return "", ""
-    return str(record.get("identity", "")), str(record.get("job", ""))
+    """Return the identity and the name of the job whose finished output a place holds, or empty ones."""
+    record = read(folder, stem)
+    unfinished = record.get("replacing")
+    return ("", "") if unfinished else (str(record.get("identity", "")), str(record.get("job", "")))
 
 
 def find(
@@ -93,14 +122,14 @@ def find(
     fingerprint: str,
     *,
     overwrite: bool,
-    ours: Collection[str] = (),
+    own_files: Collection[str] = (),
     identity: str = "",
 ) -> list[dict[str, Any]] | None:
     """Return the finished output that a place holds, a record an image, or None where it is free.
 
     :param fingerprint: of the request; an output of another one is not ours to take or to replace.
     :param overwrite: take a finished output of any request as if the place were free.
-    :param ours: names of images that this very job wrote when an earlier try was stopped.
+    :param own_files: names of images that this very job wrote when an earlier try was stopped.
     :param identity: of the task, which its sidecars tell.
     :raises OxenOutputExists: naming the file, where the place holds something else.
     :raises OSError: where the store cannot tell.
@@ -108,25 +137,27 @@ def find(
     where = folder.asset_uri(name_of(stem))
     first = _read(folder, stem)
     if first is None:
-        image = _image_beside(folder, stem, ours)
+        image = _image_beside(folder, stem, own_files)
         if image is not None:
             raise OxenOutputExists(
                 f"{folder.asset_uri(image)} is there already, without the sidecar that would say what it is. "
-                "It is not touched and nothing was spent: move it away, or choose another storage_path."
+                "It is not touched.",
+                remedy="Move it away, or choose another storage_path.",
             )
         return None
     if "format" not in first:
-        raise OxenOutputExists(
-            f"{where} is there already and is not a sidecar of this package. It is not touched and nothing "
-            "was spent: move it away, or choose another storage_path."
+        raise OxenOutputDamaged(
+            f"{where} is there already and is not a sidecar of this package. It is not touched.",
+            remedy="Move it away, or choose another storage_path.",
         )
-    if overwrite or (_is_of(first, ours, identity) and not _is_whole(first)):
+    if overwrite or (_is_of(first, own_files, identity) and not _is_whole(first)):
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
             f"{where} describes the image of another request (model {first.get('model')!r}, run "
-            f"{first.get('run_id')!r}). Nothing was spent. Choose another storage_path, for example with "
-            "{{ ds }} in it, or set overwrite=True to replace it."
+            f"{first.get('run_id')!r}).",
+            remedy="Choose another storage_path, for example with {{ run_id }} in it, or set "
+            "overwrite=True to replace it.",
         )
     return [_checked(folder, name, fingerprint) for name in _stems(first, stem, where)]
 
@@ -136,18 +167,19 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
     if first.get("replacing") or stems is None:
         return [stem]
     if not _are_stems(stems):
-        raise OxenOutputExists(f"{where} is damaged: it does not name its images. {_AGAIN}")
+        raise OxenOutputDamaged(f"{where} is damaged: it does not name its images.", remedy=_AGAIN)
     if not _is_whole(first):
-        raise OxenOutputExists(
+        raise OxenOutputDamaged(
             f"{where} names {len(stems)} kept of {first.get('images')} paid images: the others could not be "
-            f"kept. {_AGAIN}"
+            "kept.",
+            remedy=_AGAIN,
         )
     return stems
 
 
-def _is_of(record: Mapping[str, Any], ours: Collection[str], identity: str) -> bool:
+def _is_of(record: Mapping[str, Any], own_files: Collection[str], identity: str) -> bool:
     """Whether a sidecar is one of this job's own; another task may have taken a name that we had claimed."""
-    return record.get("file") in ours and record.get("identity") == identity
+    return record.get("file") in own_files and record.get("identity") == identity
 
 
 def _is_whole(first: Mapping[str, Any]) -> bool:
@@ -157,7 +189,13 @@ def _is_whole(first: Mapping[str, Any]) -> bool:
 
 
 def _are_stems(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and value != [] and all(isinstance(x, str) and is_plain(x) for x in value)
+    """Whether a value names images; each is read, so that one name many times would be dear."""
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= _MANY
+        and all(isinstance(x, str) and is_plain(x) for x in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
@@ -165,31 +203,61 @@ def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
     where = folder.asset_uri(name_of(stem))
     record = _read(folder, stem)
     if not record or record.get("replacing"):
-        raise OxenOutputExists(f"{where} is missing or unfinished: an earlier try was stopped. {_AGAIN}")
-    wrong = [name for name, kind in _FACTS.items() if not isinstance(record.get(name), kind)]
+        raise OxenOutputDamaged(
+            f"{where} is missing or unfinished: an earlier try was stopped.", remedy=_AGAIN
+        )
+    wrong = [name for name, kind in _FACTS.items() if not _is(record.get(name), kind)]
     if wrong or not is_plain(record["file"]):
-        raise OxenOutputExists(f"{where} is damaged: look at {', '.join(wrong) or 'file'}. {_AGAIN}")
+        raise OxenOutputDamaged(f"{where} is damaged: look at {', '.join(wrong) or 'file'}.", remedy=_AGAIN)
     if record.get("fingerprint") != fingerprint:
-        raise OxenOutputExists(f"{where} describes by now the image of another request. {_AGAIN}")
-    size = folder.size(record["file"])
-    if size != record["bytes"]:
-        found = "is gone" if size is None else f"has {size} bytes instead of {record['bytes']}"
-        raise OxenOutputExists(f"{where} is there, but its image {record['file']} {found}. {_AGAIN}")
-    return record
+        raise OxenOutputExists(f"{where} describes by now the image of another request.", remedy=_AGAIN)
+    if found := _is_other(folder, record):
+        raise OxenOutputDamaged(f"{where} is there, but its image {record['file']} {found}.", remedy=_AGAIN)
+    odd = [name for name, kind in _MORE.items() if not _is(record.get(name), kind)]
+    return {name: value for name, value in record.items() if name not in odd}
+
+
+def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with an image that is not the one that its sidecar tells of, as a clause."""
+    name, told = record["file"], record["bytes"]
+    size = folder.size(name)
+    if size is None:
+        return "is gone"
+    if size != told:
+        return f"has {size} bytes instead of {told}"
+    if size > _BIGGEST:
+        return f"has {size:,} bytes, and is not read"
+    try:
+        digest = folder.sha256(name, size)
+    except (FileNotFoundError, UnreadableFile) as error:
+        return f"cannot be read: {said(error)}"
+    return (
+        None if digest == record["sha256"] else "has other bytes: its sha256 is not the one that was written"
+    )
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value of a sidecar is of a kind, and fit to be handed on."""
+    if kind is int:
+        return type(value) is int and 0 <= value < _MOST
+    return isinstance(value, kind) and len(str(value).encode(errors="replace")) < _LONGEST
 
 
 def _read(folder: Folder, stem: str) -> dict[str, Any] | None:
     """Return the sidecar, {} where the file is something else, None where there is none."""
-    raw = folder.read(name_of(stem))
+    try:
+        raw = folder.read(name_of(stem))
+    except UnreadableFile:
+        return {}
     if raw is None:
         return None
     try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
+        record = loads(raw)
+    except ValueError:
         return {}
     return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
 
 
-def _image_beside(folder: Folder, stem: str, ours: Collection[str]) -> str | None:
+def _image_beside(folder: Folder, stem: str, own_files: Collection[str]) -> str | None:
     names = (f"{stem}{suffix}" for suffix in sorted(SUFFIXES))
-    return next((name for name in names if name not in ours and folder.size(name) is not None), None)
+    return next((name for name in names if name not in own_files and folder.size(name) is not None), None)

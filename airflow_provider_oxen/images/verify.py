@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_oxen.api.errors import OxenBadImage
+from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.images.media import FORMATS, ImageFacts, format_of
+from airflow_provider_oxen.images.parts import Broken, orientation, upright, whole
+from airflow_provider_oxen.images.received import HEAD, describe
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["FORMATS", "MAX_FRAMES", "MAX_PIXELS", "SUFFIXES", "Facts", "prove"]
+    from airflow_provider_oxen.images.fetched import Fetched
+
+__all__ = ["MAX_FRAMES", "MAX_PIXELS", "Look", "judge", "prove"]
+
+log = logging.getLogger(__name__)
 
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded, in pixels over all frames: 10,000 by 10,000, six times what the largest
@@ -20,139 +28,149 @@ known model makes, and 400 MB as RGBA. More is taken for a decompression bomb.""
 
 MAX_FRAMES = 1_000
 
-FORMATS: dict[str, tuple[str, str]] = {
-    "PNG": ("image/png", ".png"),
-    "JPEG": ("image/jpeg", ".jpg"),
-    "WEBP": ("image/webp", ".webp"),
-    "GIF": ("image/gif", ".gif"),
-    "AVIF": ("image/avif", ".avif"),
-}
-"""What counts as an image: Pillow's format, its media type and its suffix."""
+MAX_SCANNED = 20 * MAX_PIXELS
+"""Pixels over all scans of a JPEG: a progressive one has some ten, and a decoder goes over all pixels for
+each of them, even where it holds nothing."""
 
-_PNG_END = b"\xaeB`\x82"
-"""The checksum of a PNG's last chunk, which is always empty."""
+_ON_ITS_SIDE = 5
+"""From this EXIF orientation on, width and height change places when the image is shown."""
 
-SUFFIXES = frozenset(suffix for _, suffix in FORMATS.values()) | {".jpeg"}
+_UNKNOWN = "not an image of a known format"
 
+_HEAD = 16
+"""Bytes that tell a format."""
 
-class Facts(NamedTuple):
-    """What an image's bytes say of themselves; width and height in pixels."""
-
-    media_type: str
-    suffix: str
-    width: int
-    height: int
+Look: TypeAlias = "Callable[[Image.Image], str | None]"
+"""Makes a preview of an image's first frame, which is decoded and not yet proved to be whole; it must not
+change it."""
 
 
 class _Strict:
-    """Has Pillow refuse what is cut short while anybody decodes here.
+    """Has Pillow refuse what is cut short, and nothing for its size, while anybody decodes here.
 
-    It is a setting of the whole process, which a Dag file may have changed: the first of several threads
-    sets it, the last one puts it back.
+    These are settings of the whole process, which a Dag file may have changed: the first of several threads
+    sets them, the last one puts them back. How large an image may be, :data:`MAX_PIXELS` says.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
         self._lenient = False
+        self._pixels: int | None = None
 
     def __enter__(self) -> None:
-        from PIL import ImageFile
+        from PIL import Image, ImageFile
 
         with self._lock:
             if not self._inside:
                 self._lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+                self._pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        from PIL import ImageFile
+        from PIL import Image, ImageFile
 
         with self._lock:
             self._inside -= 1
             if not self._inside:
                 ImageFile.LOAD_TRUNCATED_IMAGES = self._lenient
+                Image.MAX_IMAGE_PIXELS = self._pixels
 
 
 _STRICT = _Strict()
 
 
-def prove(file: BinaryIO, look: Callable[[Image.Image], None] = lambda image: None) -> Facts:
+def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
     """Decode every pixel and return the facts; bytes behind the image's end are no harm.
 
-    :param file: seekable; left at its beginning.
-    :param look: shown the first frame, decoded and not yet proved to be whole; it must not change it.
+    The file is left at its beginning.
+
     :raises OxenBadImage: with the reason, where the bytes are not a whole image of a known format.
     """
     try:
         with _STRICT:
-            return _decode(file, look)
+            return _decode(got, look)
     except OxenBadImage:
         raise
+    except Broken as error:
+        raise _bad(str(error)) from None
     except Exception as error:
         # Decoders raise almost anything on broken input; whatever it is, nothing is proved.
-        first = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        first = (told(str(error)) or type(error).__name__).rstrip(".")
         # Pillow quotes the file object, whose address would make every message another one.
-        reason = "not an image of a known format" if "cannot identify" in first else first
+        reason = _UNKNOWN if "cannot identify" in first else first
         raise _bad(reason) from None
     finally:
-        file.seek(0)
+        got.file.seek(0)
 
 
-def _decode(file: BinaryIO, look: Callable[[Image.Image], None]) -> Facts:
+def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> ImageFacts:
+    """Prove what came, and tell what came in an image's place from an image that is broken.
+
+    :param same: sha256 of what came of the same image before, again and again: that is what there is.
+    :raises OxenBadImage: ``not_yet`` where a link may give other bytes another time.
+    """
+    try:
+        facts = prove(got, look)
+        if got.doubt and got.linked and got.sha256 != same:
+            error = _bad(got.doubt)
+            error.doubted = True
+            raise error
+        if got.doubt:
+            log.warning(
+                "The image is whole, and %s. It is kept: the same bytes came again and again.", got.doubt
+            )
+        return facts
+    except OxenBadImage as found:
+        head = got.file.read(HEAD)
+        got.file.seek(0)
+        error = found
+        if found.reason == _UNKNOWN:
+            # For whoever has to find out why it is no image.
+            error = _bad(f"{_UNKNOWN} ({describe(head, got.size, got.content_type)})")
+        error.sha256 = got.sha256
+        error.damaged = format_of(head[:_HEAD]) is not None
+        error.not_yet = got.linked and got.sha256 != same
+        raise error from None
+
+
+def _decode(got: Fetched, look: Look | None) -> ImageFacts:
     from PIL import Image
 
-    formats = list(FORMATS)
-    file.seek(0)
-    with Image.open(file, formats=formats) as image:
-        # Pillow's word for a JPEG that more pictures follow, such as a depth map.
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
+    got.file.seek(0)
+    known = format_of(got.file.read(_HEAD))
+    parts = (known.parts if known else whole)(got.file)
+    if parts.pixels > MAX_PIXELS:
+        raise _bad(f"{parts.pixels:,} pixels in all frames is more than is decoded")
+    with Image.open(parts.file, formats=[one.name for one in FORMATS]) as image:
         width, height = image.size
-        frames = getattr(image, "n_frames", 1)
+        frames, preview = getattr(image, "n_frames", 1), None
         if width * height * frames > MAX_PIXELS or frames > MAX_FRAMES:
             raise _bad(f"{width} x {height} pixels in {frames} frame(s) is more than is decoded")
-        if kind == "PNG":
-            # Pillow decodes a PNG without its end; verify() reads every chunk, with its checksum, up to that.
-            image.verify()
-            whole = file.read(4) == _PNG_END
-        else:
-            for frame in range(frames):
-                image.seek(frame)
-                image.load()
-                if not frame:
-                    look(image)
-            whole = kind != "GIF" or _gif_ends(file)
-    if not whole:
-        raise _bad("it is cut short")
-    if kind == "PNG":
-        file.seek(0)
-        with Image.open(file, formats=formats) as image:
+        if width * height * parts.scans > MAX_SCANNED:
+            raise _bad(f"{width} x {height} pixels in {parts.scans} scans is more than is decoded")
+        turned = orientation(parts.exif or image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        for frame in range(frames):
+            image.seek(frame)
             image.load()
-            look(image)
-    media_type, suffix = FORMATS[kind]
-    return Facts(media_type, suffix, width, height)
+            if not frame:
+                _tell_only(image, turned)
+                preview = look(image) if look else None
+        kind = str(image.format)
+    if not parts.ends:
+        raise _bad("it is cut short")
+    if turned >= _ON_ITS_SIDE:
+        width, height = height, width
+    media_type = next(one.media_type for one in FORMATS if one.name == kind)
+    return ImageFacts(media_type, width, height, got.size, got.sha256, preview)
 
 
-def _gif_ends(file: BinaryIO) -> bool:
-    """Whether a GIF's blocks reach its end mark: Pillow takes one that was cut between two frames."""
-    file.seek(10)
-    _skip_colours(file, file.read(1), 2)
-    while kind := file.read(1):
-        if kind == b";":
-            return True
-        if kind == b",":
-            file.seek(8, os.SEEK_CUR)
-            _skip_colours(file, file.read(1), 0)
-        if kind in (b",", b"!"):
-            file.seek(1, os.SEEK_CUR)
-            while size := ord(file.read(1) or b"\0"):
-                file.seek(size, os.SEEK_CUR)
-    return False
-
-
-def _skip_colours(file: BinaryIO, flags: bytes, before: int) -> None:
-    """Skip some bytes and the colour table that a descriptor's flags announce."""
-    bits = ord(flags)
-    file.seek(before + (3 << (bits % 8 + 1) if bits & 128 else 0), os.SEEK_CUR)
+def _tell_only(image: Image.Image, turned: int) -> None:
+    """Leave of what an image tells of itself only how it is to be turned: the rest may be broken."""
+    for name in ("exif", "xmp"):
+        image.info.pop(name, None)
+    if turned > 1:
+        image.info["exif"] = upright(turned)
 
 
 def _bad(reason: str) -> OxenBadImage:

@@ -1,25 +1,43 @@
-"""Arguments that do not go to the hub, given their types after rendering."""
+"""The arguments of an operator, a sensor or a call as one value: read once, after rendering.
+
+Templates render to text: an exact number becomes a number again, and what a template makes of nothing stands
+for the argument's default.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic_core import PydanticUseDefault
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.api.schema import UNSET, exact_number
+from airflow_provider_oxen.catalogue.values import UNSET, exact_number
+from airflow_provider_oxen.jobs.plain import plain, shown
 
 __all__ = [
-    "boolean",
-    "choice",
+    "Amount",
+    "Arguments",
+    "Boolean",
+    "Name",
+    "Names",
+    "Number",
+    "OptionalText",
+    "Seconds",
+    "Text",
+    "Timeout",
+    "Unfit",
     "given",
+    "is_unset",
     "mapping",
-    "number",
-    "optional_text",
-    "positive",
-    "seconds",
+    "one_of",
+    "or_default",
     "shown",
     "text",
     "whole",
@@ -27,49 +45,138 @@ __all__ = [
 
 _MOST = sys.float_info.max
 
+_DOLLARS = r"(?:US ?\$|\$|USD|(?:US )?dollars?)"
+_AMOUNT = re.compile(
+    rf"\s*\+?{_DOLLARS}?\s*"
+    r"([1-9][0-9]{0,2}(?:,[0-9]{3}){1,9}(?:\.[0-9]{0,30})?"
+    r"|[0-9]{1,30}(?:_[0-9]{3}){0,9}(?:\.[0-9]{0,30})?(?:e[+-]?[0-9]{1,2})?"
+    r"|\.[0-9]{1,30})"
+    rf"\s*{_DOLLARS}?\s*",
+    re.IGNORECASE | re.ASCII,
+)
+"""An amount, as long as it cannot be taken for another one: commas group thousands, and 0,50 is none."""
+
+
+class Unfit(ValueError):
+    """What an argument must be, such as "must be a text", and perhaps a sentence of advice."""
+
+
+class Arguments(BaseModel):
+    """Arguments, each under its own name, as plain JSON.
+
+    A field is declared with one of the types below. They say what is wrong in words for whoever wrote the
+    Dag; pydantic's own are never shown.
+    """
+
+    # The schemas are built when arguments are read: many processes import this and read none.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), defer_build=True)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the arguments, as an operator has them."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
+    def of(cls, operator: Any) -> Self:
+        """Read the arguments of an operator whose templates are rendered.
+
+        :raises OxenInvalidRequest: see :meth:`read`.
+        """
+        return cls.read({name: getattr(operator, name) for name in cls.names()})
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Check the values and give them their types.
+
+        :raises OxenInvalidRequest: naming each argument that will not do, what is allowed, and its value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)
+        raise OxenInvalidRequest(" ".join(map(_sentence, wrong)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the arguments by name as plain JSON; from them, the same are read again."""
+        return self.model_dump(by_alias=True)
+
+
+def _sentence(wrong: Mapping[str, Any]) -> str:
+    name, error = wrong["loc"][0], wrong.get("ctx", {}).get("error")
+    if isinstance(error, Unfit):
+        rule, *advice = error.args
+        return " ".join((f"{name} {rule}, not {shown(wrong['input'])}.", *advice))
+    return f"{name} cannot be used: {' '.join(wrong['msg'].split())}."
+
+
+def is_unset(value: Any) -> bool:
+    """Whether a value is what a template renders to when there is nothing to say."""
+    return value is None or (isinstance(value, str) and value.strip() in UNSET)
+
 
 def given(value: Any, default: Any) -> Any:
-    """Return the value, or the default for what a template renders to when there is nothing to say."""
-    unset = value is None or (isinstance(value, str) and value.strip() in UNSET)
-    return default if unset else value
+    """Return the value, or the default for one that is unset."""
+    return default if is_unset(value) else value
 
 
-def boolean(name: str, value: Any) -> bool:
-    """Return True or False; a template renders them to text."""
-    words = {"true": True, "1": True, "false": False, "0": False}
-    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
-    if found is None:
-        raise OxenInvalidRequest(f"{name} must be True or False, not {shown(value)}.")
-    return found
+def or_default(read: Callable[..., Any]) -> PlainValidator:
+    """Return a field's reader that takes the default for a value that is unset."""
+
+    def reader(value: Any) -> Any:
+        if is_unset(value):
+            raise PydanticUseDefault
+        return read(value)
+
+    return PlainValidator(reader)
 
 
-def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """Return one of the allowed words."""
-    if value not in allowed:
-        raise OxenInvalidRequest(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}.")
-    return str(value)
+def one_of(words: Any) -> PlainValidator:
+    """Return the reader of a ``Literal``: one of its words."""
+    allowed = get_args(words)
+
+    def read(value: Any) -> Any:
+        if value not in allowed:
+            raise Unfit(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return or_default(read)
 
 
-def text(name: str, value: Any) -> str:
-    """Return a text that is not blank."""
-    if not isinstance(value, str) or not value.strip():
-        raise OxenInvalidRequest(f"{name} must be a text, not {shown(value)}.")
+def whole(least: int) -> Callable[[Any], int]:
+    """Return what reads an integer: an exact number with no fraction counts, and so does its text.
+
+    :param least: that it may be.
+    """
+
+    def read(value: Any) -> int:
+        number = exact_number(value) if isinstance(value, str) else value
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise Unfit(f"must be an integer of at least {least}")
+        return number
+
+    return read
+
+
+def text(value: Any) -> str:
+    """Return a text that says something, without the space around it."""
+    if not isinstance(value, str) or is_unset(value):
+        raise Unfit("must be a text")
     return value.strip()
 
 
-def optional_text(name: str, value: Any) -> str | None:
-    """Return a text, or None for what a template renders to when there is nothing to say."""
-    value = given(value, None)
-    return None if value is None else text(name, value)
-
-
 def mapping(name: str, value: Any) -> dict[str, Any]:
-    """Return a mapping of names to values; a template renders it to JSON with ``| tojson``."""
+    """Return a mapping of names to values; a template renders it to JSON with ``| tojson``.
+
+    :param name: of the argument, for messages.
+    :raises OxenInvalidRequest: naming it.
+    """
     value = given(value, {})
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise OxenInvalidRequest(
                 f"{name} was rendered to {shown(value)}, which is not JSON: render it with '| tojson'."
             ) from None
@@ -78,35 +185,60 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def shown(value: Any, limit: int = 200) -> str:
-    """Return a value for an error message, shortened."""
-    shortened = repr(value)
-    return shortened if len(shortened) <= limit else f"{shortened[: limit - 1]}…"
+def _boolean(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+    if found is None:
+        raise Unfit("must be True or False")
+    return found
 
 
-def positive(name: str, value: Any) -> int:
-    """Return an integer above zero."""
-    return whole(name, value, least=1)
-
-
-def whole(name: str, value: Any, *, least: int) -> int:
-    """Return an integer; an exact number with no fraction counts, and so does its text."""
-    number = exact_number(value) if isinstance(value, str) else value
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        raise OxenInvalidRequest(f"{name} must be an integer of at least {least}, not {shown(value)}.")
-    return number
-
-
-def number(name: str, value: Any, *, above: float) -> float:
-    """Return a number above a limit; the text of an exact one counts."""
+def _number(value: Any) -> float:
     found = exact_number(value) if isinstance(value, str) else value
-    if not isinstance(found, int | float) or isinstance(found, bool) or not above < found <= _MOST:
-        raise OxenInvalidRequest(f"{name} must be a number above {above:g}, not {shown(value)}.")
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found <= _MOST:
+        raise Unfit("must be a number above 0")
     return float(found)
 
 
-def seconds(name: str, value: Any) -> float:
-    """Return a time in seconds, given as a number above zero or as a ``timedelta``."""
-    return number(name, value.total_seconds() if isinstance(value, timedelta) else value, above=0)
+def _amount(value: Any) -> float:
+    matched = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
+    found: Any = float(matched[1].replace(",", "").replace("_", "")) if matched else value
+    is_number = isinstance(found, int | float | Decimal) and not isinstance(found, bool)
+    # Compared as it is: an integer may be beyond all floats.
+    if not is_number or not 0 < found <= _MOST:
+        raise Unfit("must be a number above 0", "Write it in USD, as 5, 0.5 or '$5'.")
+    return float(found)
+
+
+def _seconds(value: Any) -> float:
+    return _number(value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+Boolean = Annotated[bool, or_default(_boolean)]
+"""True or False, or their text."""
+
+Text = Annotated[str, PlainValidator(text)]
+"""A text that must be there."""
+
+Name = Annotated[str, or_default(text)]
+"""A text, such as a connection's id."""
+
+OptionalText = Annotated[str | None, or_default(text)]
+
+Number = Annotated[float | None, or_default(_number)]
+"""A number above 0."""
+
+Amount = Annotated[float | None, or_default(_amount)]
+"""USD above 0; people write 5 as ``"$5"``, ``"5 USD"`` or ``"1,000.00"`` too."""
+
+Seconds = Annotated[float, or_default(_seconds)]
+"""A time, given as a number above 0 or as a ``timedelta``."""
+
+Timeout = Annotated[float | None, PlainValidator(lambda value: None if is_unset(value) else _seconds(value))]
+"""Seconds, or None for ever, which is what None means here, and what a template makes of it."""
+
+Names = Annotated[
+    dict[str, Any],
+    PlainValidator(lambda value, info: plain(info.field_name, mapping(info.field_name, value))),
+]
+"""Names and their values, as plain JSON."""

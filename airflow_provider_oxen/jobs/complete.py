@@ -1,37 +1,48 @@
 """From a job that was accepted to images that are kept: the other half of the protocol.
 
-A generator like :func:`.resolve.resolve`. Whatever stops it, the record says how far it came, and the
-next try goes on from there.
+Like :func:`.resolve.resolve`, it acts through :class:`.effects.Effects` alone. Whatever stops it, the record
+says how far it came, and the next try goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
+from airflow_provider_oxen.api import retries
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
     OxenDownloadError,
-    OxenExpiredURL,
     OxenGenerationNotFound,
     OxenGenerationTimeout,
     OxenImageError,
     OxenPollError,
     OxenStorageError,
 )
-from airflow_provider_oxen.jobs.polling import End, is_final
-from airflow_provider_oxen.jobs.questions import row_of
+from airflow_provider_oxen.api.redact import named
+from airflow_provider_oxen.api.values import whole_seconds
+from airflow_provider_oxen.jobs.effects import Effects
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.lookups import row_of
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import NOT_BILLED, stopped
-from airflow_provider_oxen.jobs.steps import Cancel, Close, Keep, Step, Wait, Write
-from airflow_provider_oxen.jobs.task import Task, comes_back
+from airflow_provider_oxen.jobs.task import Task, is_recoverable
 
 __all__ = ["complete"]
 
+_AGAIN = "The next try fetches it again, and pays nothing."
 
-def complete(
-    task: Task, record: Record, *, end: End | None = None, cancel_on_timeout: bool = False
-) -> Generator[Step, Any, Any]:
+
+_GO_ON = (
+    "A job that the hub leaves like that for good must be cancelled: clear the task with "
+    "cancel_on_timeout=True, or cancel it on the hub and clear the task; either asks for another. To wait "
+    "for another whole timeout, clear the task as it is."
+)
+"""Jobs that stayed "processing" for weeks have been seen."""
+
+
+async def complete(
+    do: Effects, task: Task, record: Record, *, end: End | None = None, cancel_on_timeout: bool = False
+) -> Any:
     """Wait for the job, keep its images, and return what keeping gave.
 
     :param record: submitted, or answered.
@@ -39,120 +50,174 @@ def complete(
     :raises OxenError: which says what became of the job, and what a retry will do.
     """
     if record.phase == "submitted":
-        record = yield from _answered(task, record, end or (yield Wait(record)), cancel_on_timeout)
+        record = await _answered(do, task, record, end or await do.wait(record), cancel_on_timeout)
+    elif record.generation_id is not None and not record.items:
+        record = await _link(do, task, record)
     try:
-        kept, result = yield from _fetched(task, record)
+        kept, result = await _fetched(do, task, record)
     except OxenImageError as error:
-        gone = isinstance(error, OxenExpiredURL) and record.generation_id is None
-        if gone or isinstance(error, OxenBadImage):
+        if isinstance(error, OxenBadImage) and not error.not_yet:
             # Nobody can give other bytes: only a task that is cleared on purpose asks anew.
-            status = "expired" if gone else "rejected"
-            if task.has_home:
-                ended = {"status": status, "reason": error.message[:500], "final": True}
-                yield Close(record.to("ended", items=[], **ended))
-        elif comes_back(task, record) and record.can_be_fetched and _passes(error):
-            error.retry_helps = True
-            error.message += " The next try fetches it again, and pays nothing."
+            if task.has_store:
+                ended = {"status": "rejected", "reason": error.message[:500], "final": True}
+                await do.close(record.to("ended", items=[], **ended))
+        elif not error.not_yet and is_recoverable(task, record) and record.can_be_fetched and _passes(error):
+            error.retry_helps, error.retry = True, _AGAIN
         raise
-    if task.has_home:
-        yield Close(kept)
+    if task.has_store:
+        await do.close(kept)
     return result
 
 
 def _passes(error: OxenImageError) -> bool:
     """Whether what came between the answer and the kept image may be gone by the next try."""
-    if isinstance(error, OxenDownloadError):
-        return error.passing or isinstance(error, OxenExpiredURL)
-    return isinstance(error, OxenStorageError)
+    return isinstance(error, OxenStorageError) or (isinstance(error, OxenDownloadError) and error.passing)
 
 
-def _fetched(task: Task, record: Record) -> Generator[Step, Any, Any]:
-    """Keep the images; where a link no longer works, ask once for another."""
-    try:
-        return (yield Keep(record))
-    except OxenExpiredURL:
-        if record.generation_id is None:
-            raise
-    record = yield from _link(task, record)
-    return (yield Keep(record))
+async def _fetched(do: Effects, task: Task, record: Record) -> Any:
+    """Keep the images; ask again for what is not there yet, of the row where there is one."""
+    has_row = record.generation_id is not None
+    # A link may be old: another one is asked for before anybody waits.
+    pauses = (0.0, *retries.NOT_YET) if has_row else retries.NOT_YET
+    came: list[str | None] = [record.unfit]
+    for seconds in (*pauses, None):
+        try:
+            return await do.keep(record)
+        except OxenImageError as error:
+            if not error.not_yet:
+                raise
+            failed = error
+        if seconds is None:
+            break
+        if seconds and not await do.linger(seconds, failed):
+            return await _put_off(do, task, record, failed)
+        came.append(_unfit(failed))
+        if has_row:
+            record = await _link(do, task, record)
+    if isinstance(failed, OxenBadImage) and (has_row or failed.doubted) and _is_all(failed, came):
+        if has_row:
+            record = await _link(do, task, record)
+        try:
+            return await do.keep(record, failed.sha256)
+        except OxenImageError as error:
+            if not error.not_yet:
+                raise
+            failed = error
+    return await _put_off(do, task, record, failed)
 
 
-def _answered(task: Task, record: Record, end: End, cancel_on_timeout: bool) -> Generator[Step, Any, Record]:
+def _is_all(error: OxenBadImage, came: list[str | None]) -> bool:
+    """Whether bytes are all that the hub has to give.
+
+    An image that is damaged stays so; a page or an empty body may make room for one, and gets the time until
+    the next try.
+
+    :param came: what came before: first what an earlier try ended with.
+    """
+    before = came if error.damaged else came[:1]
+    return error.sha256 in before
+
+
+def _unfit(error: OxenImageError) -> str:
+    return getattr(error, "sha256", None) or type(error).__name__
+
+
+async def _put_off(do: Effects, task: Task, record: Record, error: OxenImageError) -> Any:
+    """Leave to the next try what is not there yet; nothing is given up that anybody can still lead to."""
+    if record.generation_id is None and task.has_store:
+        if record.unfit and task.on_unknown_outcome == "resubmit":
+            ended = {"status": "expired", "reason": error.message[:500], "final": False}
+            await do.close(record.to("ended", items=[], **ended))
+            error.retry_helps = True
+            error.retry = "The next try pays for another, as on_unknown_outcome='resubmit' says."
+            error.advise("It was asked for again and again, in two tries.")
+            raise error
+        error.advise(
+            "There is no other link to it: where it never comes, on_unknown_outcome='resubmit' pays for "
+            "another, and so does clearing the task with overwrite=True."
+        )
+    elif record.generation_id is None:
+        error.advise("No record can be kept of this task, and so of the link: set storage_path.")
+    if task.has_store:
+        await do.write(record.to("answered", unfit=_unfit(error)))
+    if is_recoverable(task, record) and record.can_be_fetched:
+        error.retry_helps, error.retry = True, _AGAIN
+    raise error
+
+
+async def _answered(do: Effects, task: Task, record: Record, end: End, cancel_on_timeout: bool) -> Record:
     if end.status == "succeeded":
-        return (yield from _link(task, record))
+        return await _link(do, task, record)
     if end.status in ("failed", "cancelled"):
-        return (yield from _ended(task, record, end))
-    if end.status == "timed_out" and cancel_on_timeout and not record.found:
-        return (yield from _cancelled(task, record))
+        return await _ended(do, task, record, end)
+    if end.status == "timed_out" and cancel_on_timeout and record.may_be_cancelled:
+        return await _cancelled(do, task, record)
     if end.status == "timed_out":
         raise OxenGenerationTimeout(
-            f"{_name(record)} has not ended within the timeout. It goes on, and costs what it costs: the "
-            "next try looks whether it has ended by then, and submits nothing.",
-            retry_helps=comes_back(task, record),
+            f"{_name(record)} has not ended within the timeout, and goes on. {end.message}".rstrip(),
+            retry="The next try looks whether it has ended by then, and submits nothing.",
+            remedy=_GO_ON,
+            retry_helps=is_recoverable(task, record),
         )
     if end.status == "unknown":
-        error = OxenGenerationNotFound(f"{_name(record)}: {end.message} Nothing more was sent.")
-        error.retry_helps = comes_back(task, record) and task.on_unknown_outcome == "resubmit"
-        raise error
+        raise OxenGenerationNotFound(
+            f"{_name(record)}: {end.message}",
+            retry_helps=is_recoverable(task, record) and task.on_unknown_outcome == "resubmit",
+        )
     raise OxenPollError(
-        f"{_name(record)}: how it stands could not be learnt. {end.message} It may go on; the next try asks "
-        "again, and submits nothing."
+        f"The status of {record.job} could not be read. {end.message} It may go on.",
+        retry="The next try asks again, and submits nothing.",
     )
 
 
-def _link(task: Task, record: Record) -> Generator[Step, Any, Record]:
+async def _link(do: Effects, task: Task, record: Record) -> Record:
     """Ask for a link that works now, and remember it."""
-    row = yield from row_of(record)
+    row = await row_of(do, record)
     if row is None or not row.result_url:
-        error = OxenDownloadError(
-            f"{_name(record)} has ended, and the hub gives no link to its image, which was paid for.",
+        raise OxenDownloadError(
+            f"{_name(record)} has ended, and the hub gives no link to its image.",
+            retry_helps=is_recoverable(task, record),
         )
-        error.retry_helps = comes_back(task, record)
-        raise error
-    created = None if row.completed_at is None else int(row.completed_at)
+    created = whole_seconds(row.completed_at)
     answered = record.to(
         "answered",
         items=[{"url": row.result_url}],
-        model=row.model or record.model,
+        model=named(row.model, record.body.get("model")) or record.model,
         created=created or record.created,
     )
-    if task.has_home:
-        yield Write(answered)
+    if task.has_store and answered.as_json() != record.as_json():
+        await do.write(answered)
     return answered
 
 
-def _ended(task: Task, record: Record, end: End) -> Generator[Step, Any, Record]:
-    ended = record.to(
-        "ended", status=end.status, reason=end.message[:500] or None, final=is_final(end.message)
-    )
-    if task.has_home:
-        yield Write(ended)
+async def _ended(do: Effects, task: Task, record: Record, end: End) -> Record:
+    ended = record.to("ended", status=end.status, reason=end.message[:500] or None, final=end.final)
+    if task.has_store:
+        await do.write(ended)
     raise stopped(ended)
 
 
-def _cancelled(task: Task, record: Record) -> Generator[Step, Any, Record]:
+async def _cancelled(do: Effects, task: Task, record: Record) -> Record:
     generation_id = str(record.generation_id)
-    if task.has_home:
-        yield Write(record.to("cancelling"))
-    yield Cancel(generation_id)
-    row = yield from row_of(record)
+    if task.has_store:
+        await do.write(record.to("cancelling"))
+    await do.cancel(generation_id)
+    row = await row_of(do, record)
     if row is not None and row.status == "succeeded":
         # It was faster.
-        return (yield from _link(task, record))
+        return await _link(do, task, record)
     cancelled = row is not None and row.status == "cancelled"
     raise OxenGenerationTimeout(
         f"{_name(record)} has not ended within the timeout and "
-        + (
-            f"was cancelled. {NOT_BILLED} {_next(task)}"
-            if cancelled
-            else "could not be cancelled. It goes on, and costs what it costs: the next try looks again."
-        ),
-        retry_helps=comes_back(task, record),
+        + ("was cancelled." if cancelled else "could not be cancelled: it goes on."),
+        money=NOT_BILLED if cancelled else "",
+        retry=_next(task) if cancelled else "The next try looks again.",
+        retry_helps=is_recoverable(task, record),
     )
 
 
 def _next(task: Task) -> str:
-    if task.has_home:
+    if task.has_store:
         return "The next try submits another."
     return "No record can be kept of that, so the next try stops."
 

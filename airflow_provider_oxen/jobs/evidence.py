@@ -1,4 +1,4 @@
-"""Is this row of the hub's lists the job that was asked for? Pure: a body and rows in, matches out."""
+"""What proves that a job is this task's: rows of the hub's lists, and last of all its record. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.catalogue.values import pixels
+from airflow_provider_oxen.jobs.record import Record
 
-__all__ = ["SKEW", "Found", "is_another", "look", "may_matter"]
+__all__ = ["SKEW", "Matches", "is_another", "is_candidate", "look", "send_conflict"]
 
 SKEW = 600.0
 """Seconds that the hub's clock may lag behind the worker's: far above what synchronised clocks differ by, far
@@ -17,7 +19,7 @@ _ELSEWHERE = frozenset({"model", "prompt", "response_format", "target_namespace"
 """Fields of the body that a row tells in another place, or not at all."""
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """The rows that can be the job.
 
     :ivar certain: those that give the very image: by a seed that was sent, or by the directory that holds
@@ -44,7 +46,7 @@ def look(
     *,
     past: Collection[str] = (),
     unique: bool = False,
-) -> Found:
+) -> Matches:
     """Return the rows with the same model, prompt, seed and every echoed parameter.
 
     :param body: as it was sent.
@@ -67,10 +69,10 @@ def look(
         where = certain if named and not differs else possible
         # In two lists, or on two pages: the later look tells more.
         where[row.generation_id] = row
-    return Found(list(certain.values()), list(possible.values()))
+    return Matches(list(certain.values()), list(possible.values()))
 
 
-def may_matter(body: Mapping[str, Any], row: Generation) -> bool:
+def is_candidate(body: Mapping[str, Any], row: Generation) -> bool:
     """Whether :func:`look` can make anything of a row, so that the many others need not be kept."""
     return row.prompt is None or _has_prompt(body, row) or _has_seed(body, row)
 
@@ -120,7 +122,12 @@ def _differs(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def _same(sent: Any, echoed: Any) -> bool:
-    """Whether two values are one: a hub may echo 1 for 1.0, or a number as text."""
+    """Whether two values are one: a hub may echo 1 for 1.0, or a number as text.
+
+    And an earlier version of ours has sent sizes as they were given.
+    """
+    if (size := pixels(sent)) and size == pixels(echoed):
+        return True
     if isinstance(sent, Mapping) and isinstance(echoed, Mapping):
         return sent.keys() == echoed.keys() and all(_same(sent[key], echoed[key]) for key in sent)
     if isinstance(sent, list | tuple) and isinstance(echoed, list | tuple):
@@ -134,3 +141,19 @@ def _is_older(row: Generation, since: float | None) -> bool:
 
 def _is_bad(row: Generation) -> bool:
     return row.status in ("failed", "cancelled")
+
+
+def send_conflict(intent: Record, found: Record | None) -> str | None:
+    """Return why the request of an intent must not be sent, None where it may be.
+
+    :param found: what is on record right before the first byte.
+    """
+    if found is None:
+        # A store that had it a moment ago, and answers a try that is over as if there were none.
+        return (
+            "The record of this task's job was written, and is not there any more: another try may be at "
+            "work."
+        )
+    if (found.nonce, found.phase) != (intent.nonce, "intent"):
+        return f"The record of this task's job tells of another try by now ({found.phase}, {found.job})."
+    return None

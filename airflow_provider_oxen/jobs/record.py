@@ -1,26 +1,47 @@
 """What a task remembers of its paid job, in phases::
 
-    intent → submitted → answered → kept
-                 └→ cancelling └→ ended
+    not_sent ⇄ intent → submitted → answered → kept
+                            └→ cancelling └→ ended
 
-*intent* is written before the request goes out, so that whoever comes next knows that it may have;
-each later phase is written as soon as there is something to remember. Pure: a record is a value.
+*not_sent* is what a try begins with, and what it goes back to when its request was refused. *intent* is
+written before the request goes out, so that whoever comes next knows that it may have; each later phase is
+written as soon as there is something to remember. Pure: a record is a value.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_provider_oxen.api.errors import OxenRecordError
+from airflow_provider_oxen.api.jsontext import loads
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.values import LATEST, unix_seconds, usd, whole_seconds
+from airflow_provider_oxen.jobs.sealed import SEALED
 
 __all__ = ["Endpoint", "Phase", "Record", "read"]
 
-Phase = Literal["intent", "submitted", "answered", "kept", "cancelling", "ended"]
+_ID = re.compile(r"[^\s/?#%\\\x00-\x1f]{1,200}")
+"""An id of a generation: it becomes part of a path."""
+
+_MANY, _OFTEN, _LONG = 1_000, 1_000_000, 16_384
+"""Things of one kind in a record, requests for one image, and characters of a link, at most."""
+
+Phase = Literal["not_sent", "intent", "submitted", "answered", "kept", "cancelling", "ended"]
 Endpoint = Literal["queue", "generate"]
+
+
+def _sum(value: Any) -> float:
+    return usd(value) or 0.0
+
+
+def _redacted(text: str | None) -> str | None:
+    # An earlier version may have written it as the hub had said it.
+    return without_queries(text) if text else text
 
 
 class Record(BaseModel):
@@ -35,49 +56,71 @@ class Record(BaseModel):
     :ivar origin: the hub's scheme, host and port.
     :ivar namespace: who is billed; None for the key's own user.
     :ivar fingerprint: of the request as the user made it.
-    :ivar submissions: how often a request was sent for this job, this one included.
+    :ivar number: which intent of this task it is, from 1; 0 where none was written, or by earlier versions.
+    :ivar submissions: how many requests for this job may have been billed, this one included; one that was
+        refused is none.
+    :ivar before: USD that the hub has charged for this task's earlier generations of the same image.
+    :ivar counted: USD that metrics have been told of, for the image that this job is to give.
     :ivar price: what the catalogue says that one costs, in USD; None where not known.
-    :ivar clearing: that of the task when this was written.
-    :ivar series: which clearing of which task instance wrote this, where several write to one place.
-    :ivar unique: whether the body's seed was drawn for this job, so that no other has it.
+    :ivar clear_count: the task's ``max_tries`` when this was written.
+    :ivar clear_number: how often the Dag run had been cleared by then; None where not known.
+    :ivar try_number: of the try that wrote this.
+    :ivar clear_key: which clearing of which task instance wrote this, where several write to one place.
+    :ivar unique: whether the body's seed is this job's own, so that no other task of ours has it.
+    :ivar counter: that the seed was derived with; None of earlier versions, which drew it at random.
+    :ivar looked_up: whether the generation was found in the hub's lists by a derived seed, which another
+        deployment may have derived, too.
     :ivar found: whether the generation was found in the hub's lists, and could be one with the same seed that
         somebody else has asked for.
     :ivar past: ids of earlier generations of this task, which this job is not.
-    :ivar items: the answer's images: links, of base64 text only that there was one.
+    :ivar waits_from: unix seconds from which the timeout counts, where the task was cleared meanwhile.
+    :ivar items: the answer's images: links, sealed where no row can give them again; of base64 text only that
+        there was one.
     :ivar model: the hub's word for the model.
     :ivar created: unix seconds by the hub's clock.
     :ivar files: names beside the output that this job writes, or has written.
-    :ivar reason: why it ended, in the hub's words.
+    :ivar unfit: what an earlier try got in the image's place through all its patience: the sha256 of bytes,
+        or the name of an error.
+    :ivar reason: why it ended, in the hub's words; of an intent, what came and could not be read.
     :ivar final: whether it would end so again.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=(), populate_by_name=True)
 
     format: Literal["airflow-provider-oxen/job/1"] = "airflow-provider-oxen/job/1"
     phase: Phase
     nonce: str
     identity: str
-    time: float
+    time: float = Field(ge=0, lt=LATEST, allow_inf_nan=False)
     endpoint: Endpoint
     body: dict[str, Any] = Field(repr=False)
     origin: str
     namespace: str | None = None
     fingerprint: str
-    submissions: int = 1
-    price: float | None = None
-    clearing: int = 1
-    series: str | None = None
+    number: int = Field(default=0, ge=0)
+    submissions: int = Field(default=1, ge=0)
+    before: Annotated[float, BeforeValidator(_sum)] = 0.0
+    counted: Annotated[float, BeforeValidator(_sum)] = 0.0
+    price: Annotated[float | None, BeforeValidator(usd)] = None
+    clear_count: int = Field(default=1, validation_alias="clearing", serialization_alias="clearing")
+    clear_number: int | None = None
+    try_number: int | None = None
+    clear_key: str | None = Field(default=None, validation_alias="series", serialization_alias="series")
     unique: bool = False
+    counter: int | None = None
+    looked_up: bool = False
     found: bool = False
     past: list[str] = Field(default_factory=list)
     generation_id: str | None = None
-    submitted_at: float | None = None
+    submitted_at: Annotated[float | None, BeforeValidator(unix_seconds)] = None
+    waits_from: Annotated[float | None, BeforeValidator(unix_seconds)] = None
     items: list[dict[str, Any]] = Field(default_factory=list, repr=False)
     model: str | None = None
-    created: int | None = None
+    created: Annotated[int | None, BeforeValidator(whole_seconds)] = None
     files: list[str] = Field(default_factory=list)
+    unfit: str | None = None
     status: str | None = None
-    reason: str | None = None
+    reason: Annotated[str | None, AfterValidator(_redacted)] = None
     final: bool = False
 
     def to(self, phase: Phase, **changes: Any) -> Record:
@@ -85,19 +128,51 @@ class Record(BaseModel):
         return self.model_copy(update={"phase": phase, **changes})
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"format": self.format}
+        """Return it as plain JSON values: without the links that the generation's row can give again.
+
+        A link is a key for as long as it works, and Airflow shows a record to whoever may look at the task.
+        """
+        left_out = {"items"} if self.generation_id is not None else None
+        facts = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out)
+        return facts | {"format": self.format}
+
+    @property
+    def since(self) -> float:
+        """From when on the timeout counts, in unix seconds."""
+        return self.waits_from or self.submitted_at or self.time
+
+    @property
+    def order(self) -> int:
+        """Which intent it is. Earlier versions counted submissions alone."""
+        return self.number or self.submissions
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the try that wrote this ended so that Airflow would not try again."""
+        if self.phase == "kept" or (self.phase == "ended" and (self.final or self.status == "cancelled")):
+            return True
+        return self.try_number is not None and self.try_number > self.clear_count
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether the generation is this task's beyond doubt."""
+        return not (self.found or self.looked_up)
 
     @property
     def can_be_fetched(self) -> bool:
         """Whether the images can be had, or had again, from the hub: base64 text is in no record."""
-        has_links = bool(self.items) and all("url" in item for item in self.items)
+        has_links = bool(self.items) and all("url" in item or SEALED in item for item in self.items)
         return self.generation_id is not None or has_links
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether a whole try has asked the only links to its images, and none came."""
+        return self.phase == "answered" and self.generation_id is None and self.unfit is not None
 
     @property
     def job(self) -> str:
         """The job in a few words, for messages."""
-        what = f"a request for {self.body.get('model')}"
+        what = f"a request for {self.body['model']}" if "model" in self.body else "a request"
         return f"{what}, generation {self.generation_id}" if self.generation_id else what
 
 
@@ -109,27 +184,55 @@ def read(value: Any, where: str, identity: str) -> Record:
     :raises OxenRecordError: where it is damaged, another program's or another task's.
     """
     try:
-        value = json.loads(value) if isinstance(value, str | bytes) else value
-    except (ValueError, RecursionError):
-        raise OxenRecordError(_unfit(where, "it is not JSON")) from None
+        # What a store gives as an object may hold halves of characters, too.
+        value = loads(value if isinstance(value, str | bytes) else json.dumps(value))
+    except (ValueError, TypeError, RecursionError):
+        raise _unfit(where, "it is not JSON, or too long") from None
     if not isinstance(value, Mapping) or not str(value.get("format", "")).startswith(
         "airflow-provider-oxen/"
     ):
-        raise OxenRecordError(_unfit(where, "this package has not written it"))
+        raise _unfit(where, "this package has not written it")
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
         # Not its text: it quotes the record, and so a link.
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        raise OxenRecordError(_unfit(where, f"it is damaged, or of a later version ({fields})")) from None
+        raise _unfit(where, f"it is damaged, or of a later version ({fields})") from None
     if record.identity != identity:
-        raise OxenRecordError(_unfit(where, "it is another task's, which may be at work there"))
+        raise _unfit(where, "it is another task's, which may be at work there")
+    if problem := _oddity(record):
+        raise _unfit(where, f"{problem}, which this package has not written")
     return record
 
 
-def _unfit(where: str, problem: str) -> str:
-    return (
-        f"The record of this task's paid job, {where}, cannot be used: {problem}. An image may have been "
-        "paid for, so nothing was sent. Look on the hub what this task has generated; then delete the "
-        "record and clear the task."
+def _oddity(record: Record) -> str | None:
+    """Return what no record of ours holds, as a clause: whoever may write there may have altered it."""
+    ids = [record.generation_id, *record.past] if record.generation_id else record.past
+    if len(ids) > _MANY or not all(_ID.fullmatch(id) for id in ids):
+        return "it tells an id that is none"
+    if len(record.files) > _MANY or not all(map(_is_file, record.files)):
+        return "it tells the name of a file that is none of the folder's"
+    if len(record.items) > _MANY or not all(map(_is_item, record.items)):
+        return "it tells an image that is neither a link nor a text"
+    if not 0 <= record.submissions <= _OFTEN or not 0 <= record.number <= _OFTEN:
+        return "it tells a number of requests that nobody sends"
+    return None
+
+
+def _is_item(item: Mapping[str, Any]) -> bool:
+    if SEALED in item:
+        # Longer by a third than the link.
+        return isinstance(item[SEALED], str) and len(item[SEALED]) <= 2 * _LONG
+    url = item.get("url")
+    return isinstance(url, str) and len(url) <= _LONG if "url" in item else item == {"b64_json": True}
+
+
+def _is_file(name: str) -> bool:
+    return name not in ("", ".", "..") and len(name) <= _LONG and not re.search(r"[/\\\x00-\x1f]", name)
+
+
+def _unfit(where: str, problem: str) -> OxenRecordError:
+    return OxenRecordError(
+        f"The record of this task's paid job, {where}, cannot be used: {problem}.",
+        remedy="Look on the hub what this task has generated; then delete the record and clear the task.",
     )

@@ -1,73 +1,152 @@
 """What is asked for: arguments as a user gave them become the exact body, in one place.
 
-The steps, all before any money is spent: :func:`read_arguments` checks and coerces what was
-rendered, :func:`fingerprint` names the request, and :func:`settle` fits it to the model's schema
-and settles the seed. Nothing changes the body afterwards.
+The steps, all before any money is spent: :class:`RequestArguments` checks and coerces what was rendered,
+:func:`fingerprint` names the request, and :func:`settle` fits it to the model's schema and settles the seed.
+Nothing changes the body afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
 
-from airflow_provider_oxen.api import schema as schemas
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, ValidationInfo
+
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import HUB_PARAMETERS, GenerateRequest
-from airflow_provider_oxen.jobs.arguments import choice, given, mapping, optional_text, shown, whole
+from airflow_provider_oxen.catalogue import values
+from airflow_provider_oxen.catalogue.schema import sized
+from airflow_provider_oxen.jobs.arguments import (
+    Arguments,
+    OptionalText,
+    Unfit,
+    is_unset,
+    mapping,
+    one_of,
+    or_default,
+    whole,
+)
+from airflow_provider_oxen.jobs.plain import plain, shown
 
-__all__ = ["RESERVED", "Settled", "fingerprint", "read_arguments", "settle"]
+__all__ = ["RESERVED", "RequestArguments", "canonical", "fingerprint", "settle"]
 
 RESERVED = HUB_PARAMETERS | {"prompt", "image_size", "num_inference_steps", "seed"}
 """Names that ``model_params`` may not hold: they have an argument of their own, or are the hub's."""
 
-_FORMATS = ("url", "b64_json")
+MOST_BYTES = 32 * 1024 * 1024
+"""Bytes of a request: input images as ``data:`` URIs stand in it."""
+
+MOST_VALUES = 100_000
+"""Values of a request."""
+
+_HALF = "The request cannot be written as JSON: a text in it holds half a character."
 
 
-class Settled(NamedTuple):
-    """A request as it will be sent.
+def _words(what: str) -> PlainValidator:
+    """Return what reads a text that goes to the hub.
 
-    :ivar seed_is_ours: whether the seed was drawn or derived here rather than given by the user.
+    :param what: the argument must be, for messages.
     """
 
-    request: GenerateRequest
-    seed_is_ours: bool
+    def read(value: Any, info: ValidationInfo) -> str:
+        name = info.field_name
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # 100000.0 may have been "1e5", and 42 "0x2A": what was meant cannot be told any more.
+            raise OxenInvalidRequest(
+                f"{name} is the number {shown(value)}, and the text that it was is lost: with "
+                "render_template_as_native_obj=True, Jinja makes numbers of texts that look like one.",
+                remedy=f"Add a word to it, or put quotes into the template: {name}=\"'{{{{ … }}}}'\".",
+            )
+        # "None" too: it is what a template makes of an XCom that is not there, and would be paid for.
+        if is_unset(value) or not isinstance(value, str):
+            said = "Prompt cannot be empty. " if is_unset(value) and name == "prompt" else ""
+            raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}.")
+        return value
+
+    return PlainValidator(read)
 
 
-def read_arguments(
-    *,
-    prompt: Any,
-    model: Any,
-    response_format: Any = "url",
-    image_size: Any = None,
-    num_inference_steps: Any = None,
-    seed: Any = None,
-    target_namespace: Any = None,
-    model_params: Any = None,
-) -> GenerateRequest:
-    """Check what a user asked for, after rendering, and give it its types.
+def _integer(least: int) -> PlainValidator:
+    """Return what reads an integer of the request, whatever library it is of."""
 
-    Templates render to strings: an exact number becomes a number, ``None`` and the empty string
-    become unset.
+    def read(value: Any, info: ValidationInfo) -> int | None:
+        name = str(info.field_name)
+        # A float that is no integer is told of in whole()'s words.
+        value = value if isinstance(value, float) else plain(name, value)
+        return None if is_unset(value) else plain(name, whole(least)(value))
 
-    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
-    """
-    response_format = given(response_format, None)
-    wanted = choice("response_format", "url" if response_format is None else response_format, _FORMATS)
-    request = GenerateRequest(
-        model=_text("model", model, "the model's id, such as 'z-image-turbo'").strip(),
-        prompt=_text("prompt", prompt, "a text that says what to draw"),
-        response_format="url" if wanted == "url" else "b64_json",
-        image_size=_size(image_size),
-        num_inference_steps=_whole("num_inference_steps", num_inference_steps, least=1),
-        seed=_whole("seed", seed, least=0),
-        target_namespace=optional_text("target_namespace", target_namespace),
-        **_parameters(model_params),
-    )
-    _sendable(request)
-    return request
+    return PlainValidator(read)
+
+
+def _size(value: Any, info: ValidationInfo) -> str | dict[str, int] | None:
+    value = plain(str(info.field_name), value)
+    if is_unset(value):
+        return None
+    if isinstance(value, str):
+        if not value.lstrip().startswith("{"):
+            return value.strip()
+        value = mapping("image_size", value)
+    if not isinstance(value, Mapping) or set(value) != {"width", "height"}:
+        raise Unfit("must be a preset such as 'square_hd' or {'width': 1024, 'height': 1024}")
+    return {side: _side(side, value[side]) for side in ("width", "height")}
+
+
+def _side(side: str, value: Any) -> int:
+    try:
+        return whole(1)(value)
+    except Unfit as error:
+        raise OxenInvalidRequest(f"image_size[{side!r}] {error}, not {shown(value)}.") from None
+
+
+def _parameters(value: Any) -> dict[str, Any]:
+    parameters = mapping("model_params", value)
+    reserved = sorted(set(parameters) & RESERVED)
+    if reserved:
+        raise OxenInvalidRequest(
+            f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
+            "hub's own fields. Allowed is anything else in the model's request schema."
+        )
+    found: dict[str, Any] = plain("model_params", parameters)
+    return found
+
+
+class RequestArguments(Arguments):
+    """What decides the image."""
+
+    prompt: Annotated[str, _words("a text that says what to draw")]
+    model: Annotated[str, _words("the model's id, such as 'z-image-turbo'"), AfterValidator(str.strip)]
+    response_format: Annotated[Literal["url", "b64_json"], one_of(Literal["url", "b64_json"])] = "url"
+    image_size: Annotated[str | dict[str, int] | None, PlainValidator(_size)] = None
+    num_inference_steps: Annotated[int | None, _integer(1)] = None
+    seed: Annotated[int | None, _integer(0)] = None
+    target_namespace: OptionalText = None
+    model_params: Annotated[dict[str, Any], or_default(_parameters)] = Field(default_factory=dict)
+
+    def request(self) -> GenerateRequest:
+        """Return the request, of which it is certain that it can be sent and recorded.
+
+        :raises OxenInvalidRequest: saying why it is not.
+        """
+        fields = {name: getattr(self, name) for name in GenerateRequest.model_fields}
+        try:
+            request = GenerateRequest(**fields, **self.model_params)
+        except ValidationError:
+            # All that can be left by now: a name or a text that no encoding can write.
+            raise OxenInvalidRequest(_HALF) from None
+        try:
+            content = json.dumps(request.body(), allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OxenInvalidRequest(f"The request cannot be written as JSON: {error}.") from None
+        if len(content) > MOST_BYTES or sum(map(content.count, (b",", b"["))) > MOST_VALUES:
+            # A record and a sidecar hold it to the letter, and have to be read again.
+            raise OxenInvalidRequest(
+                f"The request has {len(content):,} bytes, or too many values: at most "
+                f"{MOST_BYTES // 2**20} MB and {MOST_VALUES:,} values are sent.",
+                remedy="Give images as links.",
+            )
+        return request
 
 
 def fingerprint(request: GenerateRequest) -> str:
@@ -79,99 +158,38 @@ def fingerprint(request: GenerateRequest) -> str:
     body = request.body()
     body.pop("response_format")
     named = {name: body.pop(name) for name in ("model", "prompt", "target_namespace") if name in body}
-    canonical = json.dumps({**named, "parameters": _canonical(body)}, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    text = json.dumps({**named, "parameters": canonical(body)}, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def settle(
-    request: GenerateRequest, schema: Mapping[str, Any] | None, key: str, *, fresh: bool = False
-) -> Settled:
-    """Fit the request to the model's schema and settle the seed.
+def settle(request: GenerateRequest, schema: Mapping[str, Any] | None, job: str) -> dict[str, Any]:
+    """Return the exact body: fitted to the model's schema, with its seed settled.
 
-    A model that takes a seed and was given none gets one, which makes the image reproducible. It
-    is derived from the identity, so that every try of a task asks for the very same image.
+    A model that takes a seed and was given none gets one, which makes the image reproducible. It is
+    derived from what names the job, so that the job can be recognised even where its record is gone.
 
     :param schema: the model's request schema, None where it is not known.
-    :param key: the identity's key.
-    :param fresh: draw the seed at random: the user wants another image than the one that is there.
+    :param job: names the job: the task, the request, and which of its generations it is.
     """
-    extra = schemas.coerce(schema, _listed(request.model_extra or {}))
-    fixed = {name: getattr(request, name) for name in GenerateRequest.model_fields}
-    ours = request.seed is None and schemas.takes(schema, "seed")
-    if ours:
-        low, high = schemas.seed_range(schema)
+    extra = values.coerce(schema, request.model_extra or {})
+    fixed = {name: getattr(request, name) for name in GenerateRequest.model_fields if name != "image_size"}
+    body = {**fixed, **sized(schema, {**extra, "image_size": request.image_size})}
+    if request.seed is None and values.takes(schema, "seed"):
+        low, high = values.seed_range(schema)
         span = high - low + 1
-        number = secrets.randbelow(span) if fresh else int(key, 16) % span
-        fixed["seed"] = low + number
-    return Settled(GenerateRequest(**fixed, **extra), ours)
+        body["seed"] = low + int(hashlib.sha256(job.encode()).hexdigest(), 16) % span
+    return {name: value for name, value in body.items() if value is not None}
 
 
-def _text(name: str, value: Any, what: str) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # What a native template makes of a text of digits.
-        value = str(value)
-    # "None" too: it is what a template makes of an XCom that is not there, and would be paid for.
-    nothing = given(value, None) is None
-    if nothing or not isinstance(value, str):
-        said = "Prompt cannot be empty. " if nothing and name == "prompt" else ""
-        raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}. Nothing was sent.")
-    return value
-
-
-def _whole(name: str, value: Any, *, least: int) -> int | None:
-    value = given(value, None)
-    return None if value is None else whole(name, value, least=least)
-
-
-def _size(value: Any) -> str | dict[str, int] | None:
-    value = given(value, None)
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = mapping("image_size", value)
-    if value is None or isinstance(value, str):
-        return value and value.strip()
-    if not isinstance(value, Mapping) or set(value) != {"width", "height"}:
-        raise OxenInvalidRequest(
-            "image_size must be a preset such as 'square_hd' or {'width': 1024, 'height': 1024}, not "
-            f"{shown(value)}."
-        )
-    return {side: whole(f"image_size[{side!r}]", value[side], least=1) for side in ("width", "height")}
-
-
-def _parameters(value: Any) -> dict[str, Any]:
-    parameters = mapping("model_params", value)
-    reserved = sorted(set(parameters) & RESERVED)
-    if reserved:
-        raise OxenInvalidRequest(
-            f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
-            "hub's own fields. Allowed is anything else in the model's request schema."
-        )
-    return parameters
-
-
-def _listed(value: Any) -> Any:
-    """Return a value with its tuples as lists: what JSON makes of them, and what a schema expects."""
+def canonical(value: Any) -> Any:
+    """Return a value as the fingerprint knows it: what a template makes text of counts as what it was."""
     if isinstance(value, Mapping):
-        return {name: _listed(item) for name, item in value.items()}
-    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _sendable(request: GenerateRequest) -> None:
-    try:
-        json.dumps(request.body(), allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise OxenInvalidRequest(
-            f"The request cannot be written as JSON: {error}. Nothing was sent."
-        ) from None
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _canonical(item) for name, item in value.items()}
+        return {name: canonical(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [canonical(item) for item in value]
     if isinstance(value, str):
         # Only what a number or a boolean renders to counts as one: "007" is another text than "7".
-        number = schemas.exact_number(value)
+        number = values.exact_number(value)
         words: dict[str, Any] = {"True": True, "true": True, "False": False, "false": False}
         value = words.get(value, number if str(number) == value else value)
     if isinstance(value, float) and value.is_integer():

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.record import Endpoint, Record
 
-__all__ = ["Task", "changed", "comes_back", "names_itself"]
+__all__ = [
+    "Identity",
+    "Task",
+    "changed",
+    "cleared",
+    "is_identifiable",
+    "is_recoverable",
+    "marks",
+    "nonce_of",
+    "oddities",
+]
 
 OnUnknown = Literal["fail", "adopt", "resubmit"]
 OnChanged = Literal["fail", "submit"]
+
+
+class Identity(NamedTuple):
+    """A task instance, whichever try of it.
+
+    :ivar map_index: -1 for a task that is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    @property
+    def key(self) -> str:
+        """The identity as 64 hexadecimal characters, for file names and derived seeds."""
+        return hashlib.sha256(json.dumps(list(self)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -24,12 +55,18 @@ class Task:
     :param endpoint: where a new request goes.
     :param nonce: a fresh secret for this try.
     :param try_number: from 1.
-    :param clearing: a number that grows whenever the task is cleared, and at no other time.
-    :param has_home: whether a record can be kept.
+    :param clear_count: the task's ``max_tries``: Airflow sets it anew when a task is cleared.
+    :param clear_number: how often the Dag run was cleared, whichever of its tasks; None where not known.
+    :param has_store: whether a record can be kept.
+    :param unsure: whether an earlier try may have sent something although no record is there.
+    :param begins: whether it is written down before anything else that nothing was sent yet.
     :param began: unix seconds before which this task has sent nothing, where no record tells.
     :param overwrite: make another image in place of one that is kept.
     :param lookup_grace: seconds after which a request that was accepted must be in the hub's lists.
     :param max_cost: USD that all submissions for one image may cost.
+    :param max_retries: how often a request that was refused for now is sent again in this try.
+    :param asked: the request as the user made it; None where that is not told.
+    :param place: what a derived seed belongs to; None for the identity.
     """
 
     identity: str
@@ -39,19 +76,54 @@ class Task:
     endpoint: Endpoint
     nonce: str
     try_number: int = 1
-    clearing: int = 1
-    has_home: bool = True
+    clear_count: int = 1
+    clear_number: int | None = None
+    has_store: bool = True
+    unsure: bool = False
+    begins: bool = True
     began: float | None = None
     overwrite: bool = False
     on_unknown_outcome: OnUnknown = "fail"
     on_changed_request: OnChanged = "fail"
     lookup_grace: float = 60.0
     max_cost: float | None = None
+    max_retries: int = 0
+    place: str | None = None
+    asked: Mapping[str, Any] | None = None
 
 
-def comes_back(task: Task, record: Record) -> bool:
+def marks(task: Task) -> dict[str, Any]:
+    """Return what a record tells of the try that writes it."""
+    return {
+        "clear_count": task.clear_count,
+        "clear_number": task.clear_number,
+        "try_number": task.try_number,
+    }
+
+
+def cleared(task: Task, record: Record) -> bool:
+    """Whether somebody has cleared the task since the record was written, rather than Airflow tried again.
+
+    ``max_tries`` alone does not tell: it stays as it is where the Dag's file is gone, for example. And a Dag
+    run is cleared for the sake of any of its tasks, while this one may be retried all the same.
+    """
+    if record.clear_count != task.clear_count:
+        return True
+    known = record.clear_number is not None and task.clear_number is not None
+    return known and (task.clear_number or 0) > (record.clear_number or 0) and record.is_over
+
+
+def nonce_of(task: Task, number: int) -> str:
+    """Return the secret of an intent, which tells it from any other.
+
+    :param number: of the intent.
+    """
+    return hashlib.sha256(f"{task.nonce}/{number}".encode()).hexdigest()[:32]
+
+
+def is_recoverable(task: Task, record: Record) -> bool:
     """Whether the next try finds the job again: by the record, or certainly in the lists of the queue."""
-    return task.has_home or (record.endpoint == "queue" and names_itself(record))
+    return task.has_store or (record.endpoint == "queue" and is_identifiable(record))
 
 
 def changed(task: Task, record: Record) -> list[str]:
@@ -64,6 +136,13 @@ def changed(task: Task, record: Record) -> list[str]:
     return [name for name, (wanted, found) in pairs.items() if wanted != found]
 
 
-def names_itself(record: Record) -> bool:
+def oddities(task: Task, record: Record) -> list[str]:
+    """Return what of a record that claims to be of this very request is not: somebody has altered it."""
+    if task.asked is None or record.phase == "not_sent" or record.fingerprint != task.fingerprint:
+        return []
+    return misfits(task.asked, record.body, task.identity)
+
+
+def is_identifiable(record: Record) -> bool:
     """Whether what was sent holds something that tells its rows from any other."""
     return record.body.get("seed") is not None or record.body.get("target_directory") is not None

@@ -19,6 +19,17 @@ __all__ = ["main"]
 _LOOK = 0.2
 """Seconds between looks at the clock and at the parent process."""
 
+_SETTINGS = (
+    ("key", str, "KEY", "the API key to accept"),
+    ("latency", float, "SECONDS", "how long an image takes"),
+    ("queue_wait", float, "SECONDS", "how long a queued image waits before that"),
+    ("workers", int, "N", "queued images made at once; any number without it"),
+    ("credits", float, "USD", "play money to start with"),
+    ("url_ttl", float, "SECONDS", "how long a result's URL works"),
+    ("rate_limit", int, "N", "generate and queue requests accepted in a minute; any number without it"),
+)
+"""The settings with an option of their own: name, type, unit and meaning."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM, the given time, or the end of the parent process.
@@ -53,51 +64,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_oxen.localhub",
         description="A hub on this machine: the Oxen.ai hub's routes, drawn images, play money.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address; no other is accepted")
-    parser.add_argument("--port", type=int, default=8750, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--key", default=default.key, help="the API key to accept (default: %(default)s)")
-    parser.add_argument(
-        "--latency", type=float, default=default.latency, metavar="SECONDS",
-        help="how long an image takes (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--queue-wait", type=float, default=default.queue_wait, metavar="SECONDS",
-        help="how long a queued image waits before that (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=int, default=None, metavar="N",
-        help="queued images made at once (default: any number)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--credits", type=float, default=default.credits, metavar="USD",
-        help="play money to start with (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--url-ttl", type=float, default=default.url_ttl, metavar="SECONDS",
-        help="how long a result's URL works (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--layout", choices=["classic", "ai", "both"], default="both",
-        help="path layouts to serve (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rate-limit", type=int, default=None, metavar="N",
-        help="generate and queue requests accepted in a minute (default: any number)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=JSON", dest="others",
-        help="any setting of docs/testing-your-dags.md, such as row_keys=model; may be given several times",
-    )  # fmt: skip
-    parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--port", type=int, default=8750, help="0 takes a free one")
+    for name, kind, unit, meaning in _SETTINGS:
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, default=getattr(default, name), metavar=unit, help=meaning)
+    parser.add_argument("--layout", default="both", help="path layouts to serve: classic, ai or both")
+    others = "any setting of docs/testing-your-dags.md, such as row_keys=model; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", dest="others", help=others)
+    parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS", help="end then")
     parser.add_argument("--with-parent", action="store_true", help="stop when the parent process is gone")
     return parser
 
 
 def _settings(options: argparse.Namespace) -> HubSettings:
-    names = ("key", "latency", "queue_wait", "workers", "credits", "url_ttl", "rate_limit")
     settings = HubSettings()
-    settings.update({name: getattr(options, name) for name in names} | {"layouts": options.layout})
+    settings.update({name: getattr(options, name) for name, *_ in _SETTINGS} | {"layouts": options.layout})
     settings.update(dict(_other(given) for given in options.others))
     return settings
 
@@ -107,7 +91,7 @@ def _other(given: str) -> tuple[str, Any]:
     try:
         return name, json.loads(value)
     except ValueError:
-        # A word without quotes, such as a shell leaves of them: the setting judges it.
+        # A word without quotes, such as a shell leaves of them: the setting checks it.
         return name, value
 
 

@@ -1,43 +1,104 @@
-"""Answers that Starlette has no class for: lost, cut short, slow, huge, and those that faults ask for."""
+"""What the hub answers: its errors, what Starlette has no class for, and what faults ask for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Literal
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_oxen.localhub.faults import Fault
-from airflow_provider_oxen.localhub.problems import Json, body_of, default_text, type_of
+from airflow_provider_oxen.localhub.faults import Clothes, Fault
 
-__all__ = ["CHUNK", "Lost", "Stream", "faulty"]
+__all__ = [
+    "LOGIN",
+    "DroppedConnection",
+    "Json",
+    "Refused",
+    "Stream",
+    "faulty",
+    "no_route",
+    "not_ready",
+    "page",
+    "pieces",
+]
 
-CHUNK = 64 * 1024
+LOGIN = "/login"
+"""Path of a page for people."""
+
+_CHUNK = 64 * 1024
 """Bytes handed to the socket at a time: memory stays flat however big the body is."""
 
-_PAGE = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+_TYPES = {
+    400: "invalid_params",
+    401: "unauthenticated",
+    402: "insufficient_credits",
+    403: "forbidden",
+    404: "resource_not_found",
+    422: "unprocessable_entity",
+    426: "update_required",
+    429: "rate_limited",
+}
+_TEXTS = {401: "unauthenticated", 402: "You have run out of credits."}
+_XML = '<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>'
+_MISSING = {"missing": 404, "forbidden": 403, "gone": 410}
+
+ErrorShape = Literal["typed", "message"]
+"""The hub's two error bodies."""
 
 
-class Lost(Response):
+class Json(JSONResponse):
+    """JSON in ASCII: half a surrogate pair in a prompt must not break the answer."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """A request that the hub does not accept; nothing was billed.
+
+    :param text: what the hub says to people.
+    :param shape: where the contract fixes it; None where a setting decides.
+    """
+
+    status: int
+    text: str
+    shape: ErrorShape | None = None
+    headers: Mapping[str, str] | None = None
+
+    def answer(self, open_shape: ErrorShape) -> Json:
+        """Return the answer, in ``open_shape`` where the contract leaves the shape open."""
+        return Json(_error(self.shape or open_shape, self.status, self.text), self.status, self.headers)
+
+
+class DroppedConnection(Response):
     """No answer at all: the connection is closed under the client."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        transport_of(scope).abort()
+        _transport_of(scope).abort()
         await _until_closed(receive)
 
 
 class Stream(Response):
     """A body that comes in pieces.
 
-    :param length: what Content-Length announces.
-    :param cut: close the connection where the pieces end, before the length is reached.
+    :param length: what Content-Length announces; None for a body without an announced end.
+    :param cut: close the connection where the pieces end: the body has no end.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], length: int, media_type: str, cut: bool = False) -> None:
-        super().__init__(media_type=media_type, headers={"content-length": str(length)})
+    def __init__(
+        self, pieces: AsyncIterator[bytes], length: int | None, media_type: str, cut: bool = False
+    ) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        if length is not None:
+            self.headers["content-length"] = str(length)
         self.pieces = pieces
         self.cut = cut
 
@@ -46,13 +107,23 @@ class Stream(Response):
         async for piece in self.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if self.cut:
-            transport_of(scope).close()
+            _transport_of(scope).close()
             await _until_closed(receive)
         else:
             await send({"type": "http.response.body", "body": b""})
 
 
-def transport_of(scope: Scope) -> asyncio.Transport:
+async def pieces(content: bytes, padding: int = 0) -> AsyncIterator[bytes]:
+    """Yield the content, and so many zero bytes behind it, in pieces."""
+    for start in range(0, len(content), _CHUNK):
+        yield content[start : start + _CHUNK]
+    zeros = bytes(min(_CHUNK, padding))
+    while padding:
+        yield zeros[:padding]
+        padding -= min(_CHUNK, padding)
+
+
+def _transport_of(scope: Scope) -> asyncio.Transport:
     """Return the connection that the request came over; the server puts it into the scope."""
     transport: asyncio.Transport = scope["state"]["transport"]
     return transport
@@ -63,41 +134,77 @@ async def _until_closed(receive: Receive) -> None:
     await receive()
 
 
+def no_route() -> Json:
+    """Return the answer of a path that is not served at all: it must not read like a missing model."""
+    return Json({"errors": {"detail": "Not Found"}}, 404)
+
+
+def page(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a page for people that says no more than this."""
+    html = f"<!doctype html><html><head><title>{text}</title></head><body><h1>{text}</h1></body></html>"
+    return HTMLResponse(html, status, headers)
+
+
 def faulty(fault: Fault, request: Request) -> Response:
     """Return the answer that the fault asks for, of those that any route can give."""
     if fault.kind in ("drop_before", "drop_after"):
-        return Lost()
+        return DroppedConnection()
     if fault.kind == "redirect":
         status = fault.status if 300 <= fault.status < 400 else 302
         location = fault.location or str(request.url)
         return Response(status_code=status, headers={"location": location, **fault.headers})
-    return _body(fault)
-
-
-def _body(fault: Fault) -> Response:
     status = fault.status if fault.kind == "status" else 200
-    headers, text = fault.headers, default_text(fault.status)
+    phrase = HTTPStatus(fault.status).phrase if fault.status in set(HTTPStatus) else "Unknown"
+    headers, text = fault.headers, _TEXTS.get(fault.status, f"{phrase} (simulated)")
+    if isinstance(fault.body, str):
+        return PlainTextResponse(fault.body, status, headers)
     if fault.body is not None:
-        return _given(fault.body, status, headers)
+        return Json(fault.body, status, headers)
     if fault.kind == "broken_json":
         return Response(b'{"model": "', status, headers, "application/json")
-    if fault.kind == "error_in_200":
-        return Json(body_of("message", "", text), status, headers)
     shape = fault.shape if fault.kind == "status" else fault.kind
     if shape == "html":
-        return HTMLResponse(_PAGE.format(text), status, headers)
+        return page(text, status, headers)
     if shape == "empty":
         return Response(b"", status, headers)
     if shape == "text":
         return PlainTextResponse(text, status, headers)
     if shape == "string":
         return Json({"error": text}, status, headers)
-    return Json(
-        body_of("message" if shape == "message" else "typed", type_of(fault.status), text), status, headers
-    )
+    # What is left is a message: that is what ``error_in_200`` gives, too.
+    error_shape: ErrorShape = "typed" if shape == "typed" else "message"
+    return Json(_error(error_shape, fault.status, text), status, headers)
 
 
-def _given(body: dict[str, Any] | str, status: int, headers: dict[str, str]) -> Response:
-    if isinstance(body, str):
-        return PlainTextResponse(body, status, headers)
-    return Json(body, status, headers)
+def not_ready(clothes: Clothes, content: bytes, media_type: str) -> Response:
+    """Return what comes in place of an image that is paid for and not there yet."""
+    half = content[: len(content) // 2]
+    if clothes in _MISSING:
+        return Json(_error("typed", 404, "There is no such file yet."), _MISSING[clothes])
+    if clothes == "empty":
+        return Response(b"", media_type=media_type)
+    if clothes in ("accepted", "json"):
+        return Json({"status": "processing"}, 202 if clothes == "accepted" else 200)
+    if clothes == "no_content":
+        return Response(status_code=204)
+    if clothes == "partial":
+        part = {"content-range": f"bytes 0-{len(half) - 1}/{len(content)}"}
+        return Response(half, 206, part, media_type)
+    if clothes == "xml":
+        return Response(_XML, media_type="application/xml")
+    if clothes == "cut":
+        return Response(half, media_type=media_type)
+    if clothes == "short":
+        return Stream(pieces(half), len(content), media_type, cut=True)
+    return RedirectResponse(LOGIN) if clothes == "login" else page("One moment, please")
+
+
+def _error(shape: ErrorShape, status: int, text: str) -> dict[str, Any]:
+    if shape == "message":
+        return {"error": {"message": text}}
+    type = _TYPES.get(status, "internal_server_error")
+    return {
+        "error": {"type": type, "title": type.replace("_", " ").title(), "detail": text},
+        "status": "error",
+        "status_message": type,
+    }

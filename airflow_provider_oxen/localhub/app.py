@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,40 +16,51 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_oxen.localhub import events, faults, history, jobs, local, routes
-from airflow_provider_oxen.localhub.answers import faulty
-from airflow_provider_oxen.localhub.enqueue import enqueue
-from airflow_provider_oxen.localhub.files import send_file
-from airflow_provider_oxen.localhub.generate import generate
-from airflow_provider_oxen.localhub.problems import PHOENIX_NOT_FOUND, Json, Refused
+from airflow_provider_oxen.localhub import catalogue, faults, local, queue
+from airflow_provider_oxen.localhub.answers import LOGIN, Json, Refused, faulty, no_route, page
+from airflow_provider_oxen.localhub.generate import enqueue, generate, send_file
 from airflow_provider_oxen.localhub.state import State
+from airflow_provider_oxen.localhub.validation import need_model
 
 __all__ = ["create_app"]
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[State, Request], Awaitable[Response]]
 
-_FILE = "/api/repos/{namespace}/generated/files/{id}/image.png"
+_REWRITTEN = ("generate", "enqueue", "queue", "job", "history", "record", "model", "models")
+"""Routes that are about images, jobs and models."""
+
+_NEWEST_MINIMUM = (0, 36, 0)
+"""The oldest version of the command-line tool that is served (2026-08)."""
+
+_VERSION = re.compile(r"\s*v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?")
 
 
 def create_app(state: State) -> Starlette:
     """Return the ASGI application of one hub."""
     app = Starlette(
         routes=[
-            Route(_FILE, _with_faults("file", send_file)),
+            _route("/api/repos/{namespace}/generated/files/{id}/image.png", send_file, "file", key=False),
             *_in_layout("classic", "/api/images/generate", "/api/evaluations/models"),
             *_in_layout("ai", "/api/ai/images/generate", "/api/ai/models"),
-            Route("/api/authorize", _with_faults("authorize", routes.authorize)),
-            Route("/api/ai/queue", _with_faults("enqueue", enqueue), methods=["POST"]),
-            Route("/api/ai/queue", _with_faults("queue", jobs.list_jobs)),
-            Route("/api/ai/queue/{id}", _with_faults("job", jobs.one_job)),
-            Route("/api/ai/queue/{id}", _with_faults("cancel", jobs.cancel_job), methods=["DELETE"]),
-            Route("/api/ai/generations", _with_faults("history", history.list_records)),
-            Route("/api/ai/generations/{id}", _with_faults("record", history.one_record)),
-            Route("/api/events", _with_faults("events", events.listen)),
-            *local.ROUTES,
+            *(
+                _route(f"/api/ai/models/{{model:path}}/{step}", _deploy, None, "POST", layout="ai")
+                for step in ("activate", "deactivate")
+            ),
+            # To whoever asks whose key it is, a fault is the same on either.
+            _route("/api/users/me", _owner, "authorize", key=False),
+            _route("/api/authorize", _owner, "authorize", key=False),
+            _route("/api/ai/queue", enqueue, "enqueue", "POST"),
+            _route("/api/ai/queue", queue.list_jobs, "queue"),
+            _route("/api/ai/queue/{id}", queue.one_job, "job"),
+            _route("/api/ai/queue/{id}", queue.cancel_job, "cancel", "DELETE"),
+            _route("/api/ai/generations", queue.list_records, "history"),
+            _route("/api/ai/generations/{id}", queue.one_record, "record"),
+            _route("/api/events", queue.listen, "events"),
+            _route(LOGIN, _login, None, key=False),
+            *(_route(path, endpoint, None, *rest, key=False) for path, endpoint, *rest in local.ROUTES),
         ],
-        middleware=[Middleware(_Recorder, state=state)],
-        exception_handlers={Refused: _refused, 404: _no_route, 405: _no_route},
+        middleware=[Middleware(_Front, state=state)],
+        exception_handlers={Refused: _refused, 404: _not_found, 405: _not_found},
     )
     app.router.redirect_slashes = False
     app.state.hub = state
@@ -55,41 +68,61 @@ def create_app(state: State) -> Starlette:
 
 
 def _in_layout(layout: str, generate_path: str, models_path: str) -> list[Route]:
-    def route(name: faults.Route, path: str, endpoint: Endpoint, method: str = "GET") -> Route:
-        harmed = _with_faults(name, endpoint)
-
-        async def in_layout(request: Request) -> Response:
-            if layout not in request.app.state.hub.settings.layouts:
-                return Json(PHOENIX_NOT_FOUND, 404)
-            return await harmed(request)
-
-        return Route(path, in_layout, methods=[method])
-
     return [
-        route("generate", generate_path, generate, "POST"),
-        route("models", models_path, routes.list_models),
-        route("search", f"{models_path}/search", routes.search_models),
-        route("model", f"{models_path}/{{model:path}}", routes.one_model),
+        _route(generate_path, generate, "generate", "POST", layout=layout),
+        _route(models_path, _list_models, "models", key=False, layout=layout),
+        _route(f"{models_path}/search", _search_models, "search", key=False, layout=layout),
+        _route(f"{models_path}/{{model:path}}", _one_model, "model", key=False, layout=layout),
     ]
 
 
-def _with_faults(name: faults.Route, endpoint: Endpoint) -> Endpoint:
-    async def harmed(request: Request) -> Response:
-        state: State = request.app.state.hub
-        if state.faults.is_empty:
-            return await endpoint(request)
-        fault = state.faults.take(name, "arrived", await _prompt(request))
-        if fault and fault.kind == "hold":
-            await state.pause(fault.seconds)
-        elif fault:
-            return faulty(fault, request)
-        return await endpoint(request)
+def _route(
+    path: str,
+    endpoint: Endpoint,
+    name: faults.Route | None,
+    *methods: str,
+    key: bool = True,
+    layout: str | None = None,
+) -> Route:
+    """Return the route with all that is common to them.
 
-    return harmed
+    :param name: what faults call it; None for a route that never fails.
+    :param methods: GET where none is named.
+    :param key: whether the API key is needed.
+    :param layout: the path layout that it belongs to, if it is in one only.
+    """
+
+    async def answer(request: Request) -> Response:
+        state: State = request.app.state.hub
+        if layout and layout not in state.settings.layouts:
+            return no_route()
+        response = await _broken(state, request, name) if name else None
+        if response is None:
+            if key:
+                state.need_key(request)
+            response = await endpoint(state, request)
+        is_usual = response.status_code == 200 and response.media_type == "application/json"
+        if state.rewrite is None or name not in _REWRITTEN or not is_usual:
+            return response
+        body = state.rewrite(name, json.loads(bytes(response.body)))
+        return Response(body) if isinstance(body, bytes) else Json(body)
+
+    return Route(path, answer, methods=list(methods or ("GET",)))
+
+
+async def _broken(state: State, request: Request, name: faults.Route) -> Response | None:
+    """Return the answer of the fault that strikes before the request is looked at, if there is one."""
+    if not state.faults:
+        return None
+    fault = state.faults.take(name, "arrived", await _prompt(request))
+    if fault and fault.kind == "hold":
+        await state.pause(fault.seconds)
+        return None
+    return faulty(fault, request) if fault else None
 
 
 async def _prompt(request: Request) -> str:
-    """Return the prompt of a body that may be anything; who answers the request judges it."""
+    """Return the prompt of a body that may be anything; who answers the request checks it."""
     try:
         body = json.loads(await request.body())
     except ValueError:
@@ -97,32 +130,103 @@ async def _prompt(request: Request) -> str:
     return str(body.get("prompt", "")) if isinstance(body, dict) else ""
 
 
+async def _list_models(state: State, request: Request) -> Response:
+    """List the catalogue, or one developer's part of it."""
+    developer = request.query_params.get("developer_name")
+    entries = state.settings.catalogue
+    if developer:
+        entries = [entry for entry in entries if (entry.get("developer") or {}).get("name") == developer]
+    return _listed(request, entries)
+
+
+async def _search_models(state: State, request: Request) -> Response:
+    """List the models whose id or display name contains what ``?search=`` asks for, whatever its case."""
+    words = request.query_params.get("search", "").lower()
+    named = ((f"{entry['id']}\n{entry.get('display_name', '')}", entry) for entry in state.settings.catalogue)
+    return _listed(request, [entry for names, entry in named if words in names.lower()])
+
+
+async def _one_model(state: State, request: Request) -> Response:
+    entry = need_model(state.settings, request.path_params["model"])
+    return Json(catalogue.as_ai(entry) if _is_ai(request) else catalogue.as_classic(entry))
+
+
+async def _deploy(state: State, request: Request) -> Response:
+    """Activate or deactivate a custom model: at once, and free of charge here."""
+    entry = need_model(state.settings, request.path_params["model"])
+    if entry.get("model_type") != "custom":
+        raise Refused(400, f"Model is not a custom one: {entry['id']}")
+    entry["deployments"] = [{"status": "active" if request.url.path.endswith("/activate") else "inactive"}]
+    return Json(catalogue.as_ai(entry))
+
+
+async def _owner(state: State, request: Request) -> Response:
+    """Tell whose key it is, on an older route in older words."""
+    is_older = request.url.path.endswith("/authorize")
+    if not (state.settings.authorize if is_older else state.settings.users_me):
+        return no_route()
+    state.need_key(request)
+    words = {} if is_older else {"name": "username"}
+    return Json({"user": {words.get(name, name): value for name, value in state.settings.user.items()}})
+
+
+async def _login(state: State, request: Request) -> Response:
+    return page("Please sign in")
+
+
+def _listed(request: Request, entries: list[dict[str, Any]]) -> Response:
+    if _is_ai(request):
+        return Json({"object": "list", "data": [catalogue.as_ai(entry) for entry in entries]})
+    return Json({"models": [catalogue.as_classic(entry) for entry in entries]})
+
+
+def _is_ai(request: Request) -> bool:
+    return request.url.path.startswith("/api/ai/")
+
+
 async def _refused(request: Request, error: Any) -> Response:
     refused: Refused = error
     return refused.answer(request.app.state.hub.settings.error_shape)
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
-    return Json(PHOENIX_NOT_FOUND, 404)
+async def _not_found(request: Request, error: Exception) -> Response:
+    return no_route()
 
 
-class _Recorder:
-    """Remember every request but the hub's own, and give every answer an ``x-request-id``."""
+class _Front:
+    """Stands before every route: checks the agent, remembers the request where it is not the hub's own, and
+    gives every answer a ``Date`` by the hub's clock and an ``x-request-id``."""
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self.app = app
         self.state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/_local"):
-            await self.app(scope, receive, send)
-            return
-        seen: dict[str, Any] = self.state.record(Request(scope))
+        request = Request(scope)
+        seen: dict[str, Any] = {}
+        if not scope["path"].startswith("/_local"):
+            seen = self.state.record(request)
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen["status"] = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", uuid.uuid4().hex.encode())]
+                if not any(name.lower() == b"date" for name, _ in message["headers"]):
+                    date = email.utils.formatdate(self.state.now(), usegmt=True)
+                    message["headers"].append((b"date", date.encode()))
             await send(message)
 
+        if _is_old_tool(request.headers.get("user-agent", "")):
+            newest = ".".join(map(str, _NEWEST_MINIMUM))
+            refused = Refused(426, f"Your oxen version is too old. Update to {newest} or newer.")
+            await refused.answer("typed")(scope, receive, watched)
+            return
         await self.app(scope, receive, watched)
+
+
+def _is_old_tool(agent: str) -> bool:
+    """Whether an agent is too old, or of no version: all with ``oxen`` are taken for the hub's own tool."""
+    if "oxen" not in agent.lower():
+        return False
+    version = _VERSION.match(agent.partition("/")[2])
+    return version is None or tuple(int(part or 0) for part in version.groups()) < _NEWEST_MINIMUM

@@ -1,4 +1,4 @@
-"""The models a local hub starts with: schemas and prices as the real catalogue's look.
+"""The models a local hub starts with, and reading an entry: its words in either layout, and what it costs.
 
 An entry is a plain dict in the ``ai`` layout's words, so that one copied from the real hub's
 ``GET /api/ai/models`` can be put into :attr:`.HubSettings.catalogue` as it is. ``can_run_inference``
@@ -7,189 +7,100 @@ and ``deprecated`` stand beside them, since the ``classic`` layout tells those.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["default_catalogue"]
+__all__ = [
+    "as_ai",
+    "as_classic",
+    "cost",
+    "default_catalogue",
+    "defaults",
+    "is_deployed",
+    "parameter",
+    "recorded",
+]
 
-_RATIOS = ["1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3"]
-_PRESETS = ["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"]
+_UNTOLD_COST = 0.02
+"""USD for an image of a model whose catalogue entry tells no price, such as one that bills by time: a ledger
+needs a figure."""
 
 
 def default_catalogue() -> list[dict[str, Any]]:
     """Return a fresh catalogue: it is the caller's to change."""
-    return [
-        _model(
-            "black-forest-labs-flux-2-klein-4b",
-            "FLUX.2 [klein] 4B",
-            "Black Forest Labs",
-            {"method": "per_image", "cost_per_image": 0.014},
-            {
-                "aspect_ratio": {"type": "string", "enum": _RATIOS, "default": "1:1"},
-                "num_inference_steps": _integer(1, 50, 4),
-                "guidance_scale": {"type": "number", "minimum": 0, "maximum": 10, "default": 1},
-                "seed": _seed(),
-                "output_format": _format("jpg"),
-                "output_quality": _integer(0, 100, 80),
-            },
-        ),
-        _model(
-            "z-image-turbo",
-            "Z-Image Turbo",
-            "Tongyi-MAI",
-            {"method": "per_image", "cost_per_image": 0.01},
-            {
-                "num_inference_steps": _integer(1, 50, 8),
-                "seed": _seed(),
-                "num_images": _integer(1, 4, 1),
-                "output_format": _format("webp"),
-            },
-        ),
-        _model(
-            "qwen-image",
-            "Qwen Image",
-            "Alibaba",
-            {"method": "per_image", "cost_per_image": 0.025},
-            {
-                "image_size": {
-                    "anyOf": [
-                        {"type": "string", "enum": _PRESETS},
-                        {
-                            "type": "object",
-                            "required": ["width", "height"],
-                            "properties": {
-                                "width": {"type": "integer", "minimum": 64, "maximum": 2048},
-                                "height": {"type": "integer", "minimum": 64, "maximum": 2048},
-                            },
-                        },
-                    ],
-                    "default": "landscape_4_3",
-                },
-                "negative_prompt": {"type": "string", "nullable": True},
-                "num_inference_steps": _integer(2, 50, 30),
-                "seed": _seed(),
-            },
-        ),
-        _model(
-            "gpt-image-2",
-            "GPT Image 2",
-            "OpenAI",
-            {
-                "method": "per_image",
-                "cost_per_image": None,
-                "cost_per_image_grid": {
-                    "low": {"1K": 0.02, "2K": 0.04, "4K": 0.08},
-                    "medium": {"1K": 0.07, "2K": 0.14, "4K": 0.28},
-                    "high": {"1K": 0.28, "2K": 0.57, "4K": 1.13},
-                },
-            },
-            {
-                "quality": {"type": "string", "enum": ["low", "medium", "high"], "default": "medium"},
-                "resolution": {"type": "string", "enum": ["1K", "2K", "4K"], "default": "1K"},
-                "aspect_ratio": {"type": "string", "enum": _RATIOS, "default": "1:1"},
-                "output_format": _format("png"),
-            },
-        ),
-        _model(
-            "stable-diffusion-xl",
-            "Stable Diffusion XL",
-            "Stability AI",
-            {"method": "per_image", "cost_per_image": 0.012},
-            {"image_size": {"type": "string", "enum": _PRESETS, "default": "square_hd"}, "seed": _seed()},
-            deprecated=True,
-        ),
-        _model(
-            "black-forest-labs-flux-1-pro",
-            "FLUX.1 [pro]",
-            "Black Forest Labs",
-            {"method": "per_image", "cost_per_image": 0.05},
-            {"aspect_ratio": {"type": "string", "enum": _RATIOS, "default": "1:1"}, "seed": _seed()},
-            can_run_inference=False,
-        ),
-        _model(
-            "local-user-brand-style",
-            "Brand style (fine-tuned)",
-            "local-user",
-            {"method": "time", "cost_per_image": None},
-            {"num_inference_steps": _integer(1, 50, 28), "seed": _seed(), "output_format": _format("png")},
-            model_type="custom",
-            deployments=[{"status": "inactive"}],
-        ),
-        _model(
-            "local-user-product-shots",
-            "Product shots (fine-tuned)",
-            "local-user",
-            {"method": "time", "cost_per_image": None},
-            {"num_inference_steps": _integer(1, 50, 28), "seed": _seed(), "output_format": _format("png")},
-            model_type="custom",
-            deployments=[{"status": "active"}],
-        ),
-        _model(
-            "google-veo-3-1-fast",
-            "Veo 3.1 Fast",
-            "Google",
-            {"method": "per_video_output_second", "cost_per_image": None},
-            {"duration": {"type": "integer", "enum": [4, 6, 8], "default": 8}, "seed": _seed()},
-            endpoint="/videos/generate",
-            output="video",
-        ),
-        _model(
-            "qwen3-8b-instruct",
-            "Qwen3 8B Instruct",
-            "Alibaba",
-            {"method": "token", "cost_per_image": None},
-            {"temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 1}},
-            endpoint="/chat/completions",
-            output="text",
-        ),
-    ]
+    return [*recorded(), *_entries("other_catalogue.json")]
 
 
-def _model(
-    id: str,
-    display_name: str,
-    developer: str,
-    pricing: dict[str, Any],
-    parameters: dict[str, Any],
-    *,
-    endpoint: str = "/images/generate",
-    output: str = "image",
-    model_type: str = "base",
-    deployments: list[dict[str, str]] | None = None,
-    can_run_inference: bool = True,
-    deprecated: bool = False,
-) -> dict[str, Any]:
-    prompt = {"type": "string", "description": "What to make."}
-    properties = {"prompt": prompt, **parameters}
+def recorded() -> list[dict[str, Any]]:
+    """Return models of the live catalogue, to the letter, as they were seen in September 2026."""
+    return _entries("hub_catalogue.json")
+
+
+def as_ai(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model as the ``ai`` layout tells it, with what the hub's OpenAPI requires of each."""
+    told = {name: value for name, value in entry.items() if name not in ("can_run_inference", "deprecated")}
+    # ``created``: the hub says 1 of each of its own.
+    return {"id": entry["id"], "object": "model", "created": 1, "owned_by": "oxen", **told}
+
+
+def as_classic(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model as the ``classic`` layout tells it: nothing of prices and deployments."""
     return {
-        "id": id,
-        "object": "model",
-        "owned_by": "oxen" if model_type == "base" else developer,
-        "display_name": display_name,
-        "model_type": model_type,
-        "endpoint": endpoint,
-        "capabilities": {"input": ["text"], "output": [output]},
-        "pricing": {"cost_per_image_grid": None, **pricing},
-        "deployments": deployments or [],
-        "developer": {"name": developer},
-        "request_schema": {
-            "type": "object",
-            "required": ["prompt"],
-            "properties": {
-                name: {**rules, "x-order": order} for order, (name, rules) in enumerate(properties.items())
-            },
-        },
-        "can_run_inference": can_run_inference,
-        "deprecated": deprecated,
+        "name": entry["id"],
+        "display_name": entry.get("display_name", entry["id"]),
+        "capabilities": entry.get("capabilities", {}),
+        "can_run_inference": entry.get("can_run_inference", True) and is_deployed(entry),
+        "deprecated": entry.get("deprecated", False),
+        "model_type": entry.get("model_type", "base"),
+        "json_request_schema": entry.get("request_schema", {}),
     }
 
 
-def _integer(minimum: int, maximum: int, default: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": minimum, "maximum": maximum, "default": default}
+def is_deployed(entry: Mapping[str, Any]) -> bool:
+    """Whether the model runs now, as far as that is the user's to say."""
+    if entry.get("model_type") != "custom":
+        return True
+    return any(deployment.get("status") == "active" for deployment in entry.get("deployments", []))
 
 
-def _seed() -> dict[str, Any]:
-    return {"type": "integer", "nullable": True}
+def parameter(entry: Mapping[str, Any], body: Mapping[str, Any], name: str) -> Any:
+    """Return a parameter of the request, else the default in the model's schema, else None."""
+    return body[name] if body.get(name) is not None else defaults(entry).get(name)
 
 
-def _format(default: str) -> dict[str, Any]:
-    return {"type": "string", "enum": ["webp", "jpg", "png"], "default": default}
+def defaults(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that the model's schema gives a default."""
+    return {name: rules["default"] for name, rules in properties(entry).items() if "default" in rules}
+
+
+def properties(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters that the model's schema lists, each with its rules."""
+    listed: Mapping[str, Any] = (entry.get("request_schema") or {}).get("properties") or {}
+    return listed
+
+
+def cost(entry: Mapping[str, Any], body: Mapping[str, Any]) -> float:
+    """Return the price of one image in USD: by quality and resolution, or by one of them, else flat."""
+    pricing = entry.get("pricing") or {}
+    grid = pricing.get("cost_per_image_grid") or {}
+    quality = parameter(entry, body, "quality")
+    resolution = parameter(entry, body, "resolution") or parameter(entry, body, "size")
+    row = _cell(grid, quality)
+    if row is None and len(grid) == 1:
+        [row] = grid.values()
+    found = _cell(row, resolution) if isinstance(row, Mapping) else row
+    if found is None:
+        found = _cell(grid, resolution)
+    usd = pricing.get("cost_per_image") if found is None or isinstance(found, Mapping) else found
+    return _UNTOLD_COST if usd is None else float(usd)
+
+
+def _entries(file: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(Path(__file__).with_name(file).read_bytes())["data"]
+    return entries
+
+
+def _cell(row: Mapping[str, Any], key: Any) -> Any:
+    return {name.lower(): value for name, value in row.items()}.get(str(key).lower())

@@ -1,86 +1,201 @@
-"""The queue's own routes for jobs that are in it: list, look, cancel."""
+"""One image that costs something, and one generation: what was ordered, how far it is, what becomes of it."""
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
+import asyncio
+import copy
+import functools
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from airflow_provider_oxen.localhub.job import Job
-from airflow_provider_oxen.localhub.judge import need_namespace
-from airflow_provider_oxen.localhub.problems import Json, Refused
-from airflow_provider_oxen.localhub.rows import row, signer
-from airflow_provider_oxen.localhub.state import State
+from airflow_provider_oxen.localhub.faults import Fault
+from airflow_provider_oxen.localhub.pictures import Picture, draw, ready_made
 
-__all__ = ["JsonText", "cancel_job", "chosen", "is_known", "list_jobs", "no_such", "one_job"]
+__all__ = ["NOT_AN_IMAGE", "Charge", "Damage", "Job", "PlannedOutcome", "Progress"]
 
-_ACTIVE = ("queued", "processing")
+Damage = Literal["not_an_image", "truncated"]
+End = Literal["succeeded", "failed", "cancelled"]
 
-
-class JsonText(Response):
-    """JSON that is text already."""
-
-    media_type = "application/json"
-
-
-async def list_jobs(request: Request) -> Response:
-    """List the jobs that wait or are worked on, or those of the status asked for; never in pages."""
-    state: State = request.app.state.hub
-    state.need_key(request)
-    status = request.query_params.get("status") or None
-    jobs = state.books.active() if status is None or status in _ACTIVE else state.books.jobs()
-    sign, key = signer(state, request), state.settings.row_keys
-    rows = [row(job, key, sign) for job in chosen(request, jobs)]
-    return JsonText(f'{{"count": {len(rows)}, "generations": [{", ".join(rows)}]}}')
+NOT_AN_IMAGE = b"<!doctype html><html><title>Sign in</title><h1>Please sign in</h1></html>"
 
 
-async def one_job(request: Request) -> Response:
-    """Tell how far a job is."""
-    state: State = request.app.state.hub
-    state.need_key(request)
-    job = state.books.find(request.path_params["id"])
-    if job is None or not is_known(state, job):
-        raise no_such(request)
-    return JsonText(row(job, state.settings.row_keys, signer(state, request)))
+@dataclass
+class Charge:
+    """One image as the ledger has it.
 
+    The drawing is made when somebody asks for its bytes, so that a call costs no drawing that
+    nobody looks at.
 
-async def cancel_job(request: Request) -> Response:
-    """End a job that is not over."""
-    state: State = request.app.state.hub
-    state.need_key(request)
-    job = state.books.find(request.path_params["id"])
-    if job is None:
-        raise no_such(request)
-    if not state.books.cancel(job) and state.settings.cancel_ended == "error":
-        raise Refused(400, "already finished")
-    return Json({"status": "success", "generation_id": job.id})
-
-
-def chosen(request: Request, jobs: list[Job]) -> list[Job]:
-    """Return those jobs that the query asks for and that show in lists by now.
-
-    :raises Refused: 403 for a namespace that the key may not use.
+    :ivar time: unix seconds, by the hub's clock.
+    :ivar cost: in USD.
+    :ivar request: the whole body of the call.
+    :ivar generation_id: of the job that made it; None for a synchronous call.
+    :ivar damage: what is wrong with the bytes the hub hands out.
+    :ivar not_ready: the fault ``not_yet``, whose ``looks`` are counted down here.
     """
-    state: State = request.app.state.hub
-    wanted = {name: value for name, value in request.query_params.items() if value}
-    namespace = need_namespace(state.settings, wanted.get("namespace"))
-    latest = state.now() - state.settings.list_delay
-    model, status = wanted.get("model"), wanted.get("status")
-    if wanted.get("media_type", "image") != "image":
-        return []
-    return [
-        job
-        for job in jobs
-        if job.billed.namespace == namespace
-        and job.enqueued_at <= latest
-        and (model is None or job.body["model"] == model)
-        and (status is None or job.progress.status == status)
-    ]
+
+    time: float
+    cost: float
+    namespace: str
+    picture: Picture
+    request: dict[str, Any]
+    route: Literal["generate", "queue"] = "generate"
+    generation_id: str | None = None
+    damage: Damage | None = None
+    not_ready: Fault | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hexadecimal, of the undamaged bytes."""
+        return hashlib.sha256(self._image()).hexdigest()
+
+    async def content(self, damage: Damage | None = None) -> bytes:
+        """Return the bytes the hub hands out; what has to be drawn is drawn in a thread."""
+        damage = damage or self.damage
+        if damage == "not_an_image":
+            return NOT_AN_IMAGE
+        is_drawn = self.picture.ready_made is None
+        content = await asyncio.to_thread(self._image) if is_drawn else self._image()
+        return content[: len(content) // 2] if damage == "truncated" else content
+
+    def spoil(self, fault: Fault) -> None:
+        """Let the image be what the fault says, if it says anything of images."""
+        if fault.kind == "not_an_image" or fault.kind == "truncated":
+            self.damage = fault.kind
+        if fault.kind == "not_yet":
+            self.not_ready = copy.copy(fault)
+
+    def is_ready(self, now: float) -> bool:
+        """Whether the image can be had by now; counts this look."""
+        fault = self.not_ready
+        if fault is None:
+            return True
+        if fault.looks is None:
+            return now >= self.time + fault.seconds
+        fault.looks -= 1
+        return fault.looks < 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as plain JSON values. May have to draw the image: not for an event loop."""
+        own = ("id", "time", "cost", "namespace", "sha256", "route", "generation_id", "request")
+        shown = ("model", "prompt", "seed", "index", "width", "height", "media_type")
+        return {
+            **{name: getattr(self, name) for name in own},
+            **{name: getattr(self.picture, name) for name in shown},
+        }
+
+    def _image(self) -> bytes:
+        return draw(self.picture) if self.picture.ready_made is None else ready_made(self.picture)
 
 
-def is_known(state: State, job: Job) -> bool:
-    """Whether the job can be looked up by now."""
-    return job.enqueued_at + state.settings.detail_delay <= state.now()
+@dataclass(frozen=True)
+class PlannedOutcome:
+    """What becomes of a job, decided when it is accepted.
+
+    :ivar end: None for a job that never ends.
+    :ivar message: the error message of a job that fails.
+    :ivar retryable: its row's ``error_retryable``, if it has one.
+    :ivar meanwhile: its status while it is worked on.
+    :ivar with_url: whether its row has a result when it has succeeded.
+    """
+
+    end: End | None = "succeeded"
+    message: str | dict[str, Any] | None = None
+    retryable: bool | None = None
+    meanwhile: str = "processing"
+    with_url: bool = True
+
+    @classmethod
+    def of(cls, problem: str | None, fault: Fault | None) -> PlannedOutcome:
+        """Return what the model's answer and the fault make of a job.
+
+        :param problem: what the model says against the request, or None.
+        """
+        kind = fault.kind if fault else None
+        if fault and kind == "fails":
+            return cls("failed", fault.message, fault.retryable)
+        if kind == "hangs":
+            return cls(None)
+        if kind == "is_cancelled":
+            return cls("cancelled")
+        meanwhile = str(fault.message) if fault and kind == "odd_status" else "processing"
+        end: End = "failed" if problem else "succeeded"
+        return cls(end, problem, None, meanwhile, with_url=kind != "without_url")
 
 
-def no_such(request: Request) -> Refused:
-    return Refused(404, f"Generation not found: {request.path_params['id']}", shape="typed")
+class Progress(NamedTuple):
+    """How far a job is: replaced as a whole, so that another thread never reads half of a change.
+
+    :ivar started_at: unix seconds, as is ``completed_at``; None where it is not that far.
+    :ivar has_url: whether its row has a result.
+    :ivar cost: what was billed in USD, or None.
+    """
+
+    status: str = "queued"
+    started_at: float | None = None
+    completed_at: float | None = None
+    error_message: str | dict[str, Any] | None = None
+    has_url: bool = False
+    cost: float | None = None
+    error_retryable: bool | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """One generation.
+
+    :ivar charge: its entry in the ledger, which stands there once it is paid for.
+    :ivar enqueued_at: unix seconds, by the hub's clock.
+    :ivar queue_wait: seconds that it waits at least, as it was set when the job came.
+    :ivar latency: seconds that it is worked on, likewise.
+    :ivar prepaid: billed when it was accepted, whatever becomes of it.
+    :ivar row_text: a progress and the text of the row that shows it; see :mod:`.queue`.
+    """
+
+    body: dict[str, Any]
+    charge: Charge
+    enqueued_at: float
+    queue_wait: float = 0.0
+    latency: float = 0.0
+    outcome: PlannedOutcome = PlannedOutcome()
+    prepaid: bool = False
+    progress: Progress = field(default_factory=Progress)
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    row_text: tuple[Progress, str] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.prepaid:
+            self.progress = Progress(cost=self.charge.cost)
+
+    @property
+    def is_over(self) -> bool:
+        return self.progress.completed_at is not None
+
+    def start(self, moment: float) -> None:
+        self.progress = self.progress._replace(status=self.outcome.meanwhile, started_at=moment)
+
+    def end(self, status: End, moment: float) -> None:
+        self.progress = Progress(
+            status,
+            self.progress.started_at,
+            moment,
+            self.outcome.message if status == "failed" else None,
+            self.outcome.with_url and status == "succeeded",
+            self.charge.cost if status == "succeeded" else self.progress.cost,
+            self.outcome.retryable if status == "failed" else None,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job as plain JSON values, for tests: the hub's own words are in :mod:`.queue`."""
+        shown = ("status", "started_at", "completed_at", "error_message", "cost")
+        return {
+            "generation_id": self.id,
+            "model": self.charge.picture.model,
+            "namespace": self.charge.namespace,
+            "enqueued_at": self.enqueued_at,
+            **{name: getattr(self.progress, name) for name in shown},
+            "request": self.body,
+        }

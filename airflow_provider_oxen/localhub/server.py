@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -55,14 +56,10 @@ class LocalHub:
 
         :raises OSError: where the port is taken.
         """
-        # The protocol is named: asyncio sets TCP_NODELAY only then, and 40 ms a request depend on it.
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self._host, self._port))
-        except BaseException:
-            sock.close()
-            raise
+        sock = socket.create_server((self._host, self._port))
+        # Connections inherit it: asyncio sets it only where the socket names its protocol, and 40 ms a
+        # request depend on it.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = sock.getsockname()[1]
         self._state.closing = asyncio.Event()
         self._server = _Server(self._state, sock)
@@ -91,7 +88,7 @@ class LocalHub:
     def settings(self) -> HubSettings:
         """The settings in use; the credits in them are those of now."""
         # What is changed holds from now on: what is due by now happens as it was set before.
-        self._state.books.settle()
+        self._state.billing.settled()
         return self._state.settings
 
     @property
@@ -106,15 +103,19 @@ class LocalHub:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return every billed image, oldest first."""
-        return [entry.as_dict() for entry in self._state.books.ledger.entries()]
+        return [charge.as_dict() for charge in self._state.billing.settled().ledger.copy().values()]
 
     def spent(self) -> float:
         """Return the sum of the ledger in USD."""
-        return self._state.books.ledger.spent()
+        return self._state.billing.spent()
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job the queue ever accepted, oldest first, as far as it is now."""
-        return [job.as_dict() for job in self._state.books.jobs()]
+        return [job.as_dict() for job in self._state.billing.settled().jobs.copy().values()]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every synchronous call, oldest first, as ``history_shows_generate`` lists them."""
+        return [call.as_dict() for call in self._state.billing.calls.copy().values()]
 
     def requests(self) -> list[dict[str, Any]]:
         """Return every request that was seen, oldest first; never with the key."""
@@ -124,17 +125,35 @@ class LocalHub:
         """Go wrong as told, in this order."""
         self._state.faults.add(*faults)
 
-    def mend(self) -> None:
-        """Forget the faults that are still to come."""
+    def clear_faults(self) -> None:
+        """Forget the faults that are still to come, not what was decided about a job or an image."""
         self._state.faults.clear()
+
+    def release_images(self) -> None:
+        """Let the images be there that were paid for and kept back by the fault ``not_yet``."""
+        for charge in self._state.billing.settled().ledger.copy().values():
+            charge.not_ready = None
+
+    def rewrite_answers(self, change: Callable[[str, Any], Any] | None) -> None:
+        """Send answers about images, jobs and models in other words than the hub's; None: in its own again.
+
+        :param change: called with the route (``generate``, ``enqueue``, ``queue``, ``job``, ``history``,
+            ``record``, ``model``, ``models``) and the answer's JSON value; returns the value that is sent
+            instead, or a body in bytes.
+        """
+        self._state.rewrite = change
+
+    # What they were called before.
+    mend = clear_faults
+    dress = rewrite_answers
 
     def streams(self) -> int:
         """Return how many streams of events are open."""
-        return self._state.streams.number
+        return len(self._state.streams)
 
     def drop_streams(self) -> None:
         """Cut off the streams of events that are open; who listens again gets a new one."""
-        self._state.streams.drop()
+        self._state.streams.clear()
 
     def reset(self) -> None:
         """Return to the start: first settings, empty ledger, no requests, no faults."""
@@ -207,17 +226,26 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
+            for sock in server.sockets:
+                self.loop.remove_reader(sock)
+        # A connection that is accepted already gets its transport in the loop's next turn (of a server that
+        # is closed by then: none), and its protocol in the turn after: else it would stay open until
+        # collected.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for server in self.servers:
             server.close()
-        await self._until_idle(_PATIENCE)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await self._until_idle(_PATIENCE)
+        await self._until_idle()
+        # Again and again: what was accepted in the last moment gets its transport only now.
         while self.server_state.connections:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await self._until_idle()
             await asyncio.sleep(0)
 
-    async def _until_idle(self, seconds: float) -> None:
+    async def _until_idle(self) -> None:
         if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=seconds)
+            await asyncio.wait(self.server_state.tasks, timeout=_PATIENCE)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
+from airflow_provider_oxen.operators.base import GeneratingOperator, resume_batch, run_batch, templated
 
 if TYPE_CHECKING:
+    import os
     from datetime import timedelta
 
-    from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
-
-    from airflow_provider_oxen.batch.run import BatchRun
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageBatchGenerateOperator"]
 
 
-class ImageBatchGenerateOperator(BaseOperator):
+class ImageBatchGenerateOperator(GeneratingOperator):
     """Generate an image for each of many prompts, keep them all in one folder, and pay for each once.
 
     The whole input is read and checked before anything is spent; all that stands against it is told at once,
@@ -42,16 +41,20 @@ class ImageBatchGenerateOperator(BaseOperator):
         request that this row has for itself), such as another task's output; or an absolute path or URL of a
         file of them: ``.txt`` (a prompt a line), ``.jsonl``, ``.csv`` (a column ``prompt``, others as fields
         of the request), ``.parquet`` (with the extra ``parquet``).
-    :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens.
+    :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens, as a
+        text or a path object.
     :param model: id of a model of the hub's catalogue, for rows that name none; so are the fields that
         follow.
     :param response_format: how the synchronous endpoint answers: ``url`` or ``b64_json``.
-    :param image_size: a preset such as ``square_hd``, or ``{"width": 1024, "height": 1024}`` in pixels.
+    :param image_size: a preset such as ``square_hd``, or pixels: ``"1024x1024"`` or
+        ``{"width": 1024, "height": 1024}``, sent in the form that the model takes.
     :param num_inference_steps: more steps, more detail, more time; where the model takes it.
     :param seed: of every row that names none. None: each gets one of its own, where the model takes one.
     :param target_namespace: user or organisation that owns the results and is billed. None: the connection's.
     :param model_params: any other parameter in the model's request schema.
-    :param storage_conn_id: Airflow connection of the store.
+    :param storage_conn_id: Airflow connection of the store, where ``storage_path`` does not name it.
+    :param storage_options: what an object store is told with each write, a mapping such as
+        ``{"ServerSideEncryption": "aws:kms"}`` or its JSON; no credentials.
     :param prompts_conn_id: Airflow connection of the store of the prompts. None: ``storage_conn_id``.
     :param max_in_flight: prompts that are worked on at once: requests under way, and, where the task waits in
         the worker, jobs in the hub's queue.
@@ -85,51 +88,18 @@ class ImageBatchGenerateOperator(BaseOperator):
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
-    template_fields: Sequence[str] = (
-        "prompts",
-        "storage_path",
-        "model",
-        "response_format",
-        "image_size",
-        "num_inference_steps",
-        "seed",
-        "target_namespace",
-        "model_params",
-        "storage_conn_id",
-        "prompts_conn_id",
-        "max_in_flight",
-        "requests_per_minute",
-        "max_cost",
-        "allow_unknown_price",
-        "on_error",
-        "max_failures",
-        "overwrite",
-        "validate",
-        "max_bytes",
-        "use_queue",
-        "poll_interval",
-        "timeout",
-        "on_unknown_outcome",
-        "on_changed_request",
-        "lookup_grace",
-        "previews",
-        "oxen_conn_id",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "prompts": "json"}
-    ui_color = "#e8f0e4"
-    told_links: dict[str, str] | None = None
-    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
-
-    made: Callable[[], OperatorLineage[Any, Any]] | None = None
-    """What OpenLineage is told, from when on the outputs are there."""
-
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **GeneratingOperator.template_fields_renderers,
+        "prompts": "json",
+    }
     operator_extra_links = (OxenImageLink(), OxenModelLink())
+    at_stake = "The generations of the batch go on and"
 
     def __init__(
         self,
         *,
         prompts: Sequence[str | Mapping[str, Any]] | str | Any,
-        storage_path: str,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath,
         model: str | None = None,
         response_format: Literal["url", "b64_json"] | str = "url",
         image_size: str | Mapping[str, int] | None = None,
@@ -138,6 +108,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         target_namespace: str | None = None,
         model_params: Mapping[str, Any] | str | None = None,
         storage_conn_id: str | None = None,
+        storage_options: Mapping[str, Any] | str | None = None,
         prompts_conn_id: str | None = None,
         max_in_flight: int | str = 8,
         requests_per_minute: float | str | None = None,
@@ -170,6 +141,7 @@ class ImageBatchGenerateOperator(BaseOperator):
         self.target_namespace = target_namespace
         self.model_params = model_params
         self.storage_conn_id = storage_conn_id
+        self.storage_options = storage_options
         self.prompts_conn_id = prompts_conn_id
         self.max_in_flight = max_in_flight
         self.requests_per_minute = requests_per_minute
@@ -189,16 +161,22 @@ class ImageBatchGenerateOperator(BaseOperator):
         self.lookup_grace = lookup_grace
         self.previews = previews
         self.oxen_conn_id = oxen_conn_id
-        self._run: BatchRun | None = None
+
+    template_fields: Sequence[str] = templated(__init__)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Generate what is missing, or find that nothing is; see the class."""
-        from airflow_provider_oxen.batch.run import open_batch
+        from airflow_provider_oxen.api.keyless import refuse_key
         from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.tasks.beginning import begin
 
-        self.told_links = {link.key: "" for link in self.operator_extra_links}
-        with for_airflow(), open_batch(self, context) as self._run:
-            return self._run.run()
+        if context.get("task_state_store") is not None:
+            begin(self, context)
+        self.pushed_links = {link.key: "" for link in self.operator_extra_links}
+        secret = self.arguments_with_key()
+        with for_airflow():
+            refuse_key(secret)
+            return run_batch(self, context)
 
     def execute_complete(
         self,
@@ -209,38 +187,14 @@ class ImageBatchGenerateOperator(BaseOperator):
         """Go on where the trigger has seen the end of all generations.
 
         :param event: from the trigger.
-        :param batch: its folder when the task was deferred, and the USD spent by then.
+        :param batch: its folder when the task was deferred, the USD spent by then, and the arguments as they
+            were read then: they count, and not what this operator was made with.
         """
-        from airflow_provider_oxen.batch.run import WAITED, open_batch
-        from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
-
-        # The others were pushed before the task was deferred.
-        self.told_links = {OxenImageLink.key: ""}
-        with for_airflow(), waited_for(WAITED), open_batch(self, context, batch) as self._run:
-            return self._run.resume(event, batch)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger, or from its failure."""
-        from airflow_provider_oxen.api.errors import OxenPollError
         from airflow_provider_oxen.hooks.failures import for_airflow
+        from airflow_provider_oxen.tasks.deferral import restore
 
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
-                raise
-            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
-            with for_airflow():
-                raise OxenPollError(
-                    f"Waiting in the triggerer came to no end: {error}. The generations of the batch go on "
-                    "and may have been paid for; the next try looks at them again."
-                ) from None
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
-        return self.made() if self.made else None
-
-    def on_kill(self) -> None:
-        """Send nothing more, and end soon; what is on its way the next try finds."""
-        if self._run is not None:
-            self._run.stop()
+        batch = restore(self, batch, ImageBatchGenerateOperator.template_fields)
+        # The others were pushed before the task was deferred.
+        self.pushed_links = {OxenImageLink.key: ""}
+        with for_airflow():
+            return resume_batch(self, context, event, batch)

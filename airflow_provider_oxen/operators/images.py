@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink
+from airflow_provider_oxen.operators.base import GeneratingOperator, templated
 
 if TYPE_CHECKING:
+    import os
     from datetime import timedelta
 
-    from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
-
-    from airflow_provider_oxen.operators.job import ImageJob
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageGenerateOperator"]
 
 
-class ImageGenerateOperator(BaseOperator):
+class ImageGenerateOperator(GeneratingOperator):
     """Generate an image on the Oxen.ai hub, prove that it is whole, keep it, and pay for it once.
 
     Before anything is spent, the task looks for what an earlier try of it has paid for: an output that
@@ -44,30 +43,35 @@ class ImageGenerateOperator(BaseOperator):
     :param model: id of a model of the hub's catalogue.
     :param response_format: how the hub answers: ``url`` or ``b64_json``. The queue answers links; there
         the text is made here.
-    :param image_size: a preset such as ``square_hd``, or ``{"width": 1024, "height": 1024}`` in pixels.
+    :param image_size: a preset such as ``square_hd``, or pixels: ``"1024x1024"`` or
+        ``{"width": 1024, "height": 1024}``, sent in the form that the model takes.
     :param num_inference_steps: more steps, more detail, more time; where the model takes it.
     :param seed: the same seed gives the same image. None: drawn where the model takes one, which makes the
         job recognisable and the image reproducible.
     :param target_namespace: user or organisation that owns the result and is billed. None: the connection's.
     :param model_params: any other parameter in the model's request schema.
-    :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens: a folder when it ends
-        in ``/``, else the file, whose suffix follows the bytes. None: nothing is stored, all goes into XCom.
-    :param storage_conn_id: Airflow connection of the store.
+    :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens, as a text or a path object:
+        a folder when it ends in ``/``, else the file, whose suffix follows the bytes. None: nothing is
+        stored, all goes into XCom; with ``do_xcom_push=False`` that is refused before anything is spent.
+    :param storage_conn_id: Airflow connection of the store, where ``storage_path`` does not name it.
+    :param storage_options: what an object store is told with each write, a mapping such as
+        ``{"ServerSideEncryption": "aws:kms"}`` or its JSON; no credentials.
     :param overwrite: generate anew where a finished output is, once a clearing. Otherwise an output of the
         same request is returned without spending (``"reused": True``), and one of another request is an
         error. A job that is not finished is continued all the same.
     :param validate: ``error`` refuses what the model's catalogue entry contradicts, ``warn`` logs it,
         ``off`` does not ask for the entry.
     :param max_bytes: largest image that is fetched, in bytes.
-    :param max_cost: USD that all submissions of the task may cost by the catalogue's prices; refused before
-        spending, also where the price is not known.
+    :param max_cost: USD (5, or ``"$5"``) that all submissions of the task may cost by the catalogue's prices;
+        refused before spending, also where the price is not known.
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: when
         ``deferrable``.
     :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker it
         grows gently to its double; in the triggerer all that wait look together, in the shortest of theirs.
-    :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
-        It goes on all the same, and the next try looks whether it has ended.
+    :param timeout: seconds, or a ``timedelta``, from submission (or from a clearing since then) until a
+        generation of the queue is given up. It goes on all the same, and the next try looks whether it has
+        ended.
     :param cancel_on_timeout: cancel it then; the next try submits another.
     :param cancel_on_kill: cancel it where the task is killed. Airflow also kills on pod eviction, lost
         heartbeats and ``execution_timeout``; by default the next try goes on with it.
@@ -83,42 +87,8 @@ class ImageGenerateOperator(BaseOperator):
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
-    template_fields: Sequence[str] = (
-        "prompt",
-        "model",
-        "response_format",
-        "image_size",
-        "num_inference_steps",
-        "seed",
-        "target_namespace",
-        "model_params",
-        "storage_path",
-        "storage_conn_id",
-        "overwrite",
-        "validate",
-        "max_bytes",
-        "max_cost",
-        "use_queue",
-        "poll_interval",
-        "timeout",
-        "cancel_on_timeout",
-        "cancel_on_kill",
-        "on_unknown_outcome",
-        "on_changed_request",
-        "lookup_grace",
-        "target_repo",
-        "previews",
-        "oxen_conn_id",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json"}
-    ui_color = "#e8f0e4"
-    told_links: dict[str, str] | None = None
-    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
-
-    made: Callable[[], OperatorLineage[Any, Any]] | None = None
-    """What OpenLineage is told, from when on the outputs are there."""
-
     operator_extra_links = (OxenImageLink(), OxenGenerationLink(), OxenModelLink())
+    at_stake = "The generation (its id is in XCom) goes on and"
 
     def __init__(
         self,
@@ -131,8 +101,9 @@ class ImageGenerateOperator(BaseOperator):
         seed: int | str | None = None,
         target_namespace: str | None = None,
         model_params: Mapping[str, Any] | str | None = None,
-        storage_path: str | None = None,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
         storage_conn_id: str | None = None,
+        storage_options: Mapping[str, Any] | str | None = None,
         overwrite: bool | str = False,
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
@@ -162,6 +133,7 @@ class ImageGenerateOperator(BaseOperator):
         self.model_params = model_params
         self.storage_path = storage_path
         self.storage_conn_id = storage_conn_id
+        self.storage_options = storage_options
         self.overwrite = overwrite
         self.validate = validate
         self.max_bytes = max_bytes
@@ -178,16 +150,19 @@ class ImageGenerateOperator(BaseOperator):
         self.target_repo = target_repo
         self.previews = previews
         self.oxen_conn_id = oxen_conn_id
-        self._job: ImageJob | None = None
+
+    template_fields: Sequence[str] = templated(__init__)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Generate and keep, or find what was generated; see the class."""
         from airflow_provider_oxen.hooks.failures import for_airflow
-        from airflow_provider_oxen.operators.job import open_job
+        from airflow_provider_oxen.tasks.image import open_task
 
-        self.told_links = {link.key: "" for link in self.operator_extra_links}
-        with for_airflow(), open_job(self, context) as self._job:
-            return self._job.run()
+        self.pushed_links = {link.key: "" for link in self.operator_extra_links}
+        secret = self.arguments_with_key()
+        with for_airflow(), self.begun(context, secret), open_task(self, context) as job:
+            self.this_try = job
+            return job.run(secret)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, job: Mapping[str, Any] | None = None
@@ -195,41 +170,19 @@ class ImageGenerateOperator(BaseOperator):
         """Go on where the trigger has seen the generation's end.
 
         :param event: from the trigger.
-        :param job: the job's record as it was when the task was deferred.
+        :param job: the job's record as it was when the task was deferred, and the arguments as they were
+            read then: they count, and not what this operator was made with.
         """
         from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
-        from airflow_provider_oxen.operators.job import open_job
+        from airflow_provider_oxen.tasks.deferral import restore
+        from airflow_provider_oxen.tasks.image import open_task
 
+        job = restore(self, job, ImageGenerateOperator.template_fields)
         known = job or event
         generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
         what = f"Generation {generation_id}, which this task has waited for," if generation_id else None
         # The others were pushed before the task was deferred.
-        self.told_links = {OxenImageLink.key: ""}
-        with for_airflow(), waited_for(what), open_job(self, context) as self._job:
-            return self._job.resume(event, job)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger, or from its failure."""
-        from airflow_provider_oxen.api.errors import OxenPollError
-        from airflow_provider_oxen.hooks.failures import for_airflow
-
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
-                raise
-            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
-            with for_airflow():
-                raise OxenPollError(
-                    f"Waiting in the triggerer came to no end: {error}. The generation (its id is in XCom) "
-                    "goes on and may have been paid for; the next try looks at it again."
-                ) from None
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
-        return self.made() if self.made else None
-
-    def on_kill(self) -> None:
-        """Tell what becomes of the generation, and cancel it where ``cancel_on_kill`` says so."""
-        if self._job is not None:
-            self._job.stop()
+        self.pushed_links = {OxenImageLink.key: ""}
+        with for_airflow(), waited_for(what), open_task(self, context, resumed=True) as this_try:
+            self.this_try = this_try
+            return this_try.resume(event, job)

@@ -6,6 +6,7 @@ from elsewhere, and every text in it is escaped.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+_LARGEST = 2**31 - 1
+"""Index of a mapped task that no database holds more of; there is no such task."""
 
 _OFFSET = Query(0, ge=0, le=1_000_000)
 
@@ -93,17 +97,18 @@ def build() -> FastAPI:
     return app
 
 
-def _is_one_dag(dag_id: str) -> None:
-    if dag_id.strip() in ("", "~"):
+def _is_one_dag(dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:
+    # A database may refuse a text with a zero in it.
+    if dag_id.strip() in ("", "~") or "\0" in f"{dag_id}{run_id}{task_id}":
         raise HTTPException(404, "Name one Dag.")
 
 
 def _index(text: str | None) -> int | None:
     """Return the index of a mapped task, None where Airflow's web interface has put none in its place."""
-    try:
-        return int(text or "")
-    except ValueError:
+    if not re.fullmatch(r"-?[0-9]{1,100}", text or "", re.ASCII):
         return None
+    # A database refuses what its integers do not hold.
+    return min(max(int(text or ""), -1), _LARGEST)
 
 
 def _root(request: Request) -> str:

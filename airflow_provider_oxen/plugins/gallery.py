@@ -44,10 +44,10 @@ class OxenPlugin(AirflowPlugin):
     """Adds **Images** to a Dag, a Dag run and a task instance; Airflow before 3.1 has no place for it."""
 
     name = "oxen"
-    fastapi_apps = [  # noqa: RUF012
+    fastapi_apps = [  # noqa: RUF012 (as Airflow declares it)
         {"app": _Late(), "url_prefix": PREFIX, "name": "Oxen.ai images"}
     ]
-    external_views = [  # noqa: RUF012
+    external_views = [  # noqa: RUF012 (as Airflow declares it)
         _view("dag", _DAG),
         _view("dag_run", _RUN),
         _view("task_instance", _TASK),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Text, and_, case, cast, func, or_, select
 
-from airflow_provider_oxen.operators.showing import KEY
-from airflow_provider_oxen.plugins.tiles import Row
+from airflow_provider_oxen.plugins.tiles import LONGEST, Row
+from airflow_provider_oxen.tasks.xcoms import KEY
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -16,6 +16,9 @@ __all__ = ["RUNS", "rows"]
 
 RUNS = 25
 """Runs of a Dag that its view looks at, the newest ones."""
+
+_TOO_LONG = "longer than is read"
+"""Stands for the value of an XCom that is; it is none of a known shape."""
 
 _OPERATORS = ("ImageGenerateOperator", "ImageBatchGenerateOperator", "_OxenImageDecoratedOperator")
 """Whose tasks are shown before they push anything. Those of a subclass are, from then on."""
@@ -41,6 +44,7 @@ def rows(
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
 
+    length = func.length(cast(XComModel.value, Text))
     pushed = and_(
         XComModel.dag_id == TaskInstance.dag_id,
         XComModel.run_id == TaskInstance.run_id,
@@ -55,7 +59,9 @@ def rows(
             TaskInstance.task_id,
             TaskInstance.map_index,
             TaskInstance.state,
-            XComModel.value,
+            # What is longer than any of ours is not even fetched.
+            case((length <= LONGEST, XComModel.value), else_=None),
+            length,
         )
         .join(DagRun, runs)
         .outerjoin(XComModel, pushed)
@@ -74,4 +80,7 @@ def rows(
         found = found.where(TaskInstance.task_id == task_id)
     if map_index is not None:
         found = found.where(TaskInstance.map_index == map_index)
-    return [Row(*row) for row in session.execute(found)]
+    return [
+        Row(run, task, index, state, _TOO_LONG if (size or 0) > LONGEST else value)
+        for run, task, index, state, value, size in session.execute(found)
+    ]

@@ -5,66 +5,70 @@ Whoever may write a Dag may push anything under the key: what is not of the know
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints
 
+from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.links import console
-from airflow_provider_oxen.operators.showing import MOST
+from airflow_provider_oxen.tasks.xcoms import MOST
 
 __all__ = ["Row", "Tile", "tiles_of"]
 
 _PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
 """What :func:`~.preview.preview` returns."""
 
-_OPEN = {
-    "running": "Running",
-    "deferred": "Waiting for the hub",
-    "queued": "Queued",
-    "scheduled": "Scheduled",
-    "up_for_retry": "Failed, will be tried again",
-    "up_for_reschedule": "Waiting",
-    "restarting": "Restarting",
-    None: "Not begun",
+_STATES = {
+    None: ("open", "Not begun"),
+    "scheduled": ("open", "Scheduled"),
+    "queued": ("open", "Queued"),
+    "running": ("open", "Running"),
+    "deferred": ("open", "Waiting for the hub"),
+    "up_for_retry": ("open", "Failed, will be tried again"),
+    "up_for_reschedule": ("open", "Waiting"),
+    "restarting": ("open", "Restarting"),
+    "success": ("none", "Done"),
+    "failed": ("failed", "Failed"),
+    "upstream_failed": ("failed", "Not run: a task before it failed"),
+    "skipped": ("none", "Skipped"),
+    "removed": ("none", "Removed"),
 }
-"""States of a task instance that may still bring images, in words."""
+"""What is shown of a task instance without images, as :class:`Tile` has it, and its state in words."""
 
-_ENDED = {
-    "success": "Done",
-    "failed": "Failed",
-    "upstream_failed": "Not run: a task before it failed",
-    "skipped": "Skipped",
-    "removed": "Removed",
-}
+LONGEST = 4 * 1024 * 1024
+"""Bytes of an XCom that is read: ten times what the largest of ours has."""
+
+VALUES = 10_000
+"""Values in an XCom that is read."""
 
 _Text = Annotated[str, StringConstraints(max_length=4000)]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+_Whole = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Image(BaseModel):
-    """An image, as :mod:`~airflow_provider_oxen.operators.showing` pushes it."""
+    """An image, as :mod:`~airflow_provider_oxen.tasks.xcoms` pushes it."""
 
     id: _Text | None = None
     prompt: _Text | None = None
     model: _Text | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     cost: _Number | None = None
     status: Literal["generated", "reused", "failed", "unknown"] | None = None
-    width: int | None = None
-    height: int | None = None
-    bytes: int | None = None
+    width: _Whole | None = None
+    height: _Whole | None = None
+    bytes: _Whole | None = None
     path: _Text | None = None
     error: _Text | None = None
-    preview: str | None = None
+    preview: Annotated[str, StringConstraints(max_length=20_000)] | None = None
 
 
 class _Pushed(BaseModel):
-    total: int = Field(ge=0)
+    total: _Whole
     images: list[_Image] = Field(max_length=MOST)
 
 
@@ -109,28 +113,20 @@ class Tile:
 
 
 def tiles_of(row: Row) -> Iterator[Tile]:
-    """Yield what is shown of a task instance, at most one tile more than :data:`~.showing.MOST`."""
+    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MOST`."""
     pushed = _read(row.value)
     own: dict[str, Any] = {"task": _task(row), "run_id": row.run_id, "href": _href(row)}
-    ended = row.state in _ENDED
-    state = str(_ENDED.get(row.state or "") or _OPEN.get(row.state) or row.state)
+    kind, state = _STATES.get(row.state, ("open", str(row.state)))
     kept = [image for image in pushed.images if image.status] if pushed else []
     for image in kept:
         yield _image_tile(image, own)
     more = (pushed.total if pushed else 0) - len(kept)
-    if ended and kept and more > 0:
-        told = f"{more:,} more of this task are not shown here."
-        yield Tile("none", state, title=told, **own)
-    elif not kept:
-        yield Tile(_kind(row, pushed), state, title=_said(row, pushed), **own)
-    elif not ended:
-        yield Tile("open", state, title=f"{len(kept)} so far", **own)
-
-
-def _kind(row: Row, pushed: _Pushed | None) -> str:
-    if row.state in ("failed", "upstream_failed"):
-        return "failed"
-    return "none" if row.state in _ENDED else "open"
+    if not kept:
+        yield Tile(kind, state, title=_said(row, pushed), **own)
+    elif kind == "open":
+        yield Tile(kind, state, title=f"{len(kept)} so far", **own)
+    elif more > 0:
+        yield Tile("none", state, title=f"{more:,} more of this task are not shown here.", **own)
 
 
 def _said(row: Row, pushed: _Pushed | None) -> str:
@@ -185,8 +181,10 @@ def _read(value: Any) -> _Pushed | None:
     """Return what was pushed, None where it is not of the known shape."""
     try:
         # Airflow keeps an XCom's JSON as a JSON text.
-        return _Pushed.model_validate(json.loads(value) if isinstance(value, str) else value)
-    except (ValueError, ValidationError, RecursionError):
+        return _Pushed.model_validate(
+            loads(value, longest=LONGEST, many=VALUES) if isinstance(value, str) else value
+        )
+    except (ValueError, RecursionError):
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 __all__ = ["DeferringSensor"]
+
+_ARGUMENTS = "arguments"
+"""What the arguments are kept under."""
 
 
 class DeferringSensor(BaseSensorOperator):
@@ -38,17 +41,21 @@ class DeferringSensor(BaseSensorOperator):
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
 
-    def leave_to(self, trigger: BaseTrigger, deadline: float) -> NoReturn:
+    def leave_to(self, trigger: BaseTrigger, deadline: float, arguments: Mapping[str, Any]) -> NoReturn:
         """Defer, and come back in ``execute_complete`` with the trigger's event.
 
         :param deadline: unix seconds at which the sensor's ``timeout`` has passed; the next wait goes on
             counting from it.
+        :param arguments: as they were read: the sensor that comes back is made anew, and may have others.
         """
+        from airflow_provider_oxen.triggers._base import SECONDS
+
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"deadline": deadline},
-            timeout=timedelta(seconds=max(0.0, deadline - time.time())),
+            kwargs={"deadline": deadline, _ARGUMENTS: dict(arguments)},
+            # An end that comes just in time is told a little later.
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + SECONDS),
         )
 
     @contextmanager
@@ -74,9 +81,14 @@ class DeferringSensor(BaseSensorOperator):
         return AirflowSensorTimeout(message)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger."""
+        """Come back from the trigger, with the arguments that the sensor was deferred with."""
+        kept = dict(next_kwargs or {})
+        # Earlier versions kept none. A subclass's own execute_complete() is not to know them.
+        for name, value in (kept.pop(_ARGUMENTS, None) or {}).items():
+            if name in self.template_fields:
+                setattr(self, name, value)
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
+            return super().resume_execution(next_method, kept, context)
         except AirflowException as error:
             # Airflow 3 says this itself; 2.11 only has a text for it, and would try again.
             if type(error).__name__ == "TaskDeferralError" and "timeout" in str(error).lower():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_oxen.api.client import Client
     from airflow_provider_oxen.api.errors import OxenError
     from airflow_provider_oxen.api.models import Generation
-    from airflow_provider_oxen.jobs.polling import End
+    from airflow_provider_oxen.jobs.ending import End
 
 __all__ = ["OxenGenerationSensor"]
 
@@ -77,10 +77,11 @@ class OxenGenerationSensor(DeferringSensor):
 
         :raises AirflowFailException: where the generation ended without success.
         """
+        from airflow_provider_oxen.sensors.arguments import GenerationArguments
         from airflow_provider_oxen.triggers.events import read_event
 
         with self.judged():
-            end = read_event(event, self._arguments()[0])
+            end = read_event(event, GenerationArguments.of(self).generation_id)
         if end.status == "timed_out":
             raise self.timed_out()
         if end.status == "unreachable":
@@ -88,28 +89,35 @@ class OxenGenerationSensor(DeferringSensor):
         return self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
 
     def _look(self, deadline: float, *, defer: bool) -> dict[str, Any] | None:
+        from airflow_provider_oxen.api.deadline import for_look
         from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.sensors.arguments import GenerationArguments
 
         with self.judged():
-            generation_id, namespace, conn_id = self._arguments()
-            with OxenHook(conn_id).get_conn() as client:
-                row = self._succeeded(client, generation_id)
+            asked = GenerationArguments.of(self)
+            with OxenHook(asked.oxen_conn_id).get_conn() as client, for_look(deadline):
+                row = self._succeeded(client, asked.generation_id)
                 if row is not None:
                     return self._facts(client, row)
         if defer:
             from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
 
             trigger = OxenGenerationTrigger(
-                generation_id, conn_id, namespace, poll_interval=self.poke_interval, deadline=deadline
+                asked.generation_id,
+                asked.oxen_conn_id,
+                asked.target_namespace,
+                poll_interval=self.poke_interval,
+                deadline=deadline,
+                deferred_at=time.time(),
             )
-            self.leave_to(trigger, deadline)
+            self.leave_to(trigger, deadline, asked.as_json())
         return None
 
     def _succeeded(self, client: Client, generation_id: str) -> Generation | None:
         """Return the row of a generation that has succeeded, None for one that goes on."""
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
-        from airflow_provider_oxen.jobs.polling import Poll
+        from airflow_provider_oxen.waiting.polling import Poll
 
         poll = Poll()
         while True:
@@ -121,7 +129,7 @@ class OxenGenerationSensor(DeferringSensor):
             except OxenError as error:
                 if not error.retry_helps:
                     raise
-                self.log.warning("%s Looking again later.", error)
+                self.log.warning("%s Looking again later.", error.message)
                 return None
             else:
                 end = poll.seen(row, time.time())
@@ -137,40 +145,32 @@ class OxenGenerationSensor(DeferringSensor):
     def _facts(self, client: Client, row: Generation) -> dict[str, Any]:
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError
+        from airflow_provider_oxen.api.redact import told
 
         try:
             # Only the history tells the cost.
             cost = client.send(queue.get_history(row.generation_id)).charged
         except OxenError as error:
-            self.log.warning("What generation %s cost is not known: %s", row.generation_id, error)
+            self.log.warning("What generation %s cost is not known: %s", row.generation_id, error.message)
             cost = None
+        seed = row.echo().get("seed")
         facts = {
             "generation_id": row.generation_id,
             "status": row.status,
-            "model": row.model,
-            "seed": row.echo().get("seed"),
+            "model": told(client.settings.redact(row.model or "")),
+            "seed": seed if isinstance(seed, int) else None,
             "completed_at": row.completed_at,
             "cost": cost,
         }
         return {name: value for name, value in facts.items() if value is not None}
-
-    def _arguments(self) -> tuple[str, str | None, str]:
-        from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.jobs import arguments
-
-        conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
-        return (
-            arguments.text("generation_id", arguments.given(self.generation_id, None)),
-            arguments.optional_text("target_namespace", self.target_namespace),
-            arguments.text("oxen_conn_id", conn_id),
-        )
 
 
 def _failure(end: End, generation_id: str, client: Client) -> OxenError:
     from airflow_provider_oxen.api.errors import OxenGenerationCancelled, OxenGenerationFailed
     from airflow_provider_oxen.api.redact import without_queries
 
-    why = without_queries(client.settings.hide(end.message)) or "the hub gives no reason"
+    why = without_queries(client.settings.redact(end.message)) or "the hub gives no reason"
     if end.status == "cancelled":
         return OxenGenerationCancelled(f"Generation {generation_id} was cancelled: {why}.")
-    return OxenGenerationFailed(f"Generation {generation_id} failed: {why}.")
+    coming = "Another request would fail in the same way." if end.final else "Another request may succeed."
+    return OxenGenerationFailed(f"Generation {generation_id} failed: {why}. {coming}")

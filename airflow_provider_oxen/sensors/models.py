@@ -64,47 +64,43 @@ class OxenModelSensor(DeferringSensor):
         :raises AirflowFailException: where the model never can be used.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.sensors.arguments import ModelArguments
         from airflow_provider_oxen.triggers.events import read_model_event
 
         with self.judged():
-            end = read_model_event(event, self._arguments()["model"])
+            end = read_model_event(event, ModelArguments.of(self).model)
             if end.status == "timed_out":
                 raise self.timed_out()
             if end.status == "unreachable":
-                raise OxenPollError(f"The trigger could not look: {end.message} Nothing was spent.")
+                raise OxenPollError(f"The trigger could not look: {end.message}", spent="no")
         if end.status == "never":
             # The worker says it, with the very error: it looks the same way.
             self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
         self.log.info("The model can be used.")
 
     def _look(self, deadline: float, *, defer: bool) -> bool:
+        from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+        from airflow_provider_oxen.api.deadline import for_look
+        from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
+        from airflow_provider_oxen.catalogue.readiness import look
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.sensors.readiness import ask
+        from airflow_provider_oxen.sensors.arguments import ModelArguments
 
         with self.judged():
-            given = self._arguments()
-            with OxenHook(given["oxen_conn_id"]).get_conn() as client:
-                found = ask(client, given["model"], given["parameters"], fail_fast=given["fail_fast"])
-            for level, message in found.told:
+            given = ModelArguments.of(self).as_json()
+            with OxenHook(given["oxen_conn_id"]).get_conn() as client, for_look(deadline):
+                refuse_key(names_with_key(given, client.settings.api_key))
+                hub, asked = BlockingHub(client), (given["model"], given["parameters"])
+                found = unsuspended(look(hub, *asked, fail_fast=given["fail_fast"]))
+            for level, message in found.messages:
                 self.log.log(level, "%s", message)
             if found.error is not None:
                 raise found.error
         if found.state == "not_yet" and defer:
             from airflow_provider_oxen.triggers.models import OxenModelTrigger
 
-            self.leave_to(
-                OxenModelTrigger(**given, poke_interval=self.poke_interval, deadline=deadline), deadline
+            trigger = OxenModelTrigger(
+                **given, poke_interval=self.poke_interval, deadline=deadline, deferred_at=time.time()
             )
+            self.leave_to(trigger, deadline, given)
         return found.state == "ready"
-
-    def _arguments(self) -> dict[str, Any]:
-        from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.jobs import arguments
-
-        conn_id = arguments.given(self.oxen_conn_id, OxenHook.default_conn_name)
-        return {
-            "model": arguments.text("model", self.model),
-            "parameters": arguments.mapping("parameters", self.parameters),
-            "fail_fast": arguments.boolean("fail_fast", arguments.given(self.fail_fast, False)),
-            "oxen_conn_id": arguments.text("oxen_conn_id", conn_id),
-        }

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_oxen.triggers.loading import loaded
+from airflow_provider_oxen.triggers._base import OxenTrigger
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from airflow_provider_oxen.jobs.waiting import Tally
     from airflow_provider_oxen.triggers.events import BatchEnd
+    from airflow_provider_oxen.waiting.registry import Tally
 
 __all__ = ["OxenBatchTrigger"]
 
-_PAUSES = (1.0, 5.0)
+PAUSES = (1.0, 5.0)
 """Seconds before each further try to read a record: a store has its hiccups, and a shared disk its delays."""
 
 _READING = 300.0
@@ -43,7 +41,7 @@ _SILENCE = 60.0
 _ADVICE = "Keep the batch where the triggerer can read it: in object storage, or on a disk that they share."
 
 
-class OxenBatchTrigger(BaseTrigger):
+class OxenBatchTrigger(OxenTrigger):
     """Wait until the generations of a batch have ended, and tell so in one event; see ``events.py``.
 
     Which generations, it reads in the batch's record: so its arguments are as small for ten thousand as for
@@ -60,6 +58,7 @@ class OxenBatchTrigger(BaseTrigger):
     :param poll_interval: seconds between two looks.
     :param deadline: unix seconds at which waiting ends. None: never.
     :param patience: unix seconds until which an id that the hub does not know is waited for.
+    :param deferred_at: unix seconds at which the task was deferred: no end is told in the 5 s after it.
     """
 
     def __init__(
@@ -73,8 +72,9 @@ class OxenBatchTrigger(BaseTrigger):
         poll_interval: float = 5.0,
         deadline: float | None = None,
         patience: float = 0.0,
+        deferred_at: float | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(deferred_at)
         self.record = record
         self.folder = folder
         self.identity = identity
@@ -85,40 +85,24 @@ class OxenBatchTrigger(BaseTrigger):
         self.deadline = deadline
         self.patience = patience
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments, which are plain JSON."""
-        return (
-            "airflow_provider_oxen.triggers.batches.OxenBatchTrigger",
-            {
-                "record": self.record,
-                "folder": self.folder,
-                "identity": self.identity,
-                "jobs": self.jobs,
-                "storage_conn_id": self.storage_conn_id,
-                "oxen_conn_id": self.oxen_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "patience": self.patience,
-            },
-        )
+    async def wait(self) -> dict[str, Any]:
+        """Wait until the generations have ended."""
+        from airflow_provider_oxen.triggers.events import batch_event
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell how it ended: one event, whatever happens."""
-        await loaded()
-        from airflow_provider_oxen.triggers.events import BatchEnd, batch_event, reason
+        end, ended = await self._wait()
+        return batch_event(self.record, end, self.jobs, ended)
 
-        ended = 0
-        try:
-            end, ended = await self._wait()
-        except Exception as error:
-            end = BatchEnd("unreachable", reason(error))
-        yield TriggerEvent(batch_event(self.record, end, self.jobs, ended))  # type: ignore[no-untyped-call]
+    def failed(self, message: str) -> dict[str, Any]:
+        """Return the event of a wait that could not ask."""
+        from airflow_provider_oxen.triggers.events import BatchEnd, batch_event
+
+        return batch_event(self.record, BatchEnd("unreachable", message), self.jobs, 0)
 
     async def _wait(self) -> tuple[BatchEnd, int]:
         from airflow_provider_oxen.api.errors import OxenError, OxenRecordError
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.jobs.waiting import wait_for_all
         from airflow_provider_oxen.triggers.events import BatchEnd
+        from airflow_provider_oxen.waiting.registry import wait_for_all
 
         try:
             ids = await self._ids()
@@ -126,8 +110,8 @@ class OxenBatchTrigger(BaseTrigger):
             advice = "" if isinstance(error, OxenRecordError) else f" {_ADVICE}"
             return BatchEnd(
                 "unreachable",
-                f"The triggerer does not know which generations to wait for. {error}{advice} Nothing was "
-                "spent by this, and no generation is lost: the task looks itself.",
+                f"The triggerer does not know which generations to wait for. {error.message}{advice} The "
+                "generations go on and may have been paid for: the task looks for them itself.",
             ), 0
         self.log.info("Waiting for %s generations of the batch.", f"{self.jobs:,}")
         tally = await wait_for_all(
@@ -135,7 +119,7 @@ class OxenBatchTrigger(BaseTrigger):
             ids,
             interval=self.poll_interval,
             deadline=self.deadline,
-            patience=self.patience,
+            not_found_until=self.patience,
             tell=_Voice(self.log),
             every=_TELL,
         )
@@ -150,7 +134,7 @@ class OxenBatchTrigger(BaseTrigger):
 
         try:
             async with asyncio.timeout(_READING):
-                for pause in _PAUSES:
+                for pause in PAUSES:
                     try:
                         return await self._read()
                     except (OxenRecordError, OxenStoreUnavailable) as error:
@@ -167,7 +151,7 @@ class OxenBatchTrigger(BaseTrigger):
         from asgiref.sync import sync_to_async
 
         from airflow_provider_oxen.api.errors import OxenRecordError
-        from airflow_provider_oxen.batch.waiting import read_waiting
+        from airflow_provider_oxen.triggers.batch_record import read_waiting
 
         # The store asks Airflow for its connection. From a thread that is not asgiref's, Airflow 3.0 and 3.1
         # would do that on another loop than the triggerer's, and get no answer.
@@ -221,7 +205,7 @@ def _judged(tally: Tally) -> tuple[BatchEnd, int]:
         return BatchEnd("unreachable", tally.message), 0
     told = ""
     if tally.unreachable:
-        told = f"Of {tally.unreachable:,} that count as ended nobody could ask: {tally.message}"
+        told = f"The status of {tally.unreachable:,} that count as ended could not be read: {tally.message}"
     if tally.ended == tally.jobs:
         return BatchEnd("ended", told), tally.ended
     late = f"{tally.ended:,} of {tally.jobs:,} generations had ended by the deadline."

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-from airflow_provider_oxen.api.errors import OxenError, OxenPollError
+from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import without_queries
-from airflow_provider_oxen.jobs.polling import End, Status
+from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.jobs.ending import End, Status
 
 __all__ = [
     "BATCH",
@@ -25,7 +24,6 @@ __all__ = [
     "read_batch_event",
     "read_event",
     "read_model_event",
-    "reason",
 ]
 
 GENERATION = "airflow-provider-oxen/generation/1"
@@ -42,6 +40,12 @@ ENDED = "airflow-provider-oxen/ended/1"
 
 _LONGEST = 300
 """Characters of the hub's message that are passed on: it may quote a prompt."""
+
+_NAMES = 20
+"""Names of an event that is not understood which are told."""
+
+_MOST = 2_000
+"""Characters of a message that are read: the longest of ours tells of a look that failed."""
 
 ModelStatus = Literal["ready", "never", "timed_out", "unreachable"]
 
@@ -69,22 +73,23 @@ class BatchEnd(NamedTuple):
     message: str = ""
 
 
-def generation_event(generation_id: str, end: End) -> dict[str, str]:
+def generation_event(generation_id: str, end: End) -> dict[str, Any]:
     """Return the payload that tells how a generation ended. It holds no link: links are short-lived keys."""
-    return {
+    event = {
         "event": GENERATION,
         "generation_id": generation_id,
         "status": end.status,
         "message": end.message,
     }
+    return event if end.retryable is None else event | {"retryable": end.retryable}
 
 
-def model_event(model: str, end: ModelEnd) -> dict[str, str]:
+def model_event(model: str, end: ModelEnd) -> dict[str, Any]:
     """Return the payload that tells whether a model can be used."""
     return {"event": MODEL, "model": model, "status": end.status, "message": end.message}
 
 
-def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, str | int]:
+def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, Any]:
     """Return the payload that tells how waiting for a batch's generations ended; as small for ten thousand.
 
     :param record: file name of the batch's record.
@@ -101,25 +106,26 @@ def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, 
     }
 
 
-def ended_event(row: Generation, namespace: str | None, hide: Callable[[str], str]) -> dict[str, Any]:
+def ended_event(row: Generation, namespace: str | None, redact: Callable[[str], str]) -> dict[str, Any]:
     """Return the payload that tells a Dag what has ended: always with the same keys, and with no link.
 
     :param row: of the history, or as far as the stream tells.
     :param namespace: whose list it is in; None where the row may tell.
-    :param hide: takes the key, and what may be a signature, out of a text of the hub's.
+    :param redact: takes the key, and what may be a signature, out of a text of the hub's.
     """
-    message = " ".join(hide(row.error_message or "").split())
+    message = told(redact(row.error_message or ""), _LONGEST) or ""
     return {
         "event": ENDED,
         "generation_id": row.generation_id,
         "status": row.status,
-        "model": row.model,
-        "namespace": namespace or row.echo().get("target_namespace"),
-        "media_type": row.media_type,
-        "message": message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…",
+        "model": told(redact(row.model or "")),
+        "namespace": namespace or told(row.echo().get("target_namespace")),
+        "media_type": told(redact(row.media_type or "")),
+        "message": message,
+        "retryable": row.error_retryable,
         "cost": row.charged,
-        "enqueued_at": _finite(row.enqueued_at),
-        "completed_at": _finite(row.completed_at),
+        "enqueued_at": row.enqueued_at,
+        "completed_at": row.completed_at,
     }
 
 
@@ -129,14 +135,15 @@ def read_event(event: Any, generation_id: str) -> End:
     :param event: as Airflow hands it to the resumed task; it may be of another version, or damaged.
     :raises OxenPollError: where it is not understood.
     """
-    facts = _facts(event, GENERATION, "generation_id", generation_id, get_args(Status))
-    if facts is None:
-        raise OxenPollError(
-            f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one "
-            f"of {GENERATION} about generation {generation_id}. Nothing was spent by this. The generation "
-            "may have been paid for, but it is known and not lost: the next try looks at it again."
-        )
-    return End(cast(Status, facts[0]), facts[1])
+    status, message = _read(
+        event,
+        GENERATION,
+        ("generation_id", generation_id),
+        get_args(Status),
+        retry="The next try looks for it.",
+    )
+    verdict = event.get("retryable")
+    return End(cast(Status, status), message, verdict if isinstance(verdict, bool) else None)
 
 
 def read_model_event(event: Any, model: str) -> ModelEnd:
@@ -144,13 +151,8 @@ def read_model_event(event: Any, model: str) -> ModelEnd:
 
     :raises OxenPollError: where it is not understood.
     """
-    facts = _facts(event, MODEL, "model", model, get_args(ModelStatus))
-    if facts is None:
-        raise OxenPollError(
-            f"The sensor was resumed with an event that is not understood ({_shape(event)}); expected was "
-            f"one of {MODEL} about model {model!r}. Nothing was spent."
-        )
-    return ModelEnd(cast(ModelStatus, facts[0]), facts[1])
+    status, message = _read(event, MODEL, ("model", model), get_args(ModelStatus), spent="no")
+    return ModelEnd(cast(ModelStatus, status), message)
 
 
 def read_batch_event(event: Any, record: str) -> BatchEnd:
@@ -158,38 +160,41 @@ def read_batch_event(event: Any, record: str) -> BatchEnd:
 
     :raises OxenPollError: where it is not understood.
     """
-    facts = _facts(event, BATCH, "record", record, get_args(BatchStatus))
-    if facts is None:
-        raise OxenPollError(
-            f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one "
-            f"of {BATCH} about {record}. Nothing was spent by this. The batch's generations may have been "
-            "paid for, but they are known and not lost: the next try looks at them again."
-        )
-    return BatchEnd(cast(BatchStatus, facts[0]), facts[1])
+    status, message = _read(
+        event,
+        BATCH,
+        ("record", record),
+        get_args(BatchStatus),
+        money="The batch's generations may have been paid for.",
+        retry="The next try looks for them.",
+    )
+    return BatchEnd(cast(BatchStatus, status), message)
 
 
-def reason(error: Exception) -> str:
-    """Return what an event says of an error: a sentence without a signed link."""
-    if isinstance(error, OxenError):
-        return str(error)
-    return f"{type(error).__name__}: {without_queries(str(error))}"
+def _read(
+    event: Any, word: str, about: tuple[str, str], statuses: tuple[str, ...], **facts: Any
+) -> tuple[str, str]:
+    """Return the status and the message of an event.
 
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _facts(event: Any, word: str, about: str, who: str, statuses: tuple[str, ...]) -> tuple[str, str] | None:
-    if not isinstance(event, dict) or event.get("event") != word or event.get(about) != who:
-        return None
-    status, message = event.get("status"), event.get("message", "")
-    if status not in statuses or not isinstance(message, str):
-        return None
-    return str(status), message
+    :param about: a name in it, and what it must be.
+    :param facts: of the error that is raised for another.
+    """
+    name, expected = about
+    if isinstance(event, dict) and event.get("event") == word and event.get(name) == expected:
+        status, message = event.get("status"), event.get("message", "")
+        if status in statuses and isinstance(message, str):
+            # It lay in Airflow's database, and may be of an earlier version.
+            return str(status), without_queries(message[:_MOST])
+    raise OxenPollError(
+        f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one of "
+        f"{word} about {expected}.",
+        **facts,
+    )
 
 
 def _shape(event: Any) -> str:
     """Describe an event without its values: who knows what stands in it."""
     if not isinstance(event, dict):
         return type(event).__name__
-    return f"an object with {', '.join(sorted(map(repr, event))) or 'nothing in it'}"
+    names = ", ".join(sorted(repr(str(name)[:50]) for name in list(event)[:_NAMES]))
+    return f"an object with {names or 'nothing in it'}"

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 from airflow.triggers import base
 
-from airflow_provider_oxen.triggers.loading import loaded
+from airflow_provider_oxen.triggers._base import loaded
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-    from airflow_provider_oxen.jobs.cursor import Cursor
-    from airflow_provider_oxen.jobs.following import Follower
-    from airflow_provider_oxen.jobs.listening import Ring
-    from airflow_provider_oxen.triggers._positions import Positions
-    from airflow_provider_oxen.triggers._sharing import EventProducer
+    from airflow_provider_oxen.triggers._watchers import EventProducer, Positions
+    from airflow_provider_oxen.waiting.cursor import Cursor
+    from airflow_provider_oxen.waiting.follower import GenerationFollower
+    from airflow_provider_oxen.waiting.wakeups import Wakeup
 else:
     # Airflow 2.11 has no such thing; the module can be imported there all the same.
     BaseEventTrigger = getattr(base, "BaseEventTrigger", base.BaseTrigger)
@@ -76,7 +76,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
                 "OxenGenerationEventTrigger needs Airflow 3, which has AssetWatcher. On Airflow 2, "
                 "OxenGenerationSensor waits for a generation."
             )
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is untyped
         self.oxen_conn_id = _text("oxen_conn_id", oxen_conn_id)
         self.namespace = None if namespace is None else _text("namespace", namespace)
         self.models = None if models is None else _texts("models", models)
@@ -100,20 +100,21 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Listen alone: where Airflow shares no streams, it keeps no position either."""
+        """Follow the stream alone: where Airflow shares none, it keeps no position either."""
         await loaded()
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.jobs.listening import Listener
-        from airflow_provider_oxen.triggers._positions import Positions
+        from airflow_provider_oxen.waiting.cursor import Cursor
+        from airflow_provider_oxen.waiting.registry import current
+        from airflow_provider_oxen.waiting.wakeups import Wakeups
 
-        follower = self._follower(await Positions(None, "").load(self.lookback))
-        listener = Listener(OxenHook(self.oxen_conn_id))
+        follower = self._follower(Cursor(time.time() - self.lookback))
+        wakeups = Wakeups(current().listener(OxenHook(self.oxen_conn_id)))
         try:
-            async for ring in listener.rings():
-                for event in await self._events(follower, ring):
+            async for wakeup in wakeups:
+                for event in await self._events(follower, wakeup):
                     yield event
         finally:
-            await listener.aclose()
+            await wakeups.aclose()
 
     def shared_stream_key(self) -> Hashable | None:
         """All watchers of one connection share one stream."""
@@ -124,39 +125,38 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> EventProducer:
         """Open the stream of a connection; called once for all that share it."""
-        from airflow_provider_oxen.triggers._sharing import EventProducer
+        from airflow_provider_oxen.triggers._watchers import EventProducer
 
         return EventProducer(kwargs["oxen_conn_id"])
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Ring]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Wakeup]) -> AsyncIterator[TriggerEvent]:
         """Follow the stream that is shared, from the position of this watcher."""
         await loaded()
-        from airflow_provider_oxen.triggers._positions import Positions
-        from airflow_provider_oxen.triggers._sharing import ring_for
+        from airflow_provider_oxen.triggers._watchers import Positions, wake_now
 
         positions = Positions(self.asset_state_store, self._key())
         follower = self._follower(await positions.load(self.lookback))
-        ring_for(self.oxen_conn_id)
-        async for ring in shared_stream:
-            for event in await self._events(follower, ring):
+        wake_now(self.oxen_conn_id)
+        async for wakeup in shared_stream:
+            for event in await self._events(follower, wakeup):
                 yield event
             if not follower.is_behind:
                 position = follower.cursor.as_json()
                 # Airflow says when these events are in its database: not before may the position move.
-                ring.after[positions] = _save(positions, position)
+                wakeup.after[positions] = _save(positions, position)
 
-    def _follower(self, cursor: Cursor) -> Follower:
-        from airflow_provider_oxen.jobs.following import Follower, Wanted
+    def _follower(self, cursor: Cursor) -> GenerationFollower:
+        from airflow_provider_oxen.waiting.follower import Filter, GenerationFollower
 
-        wanted = Wanted(self.namespace, frozenset(self.models or ()), frozenset(self.statuses))
-        return Follower(wanted, cursor)
+        wanted = Filter(self.namespace, frozenset(self.models or ()), frozenset(self.statuses))
+        return GenerationFollower(wanted, cursor)
 
-    async def _events(self, follower: Follower, ring: Ring) -> list[TriggerEvent]:
+    async def _events(self, follower: GenerationFollower, wakeup: Wakeup) -> list[TriggerEvent]:
         from airflow_provider_oxen.triggers.events import ended_event
 
         return [
-            base.TriggerEvent(ended_event(row, follower.namespace, ring.hide))  # type: ignore[no-untyped-call]
-            for row in await follower.hear(ring)
+            base.TriggerEvent(ended_event(row, follower.namespace, wakeup.redact))
+            for row in await follower.follow(wakeup)
         ]
 
     def _key(self) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_oxen.triggers.loading import loaded
+from airflow_provider_oxen.triggers._base import OxenTrigger, loaded
 
 __all__ = ["OxenGenerationTrigger"]
 
@@ -16,7 +13,7 @@ _KILL_SECONDS = 5.0
 """How long connecting, and the answer, may take when a job is cancelled: Airflow allows 30 s for all."""
 
 
-class OxenGenerationTrigger(BaseTrigger):
+class OxenGenerationTrigger(OxenTrigger):
     """Wait until a generation has ended, and tell how, in one event; see ``events.py``.
 
     It only asks: it never submits, and holds neither the key nor a link. All of them that wait in one
@@ -28,8 +25,10 @@ class OxenGenerationTrigger(BaseTrigger):
     :param poll_interval: seconds between two looks.
     :param deadline: unix seconds at which waiting ends. None: never.
     :param patience: unix seconds until which an id that the hub does not know is waited for.
-    :param cancel_on_kill: cancel the job when somebody ends the task in the user interface (Airflow 3.3 and
-        newer tell the trigger). Otherwise it goes on, and the task's next try finds it.
+    :param cancel_on_kill: cancel the job when somebody ends the task in the user interface, marks it as
+        success or failed, or clears it (Airflow 3.3 and newer tell the trigger, where it is running).
+        Otherwise the job goes on, and the task's next try finds it.
+    :param deferred_at: unix seconds at which the task was deferred: no end is told in the 5 s after it.
     """
 
     def __init__(
@@ -41,8 +40,9 @@ class OxenGenerationTrigger(BaseTrigger):
         deadline: float | None = None,
         patience: float = 0.0,
         cancel_on_kill: bool = False,
+        deferred_at: float | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(deferred_at)
         self.generation_id = generation_id
         self.oxen_conn_id = oxen_conn_id
         self.namespace = namespace
@@ -51,40 +51,28 @@ class OxenGenerationTrigger(BaseTrigger):
         self.patience = patience
         self.cancel_on_kill = cancel_on_kill
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments, which are plain JSON."""
-        return (
-            "airflow_provider_oxen.triggers.generations.OxenGenerationTrigger",
-            {
-                "generation_id": self.generation_id,
-                "oxen_conn_id": self.oxen_conn_id,
-                "namespace": self.namespace,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "patience": self.patience,
-                "cancel_on_kill": self.cancel_on_kill,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell how it ended: one event, whatever happens."""
-        await loaded()
+    async def wait(self) -> dict[str, Any]:
+        """Wait until the generation has ended."""
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.jobs.polling import End, Poll
-        from airflow_provider_oxen.jobs.waiting import wait
-        from airflow_provider_oxen.triggers.events import generation_event, reason
+        from airflow_provider_oxen.triggers.events import generation_event
+        from airflow_provider_oxen.waiting.polling import Poll
+        from airflow_provider_oxen.waiting.registry import wait
 
-        try:
-            end = await wait(
-                OxenHook(self.oxen_conn_id),
-                self.generation_id,
-                namespace=self.namespace,
-                interval=self.poll_interval,
-                poll=Poll(deadline=self.deadline, patience=self.patience),
-            )
-        except Exception as error:
-            end = End("unreachable", reason(error))
-        yield TriggerEvent(generation_event(self.generation_id, end))  # type: ignore[no-untyped-call]
+        end = await wait(
+            OxenHook(self.oxen_conn_id),
+            self.generation_id,
+            namespace=self.namespace,
+            interval=self.poll_interval,
+            poll=Poll(deadline=self.deadline, not_found_until=self.patience),
+        )
+        return generation_event(self.generation_id, end)
+
+    def failed(self, message: str) -> dict[str, Any]:
+        """Return the event of a wait that could not ask."""
+        from airflow_provider_oxen.jobs.ending import End
+        from airflow_provider_oxen.triggers.events import generation_event
+
+        return generation_event(self.generation_id, End("unreachable", message))
 
     async def on_kill(self) -> None:
         """Cancel the job if told so; Airflow calls this only when somebody ends the task."""
@@ -95,12 +83,12 @@ class OxenGenerationTrigger(BaseTrigger):
             return
         await loaded()
         from airflow_provider_oxen.api.errors import OxenInvalidRequest
-        from airflow_provider_oxen.triggers.events import reason
+        from airflow_provider_oxen.waiting.listener import reason
 
         try:
             await self._cancel()
         except OxenInvalidRequest as error:
-            self.log.info("Generation %s was not cancelled: %s", self.generation_id, error)
+            self.log.info("Generation %s was not cancelled: %s", self.generation_id, error.message)
         except Exception as error:
             self.log.warning(
                 "Generation %s could not be cancelled: %s It may go on and be paid for.",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_oxen.triggers.loading import loaded
+from airflow_provider_oxen.triggers._base import OxenTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_oxen.api.client import AsyncClient
+    from airflow_provider_oxen.catalogue.readiness import Readiness
     from airflow_provider_oxen.triggers.events import ModelEnd
 
 __all__ = ["OxenModelTrigger"]
@@ -20,7 +21,7 @@ _SHORTEST = 0.01
 """Seconds between two looks at least."""
 
 
-class OxenModelTrigger(BaseTrigger):
+class OxenModelTrigger(OxenTrigger):
     """Wait until a model can be used, or never can be, and tell so in one event; see ``events.py``.
 
     What counts as either is decided as :class:`~airflow_provider_oxen.sensors.models.OxenModelSensor` does
@@ -32,6 +33,7 @@ class OxenModelTrigger(BaseTrigger):
     :param oxen_conn_id: Airflow connection of the hub.
     :param poke_interval: seconds between two looks.
     :param deadline: unix seconds at which waiting ends. None: never.
+    :param deferred_at: unix seconds at which the sensor was deferred: no end is told in the 5 s after it.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class OxenModelTrigger(BaseTrigger):
         oxen_conn_id: str = "oxen_default",
         poke_interval: float = 60.0,
         deadline: float | None = None,
+        deferred_at: float | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(deferred_at)
         self.model = model
         self.parameters = dict(parameters or {})
         self.fail_fast = fail_fast
@@ -51,51 +54,50 @@ class OxenModelTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.deadline = deadline
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments, which are plain JSON."""
-        return (
-            "airflow_provider_oxen.triggers.models.OxenModelTrigger",
-            {
-                "model": self.model,
-                "parameters": self.parameters,
-                "fail_fast": self.fail_fast,
-                "oxen_conn_id": self.oxen_conn_id,
-                "poke_interval": self.poke_interval,
-                "deadline": self.deadline,
-            },
-        )
+    async def wait(self) -> dict[str, Any]:
+        """Wait until the model can be used, or never can be."""
+        from airflow_provider_oxen.triggers.events import model_event
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell what became of the model: one event, whatever happens."""
-        await loaded()
-        from airflow_provider_oxen.triggers.events import ModelEnd, model_event, reason
+        return model_event(self.model, await self._wait())
 
-        try:
-            end = await self._wait()
-        except Exception as error:
-            end = ModelEnd("unreachable", reason(error))
-        yield TriggerEvent(model_event(self.model, end))  # type: ignore[no-untyped-call]
+    def failed(self, message: str) -> dict[str, Any]:
+        """Return the event of a wait that could not ask."""
+        from airflow_provider_oxen.triggers.events import ModelEnd, model_event
+
+        return model_event(self.model, ModelEnd("unreachable", message))
 
     async def _wait(self) -> ModelEnd:
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.sensors.readiness import ask_async
         from airflow_provider_oxen.triggers.events import ModelEnd
 
-        told: set[tuple[int, str]] = set()
+        logged: set[tuple[int, str]] = set()
         async with await OxenHook(self.oxen_conn_id).get_async_conn() as client:
             while True:
                 # The sensor has looked just before.
                 await asyncio.sleep(self._pause())
-                found = await ask_async(client, self.model, self.parameters, fail_fast=self.fail_fast)
+                found = await self._look(client)
                 if found.state == "ready":
                     return ModelEnd("ready")
                 if found.error is not None:
                     return ModelEnd("never", str(found.error))
-                for level, message in set(found.told) - told:
+                for level, message in set(found.messages) - logged:
                     self.log.log(level, "%s", message)
-                told = set(found.told)
+                logged = set(found.messages)
                 if self.deadline is not None and time.time() >= self.deadline:
                     return ModelEnd("timed_out")
+
+    async def _look(self, client: AsyncClient) -> Readiness:
+        from httpx import TimeoutException
+
+        from airflow_provider_oxen.api.deadline import for_look
+        from airflow_provider_oxen.catalogue.readiness import Readiness, look
+
+        try:
+            async with for_look(self.deadline):
+                return await look(client, self.model, self.parameters, fail_fast=self.fail_fast)
+        except TimeoutException:
+            said = "The hub took too long for its answers. Looking again later."
+            return Readiness("not_yet", ((logging.WARNING, said),))
 
     def _pause(self) -> float:
         left = float("inf") if self.deadline is None else self.deadline - time.time()

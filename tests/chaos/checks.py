@@ -11,17 +11,15 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from tests.chaos.rows import KILLS
+from tests.chaos.rows import KILLS, Ending
 from tests.chaos.scene import Scene
 from tests.chaos.states import Run
 
-_RECORD = ".job.json"
+RECORD = ".job.json"
 """How the record's file ends, where Airflow has no task state store."""
 
-_SAID = {
-    "that an image may have been paid for": r"may have been[^.]*paid for",
-    "how to go on": r"on_unknown_outcome",
-}
+_PAID, _GO_ON = "may have been[^.]*paid for", "on_unknown_outcome"
+"""What the log of a task that stopped must say: that an image may have been paid for, and how to go on."""
 
 
 class Verdict(NamedTuple):
@@ -29,6 +27,7 @@ class Verdict(NamedTuple):
 
     :ivar problems: sentences; none where all is as it must be.
     :ivar unknown: prompts of a batch that may have been paid for, as its manifest tells.
+    :ivar ending: in place of the row's.
     """
 
     scene: Scene
@@ -37,6 +36,7 @@ class Verdict(NamedTuple):
     images: int
     problems: list[str]
     unknown: int = 0
+    ending: Ending | None = None
 
 
 def judge(scene: Scene, run: Run, home: Path) -> Verdict:
@@ -52,9 +52,12 @@ def judge(scene: Scene, run: Run, home: Path) -> Verdict:
     return Verdict(scene, run, len(scene.hub.ledger()), len(images), problems)
 
 
-def course(scene: Scene, run: Run) -> Iterator[str]:
-    """Whether the run was struck, and ended as it must."""
-    wanted = "failed" if scene.row.ending == "stopped" else "success"
+def course(scene: Scene, run: Run, ending: Ending | None = None) -> Iterator[str]:
+    """Whether the run was struck, and ended as it must.
+
+    :param ending: in place of the row's.
+    """
+    wanted = "failed" if (ending or scene.row.ending) == "stopped" else "success"
     if run.state != wanted:
         yield f"the run is {run.state}, not {wanted}"
     if not scene.struck():
@@ -101,22 +104,25 @@ def _kept(scene: Scene, run: Run, images: list[str]) -> Iterator[str]:
 def _stopped(scene: Scene, images: list[str], home: Path) -> Iterator[str]:
     if images:
         yield f"half-kept: {', '.join(images)}"
-    yield from said(scene, home)
+    yield from said(scene.dag_id, home)
 
 
-def said(scene: Scene, home: Path) -> Iterator[str]:
-    """Whether the log of a task that stopped says why, and what now."""
-    text = task_log(home, scene.dag_id)
-    for what, pattern in _SAID.items():
+def said(dag_id: str, home: Path, paid: str = _PAID) -> Iterator[str]:
+    """Whether the log of a task that stopped says why, and what now.
+
+    :param paid: how it says that images were paid for, or may have been.
+    """
+    text = task_log(home, dag_id)
+    for pattern in (paid, _GO_ON):
         if not re.search(pattern, text):
-            yield f"the log does not say {what}"
+            yield f"the log does not say {pattern!r}"
 
 
 def _leftovers(scene: Scene, files: set[str], images: list[str]) -> Iterator[str]:
     """Nothing may lie there but the image and its sidecar; of a job that was stopped, its record."""
     wanted = {*images, *(f"{Path(name).stem}.json" for name in images)}
     if scene.row.ending == "stopped":
-        records = {name for name in files if name.endswith(_RECORD)}
+        records = {name for name in files if name.endswith(RECORD)}
         wanted |= records | half_written(files, records)
     if left := files - wanted:
         yield f"left over: {', '.join(sorted(left))}"
@@ -132,8 +138,8 @@ def half_written(files: set[str], names: set[str]) -> set[str]:
 
 
 def task_log(home: Path, dag_id: str) -> str:
-    """Return the logs of all tries of a Dag's task, the triggerer's share included."""
-    paths = sorted((home / "logs" / f"dag_id={dag_id}").rglob("*.log*"))
+    """Return the logs of all tries of a Dag's task, the triggerer's share included, of every home below."""
+    paths = sorted(home.glob(f"**/logs/dag_id={dag_id}/**/*.log*"))
     return "\n".join(
         f"--- {path.name}\n{path.read_text(errors='replace')}" for path in paths if path.is_file()
     )

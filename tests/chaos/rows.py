@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Mode = Literal["sync", "queue", "deferrable"]
 
@@ -55,6 +55,9 @@ class Row:
     @property
     def id(self) -> str:
         return f"{self.mode}_{self.number:02}{'_history' if self.history else ''}"
+
+    open: ClassVar[str | None] = None
+    """None is known to come out wrong."""
 
     @property
     def name(self) -> str:

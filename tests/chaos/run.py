@@ -5,12 +5,8 @@ On Airflow 3 all rows, on 2.11 those that need no kill: the Python that runs thi
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
-import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -21,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # As a script this file's own folder would come first, and hide other packages behind its modules.
 sys.path[:1] = [str(ROOT)]
 
-from tests.chaos import batch_checks, checks, leaks, states, table  # noqa: E402
+from tests.chaos import batch_checks, checks, command, leaks, states, table  # noqa: E402
 from tests.chaos.batch_scene import BatchScene  # noqa: E402
 from tests.chaos.batches import BatchRow, all_batches  # noqa: E402
+from tests.chaos.command import Outcome  # noqa: E402
 from tests.chaos.deployment import AIRFLOW, IS_NEWEST, Deployment  # noqa: E402
 from tests.chaos.rows import Row, all_rows  # noqa: E402
 from tests.chaos.scene import Scene  # noqa: E402
@@ -35,43 +32,13 @@ LIMIT = 300.0
 LIMIT_ALONE = 90.0
 """Seconds for a row that runs alone."""
 
-TAIL = 40
-"""Lines of a wrong row's log that are shown."""
-
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="TEXT", action="append", help="rows whose name contains it")
-    parser.add_argument("--table", metavar="PATH", type=Path, help="write the table there as Markdown")
-    parser.add_argument("--keep", action="store_true", help="keep the home directory")
-    options = parser.parse_args()
-    chosen = [row for row in (*all_rows(), *all_batches()) if IS_NEWEST or row.any_airflow]
-    if options.only:
-        chosen = [row for row in chosen if any(text in row.name for text in options.only)]
-    if not chosen:
-        parser.error("no row is called that")
-    # Being asked to end is no reason to leave processes behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    home = Path(tempfile.mkdtemp(prefix="oxen-chaos-"))
-    try:
-        verdicts, leaked = _run(chosen, home)
-        print(table.text(verdicts))
-        for verdict in verdicts:
-            if verdict.problems:
-                _show(verdict, home)
-        for sentence in leaked:
-            print(f"LEAK: {sentence}")
-        if options.table:
-            options.table.write_text(table.markdown(verdicts))
-        return int(bool(leaked) or any(verdict.problems for verdict in verdicts))
-    finally:
-        if options.keep:
-            print(f"Home: {home}")
-        else:
-            shutil.rmtree(home, ignore_errors=True)
+    rows = [row for row in (*all_rows(), *all_batches()) if IS_NEWEST or row.any_airflow]
+    return command.main(__doc__, "chaos", rows, _run, table)
 
 
-def _run(chosen: Sequence[Row], home: Path) -> tuple[list[checks.Verdict], list[str]]:
+def _run(chosen: Sequence[Row], home: Path) -> Outcome:
     began = time.monotonic()
     print(f"Airflow {AIRFLOW}, {len(chosen)} rows, {home}", flush=True)
     airflow = home / "airflow"
@@ -90,14 +57,14 @@ def _run(chosen: Sequence[Row], home: Path) -> tuple[list[checks.Verdict], list[
             _wait(deployment, together, LIMIT, began)
             for scene in scenes:
                 if scene.row.alone:
-                    deployment.unpause(scene.dag_id)
+                    deployment.rest.unpause(scene.dag_id)
                     _wait(deployment, [scene], LIMIT_ALONE, began)
             ended = states.runs(deployment.database)
         print(f"All ended after {time.monotonic() - began:.0f} s.", flush=True)
         nothing = states.Run("never started", 0)
         verdicts = [_judge(scene, ended.get(scene.dag_id, nothing), airflow) for scene in scenes]
         leaked = list(leaks.find(airflow, [scene.key for scene in scenes]))
-    return verdicts, leaked
+    return Outcome(verdicts, leaked)
 
 
 def _scene(row: Row, home: Path) -> Scene:
@@ -123,11 +90,6 @@ def _wait(deployment: Deployment, scenes: Sequence[Scene], seconds: float, began
         time.sleep(0.5)
     for scene in waiting.values():
         print(f"{time.monotonic() - began:5.0f} s  {scene.row.name}: given up", flush=True)
-
-
-def _show(verdict: checks.Verdict, home: Path) -> None:
-    print(f"\n=== {verdict.scene.row.name}: {'; '.join(verdict.problems)}")
-    print("\n".join(checks.task_log(home / "airflow", verdict.scene.dag_id).splitlines()[-TAIL:]))
 
 
 if __name__ == "__main__":

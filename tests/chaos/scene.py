@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +14,7 @@ from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from tests.chaos.proxy import Proxy
 from tests.chaos.rows import Row
 from tests.chaos.traps import PROCESS, STRUCK
-
-QUEUE = "/api/ai/queue"
+from tests.chaos.watching import Watched, connection
 
 QUEUE_WAIT = 1.0
 """Seconds that a job waits in the queue."""
@@ -33,7 +29,7 @@ LOOKUP_GRACE = 4.0
 """Seconds after which "not there" counts: here the hub lists a job as soon as it has accepted it."""
 
 
-class Scene:
+class Scene(Watched):
     """A row's surroundings, running while the context lasts.
 
     :param home: folder of all rows' folders.
@@ -47,6 +43,8 @@ class Scene:
         self.key = f"chaos-{secrets.token_hex(16)}"
         settings = HubSettings(key=self.key, **self._settings())
         self.hub = LocalHub(settings)
+        self.mode = row.mode
+        self.nth = row.nth
         self.trouble: str | None = None
         self._stack = ExitStack()
 
@@ -77,10 +75,9 @@ class Scene:
         return self.row.id
 
     def environment(self) -> dict[str, str]:
-        """Return the Airflow connection, as a deployment sets it."""
+        """Return the row's Airflow connection."""
         host = self.proxy.url if self.row.victim == "network" else self.hub.url
-        fields = {"conn_type": "oxen", "host": host, "password": self.key}
-        return {f"AIRFLOW_CONN_{self.conn_id.upper()}": json.dumps(fields)}
+        return connection(self.conn_id, host, self.key)
 
     @cached_property
     def conn_id(self) -> str:
@@ -129,43 +126,6 @@ class Scene:
         """Return the ids of the process that runs the task, and of its supervisor."""
         pid, supervisor = (self.place / PROCESS).read_text().split()
         return int(pid), int(supervisor)
-
-    def jobs(self) -> list[dict[str, Any]]:
-        """Return the hub's queue, ended jobs included."""
-        return [dict(job) for job in self.hub.jobs()]
-
-    def accepted(self) -> int:
-        """Return how many requests for an image the hub has taken, and answered or not."""
-        return len(self.hub.ledger() if self.row.mode == "sync" else self.jobs())
-
-    def unanswered(self) -> int:
-        """Return how many requests for an image have had no answer."""
-        return sum(seen["method"] == "POST" and seen["status"] is None for seen in self.hub.requests())
-
-    def waiting(self) -> bool:
-        """Whether a job waits or runs."""
-        return any(job["status"] in ("queued", "processing") for job in self.jobs())
-
-    def polls(self) -> int:
-        """Return how often the queue was asked about, since so many jobs as the row is about were sent."""
-        asked = [seen for seen in self.hub.requests() if seen["path"].startswith(QUEUE)]
-        posted = [index for index, seen in enumerate(asked) if seen["method"] == "POST"]
-        if len(posted) < self.row.nth:
-            return 0
-        return sum(seen["method"] == "GET" for seen in asked[posted[self.row.nth - 1] :])
-
-    def downloads(self) -> int:
-        """Return how many images' bytes have begun to come."""
-        return sum("/files/" in seen["path"] and seen["status"] == 200 for seen in self.hub.requests())
-
-    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until a condition holds; it may be a long time until the row's turn comes."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                return True
-            time.sleep(0.1)
-        return False
 
     def files(self) -> set[str]:
         """Return the names of all files of the output folder."""

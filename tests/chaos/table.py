@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from tests.chaos.batches import BatchRow
 from tests.chaos.checks import Verdict
 
+Cells = tuple[str, ...]
+
 _HEADS = ("mode", "step", "struck", "tries", "state", "billed", "images", "seconds", "verdict")
 
 _BATCH_HEADS = (*_HEADS[:-2], "unknown", *_HEADS[-2:])
@@ -29,32 +31,42 @@ ENDINGS = {
 
 def text(verdicts: Sequence[Verdict]) -> str:
     """Return the tables for a terminal, with the problems below their rows."""
-    return "\n\n".join(_text(*part) for part in _parts(verdicts))
+    return "\n\n".join(
+        columns(heads, [(_cells(heads, verdict), verdict.problems) for verdict in part])
+        for heads, part in _parts(verdicts)
+    )
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
     """Return the tables in Markdown."""
-    return "\n".join(_markdown(*part) for part in _parts(verdicts))
+    return "\n".join(
+        pipes(heads, [_cells(heads, verdict) for verdict in part]) for heads, part in _parts(verdicts)
+    )
 
 
-def _parts(verdicts: Sequence[Verdict]) -> list[tuple[tuple[str, ...], list[Verdict]]]:
+def _parts(verdicts: Sequence[Verdict]) -> list[tuple[Cells, list[Verdict]]]:
     batches = [verdict for verdict in verdicts if isinstance(verdict.scene.row, BatchRow)]
     images = [verdict for verdict in verdicts if verdict not in batches]
     return [(heads, part) for heads, part in ((_HEADS, images), (_BATCH_HEADS, batches)) if part]
 
 
-def _text(heads: tuple[str, ...], verdicts: Sequence[Verdict]) -> str:
-    cells = [heads, *(_cells(heads, verdict) for verdict in verdicts)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+def columns(heads: Cells, rows: Sequence[tuple[Cells, Sequence[str]]]) -> str:
+    """Lay a table out for a terminal.
+
+    :param rows: the cells of each, and the lines below them.
+    """
+    every = [(heads, ()), *rows]
+    widths = [max(len(cells[column]) for cells, _ in every) for column in range(len(heads))]
     lines = []
-    for row, verdict in zip(cells, (None, *verdicts), strict=True):
-        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        lines.extend(f"    {problem}" for problem in (verdict.problems if verdict else ()))
+    for cells, below in every:
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        lines.extend(f"    {line}" for line in below)
     return "\n".join(lines)
 
 
-def _markdown(heads: tuple[str, ...], verdicts: Sequence[Verdict]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *(_cells(heads, verdict) for verdict in verdicts)]
+def pipes(heads: Cells, rows: Sequence[Cells]) -> str:
+    """Lay a table out in Markdown."""
+    lines = [heads, tuple("---" for _ in heads), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -70,6 +82,6 @@ def _cells(heads: tuple[str, ...], verdict: Verdict) -> tuple[str, ...]:
         "images": str(verdict.images),
         "unknown": str(verdict.unknown),
         "seconds": "-" if run.seconds is None else f"{run.seconds:.0f}",
-        "verdict": "WRONG" if verdict.problems else ENDINGS[row.ending],
+        "verdict": "WRONG" if verdict.problems else ENDINGS[verdict.ending or row.ending],
     }
     return tuple(cells[head] for head in heads)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_oxen.images.verify import SUFFIXES
+from airflow_provider_oxen.images.media import SUFFIXES
 from tests.chaos import tries
 
 Die = Callable[[], None]
@@ -51,30 +51,37 @@ def _die(here: Path, trap: str) -> None:
 
 
 def _before_post(die: Die) -> None:
-    from airflow_provider_oxen.api.client import Client
-
-    send = Client.send
-
-    def dying(self: Client, call: Any, *arguments: Any, **more: Any) -> Any:
-        if call.method == "POST":
-            die()
-        return send(self, call, *arguments, **more)
-
-    Client.send = dying  # type: ignore[method-assign]
+    _around_post(before=die)
 
 
 def _after_answer(die: Die) -> None:
-    from airflow_provider_oxen.api.client import Client
+    _around_post(after=die)
 
-    send = Client.send
+
+def _around_post(before: Die = lambda: None, after: Die = lambda: None) -> None:
+    """Do something before and after each paid request: of a single image, and of a batch's rows."""
+    from airflow_provider_oxen.api.client import AsyncClient, Client
+
+    send, asend = Client.send, AsyncClient.send
 
     def dying(self: Client, call: Any, *arguments: Any, **more: Any) -> Any:
+        if call.method == "POST":
+            before()
         answer = send(self, call, *arguments, **more)
         if call.method == "POST":
-            die()
+            after()
+        return answer
+
+    async def adying(self: AsyncClient, call: Any, *arguments: Any, **more: Any) -> Any:
+        if call.method == "POST":
+            before()
+        answer = await asend(self, call, *arguments, **more)
+        if call.method == "POST":
+            after()
         return answer
 
     Client.send = dying  # type: ignore[method-assign]
+    AsyncClient.send = adying  # type: ignore[method-assign]
 
 
 def _inside_image(die: Die) -> None:
@@ -131,7 +138,7 @@ def _ending() -> Callable[[], bool]:
     from airflow_provider_oxen.batch.results import Results
 
     write = Results.write
-    ending = []
+    ending: list[bool] = []
 
     def telling(self: Results, *, finished: bool, **more: Any) -> Any:
         ending[:] = [finished]
@@ -151,13 +158,21 @@ def _around_put(
     """
     from airflow_provider_oxen.images.storage import LocalFolder
 
-    put = LocalFolder.put
+    put, create = LocalFolder.put, LocalFolder.create
 
-    def dying(self: LocalFolder, name: str, source: BinaryIO, mark: str, **more: Any) -> None:
-        put(self, name, before(name, source), mark, **more)
+    def dying(self: LocalFolder, name: str, source: BinaryIO, writer_id: str, **more: Any) -> None:
+        put(self, name, before(name, source), writer_id, **more)
         after(name)
 
+    def dying_new(self: LocalFolder, name: str, source: BinaryIO | bytes, writer_id: str) -> bool:
+        if isinstance(source, bytes):  # a record: its trap is another
+            return create(self, name, source, writer_id)
+        made = create(self, name, before(name, source), writer_id)
+        after(name)
+        return made
+
     LocalFolder.put = dying  # type: ignore[method-assign]
+    LocalFolder.create = dying_new  # type: ignore[method-assign, assignment]
 
 
 class _Half(io.RawIOBase):

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 
 import boto3
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from tests.integration.s3 import Server, server  # noqa: F401 - a fixture
@@ -36,9 +36,9 @@ FAR = {
 
 KEY = "oxen-e2e-key-5f1d"
 
-WINDOW = {"width": 1440, "height": 860}
+WINDOW: ViewportSize = {"width": 1440, "height": 860}
 
-PATIENCE = 30_000
+PATIENCE = 90_000
 """Milliseconds that the interface may take to show something, on a machine that others use too."""
 
 

@@ -45,10 +45,15 @@ class Web:
         """
         self.page.get_by_role("button", name="Trigger Dag").click()
         dialog = self.page.get_by_role("dialog")
+        button = dialog.get_by_role("button", name="Trigger", exact=True)
+        # The form is ready when its button is: what is filled in before may leave the button grey for good.
+        expect(button).to_be_enabled()
         for name, value in parameters.items():
-            dialog.get_by_label(name, exact=True).fill(value)
+            field = dialog.get_by_label(name, exact=True)
+            field.fill(value)
+            field.blur()
         with self.page.expect_response(lambda answer: answer.url.endswith("/dagRuns")) as answer:
-            dialog.get_by_role("button", name="Trigger", exact=True).click()
+            button.click()
         made = answer.value.json()
         self.run(made["dag_id"], made["dag_run_id"])
         return str(made["dag_run_id"])

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.deployment import PATIENCE, ROOT, Deployment
+from tests.chaos.deployment import ROOT, Deployment
+from tests.chaos.rest import PATIENCE
 
 DAGS = Path(__file__).with_name("dags")
 
@@ -76,10 +77,9 @@ class Site(Deployment):
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Ask the REST API as the user."""
         if not self._token:
-            fields = json.dumps({"username": USER, "password": PASSWORD}).encode()
-            self._token = self._ask("POST", "/auth/token", fields)["access_token"]
-        text = None if body is None else json.dumps(body).encode()
-        return self._ask(method, path, text, authorization=f"Bearer {self._token}")
+            fields = {"username": USER, "password": PASSWORD}
+            self._token = self.rest.send("POST", "/auth/token", fields)["access_token"]
+        return self.rest.send(method, path, body, authorization=f"Bearer {self._token}")
 
     def tails(self) -> Iterable[tuple[str, str]]:
         """Yield the name and the last lines of each component's log."""

@@ -137,6 +137,7 @@ def test_saved_connection_reads_back_without_its_key(form, saved, hub, site):
         "target_namespace": "local-org",
         "timeout": 60,
         "allow_http": False,
+        "allow_private_links": False,
     }
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def run_dag(
     return run_dag
 
 
+def asset_table(name: str) -> Any:
+    """Return one of the tables of Airflow's assets; Airflow 2 calls them datasets."""
+    try:
+        return getattr(import_module("airflow.models.asset"), f"Asset{name}")
+    except ImportError:
+        return getattr(import_module("airflow.models.dataset"), f"Dataset{name}")
+
+
 def register(dag: Any) -> None:
     """Store a Dag as Airflow's Dag processor does; Airflow 3 runs no other."""
     try:
@@ -102,13 +111,13 @@ def register(dag: Any) -> None:
         dag.sync_to_db()
         return
     try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        dagbag: Any = import_module("airflow.dag_processing.dagbag")
     except ImportError:
-        from airflow.models.dagbag import DagBag, sync_bag_to_db  # of Airflow 3.1
+        dagbag = import_module("airflow.models.dagbag")  # of Airflow 3.1
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=os.devnull)
+    bag = dagbag.DagBag(dag_folder=os.devnull)
     bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    dagbag.sync_bag_to_db(bag, "dags-folder", None)
 
 
 def load_dags(path: Path) -> dict[str, Any]:
@@ -118,8 +127,6 @@ def load_dags(path: Path) -> dict[str, Any]:
 
         bag = DagBag(dag_folder=str(path), bundle_name="dags-folder")
     except ImportError:
-        from airflow.models import DagBag
-
-        bag = DagBag(dag_folder=str(path), include_examples=False)
+        bag = import_module("airflow.models").DagBag(dag_folder=str(path), include_examples=False)
     assert not bag.import_errors
     return dict(bag.dags)

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow_provider_oxen.localhub import Fault
 
 from ..conftest import ROOT
-from .conftest import START, load_dags
+from .conftest import START, asset_table, load_dags
 
 ASKED: dict[str, Any] = {"model": "z-image-turbo", "poll_interval": 0.05, "lookup_grace": 0.2}
 SOON = {"retry_delay": timedelta(milliseconds=10)}
@@ -67,7 +67,8 @@ def test_a_prompt_is_made_of_the_context_and_of_what_another_task_says(connected
         def hero(topic: str, mood: str, ds: Any = None, **context: Any) -> str:
             return f"{topic}, {mood}, {ds}, by {context['ti'].task_id}"
 
-        hero(topic(), mood="on {{ ds }}")
+        drawing: Any = hero
+        drawing(topic(), mood="on {{ ds }}")
 
     run = run_dag(dag)
 
@@ -215,12 +216,7 @@ def events_of(uri: str) -> list[dict[str, Any]]:
     """Return what the events of an asset tell."""
     from airflow.utils.session import create_session
 
-    try:
-        from airflow.models.asset import AssetEvent as Event
-        from airflow.models.asset import AssetModel as Model
-    except ImportError:
-        from airflow.models.dataset import DatasetEvent as Event
-        from airflow.models.dataset import DatasetModel as Model
+    Event, Model = asset_table("Event"), asset_table("Model")
     key = "asset_id" if hasattr(Event, "asset_id") else "dataset_id"
     with create_session() as session:
         found = session.query(Event).join(Model, getattr(Event, key) == Model.id).filter(Model.uri == uri)

@@ -95,6 +95,7 @@ def run_what_is_due(dag: Any) -> set[str]:
         SchedulerJobRunner(Job(), executors=[])._create_dagruns_for_dags(guard, session)
     with create_session() as session:
         run = session.scalars(select(DagRun).where(DagRun.dag_id == DAG).order_by(DagRun.id.desc())).first()
+        assert run is not None
         handed = {event.extra["payload"]["generation_id"] for event in run.consumed_asset_events}
         [ti] = run.get_task_instances(session=session)
         ti.set_state("scheduled", session=session)

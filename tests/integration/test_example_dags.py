@@ -19,7 +19,7 @@ from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.localhub import Fault
 
 from ..conftest import ROOT
-from .conftest import load_dags, register
+from .conftest import asset_table, load_dags, register
 
 MAY = datetime(2026, 5, 9, tzinfo=UTC)
 LOGICAL_DATE: dict[str, Any] = {
@@ -33,7 +33,7 @@ def examples(connected, monkeypatch, tmp_path):
     """All example Dags by id, writing below ``tmp_path``."""
     monkeypatch.setenv("OXEN_EXAMPLES_OUTPUT", str(tmp_path))
     monkeypatch.setenv("OXEN_EXAMPLES_DATABASE", str(tmp_path / "pictures.db"))
-    dags = {}
+    dags: dict[str, Any] = {}
     for path in EXAMPLES:
         dags |= load_dags(path)
     return dags
@@ -152,9 +152,6 @@ def waiting_for_asset() -> list[str]:
     """Return the Dags that an asset event has put in line for a run."""
     from airflow.utils.session import create_session
 
-    try:
-        from airflow.models.asset import AssetDagRunQueue as Queue
-    except ImportError:
-        from airflow.models.dataset import DatasetDagRunQueue as Queue
+    Queue = asset_table("DagRunQueue")
     with create_session() as session:
         return [row.target_dag_id for row in session.query(Queue)]

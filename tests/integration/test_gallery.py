@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
-from airflow_provider_oxen.operators.showing import KEY, MOST
+from airflow_provider_oxen.tasks.xcoms import KEY, MOST
 
 pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2.11 has no place for the view")
 
@@ -220,3 +220,22 @@ def test_pages_hold_two_hundred_and_lead_on(generated, ask, monkeypatch):
     second = Page(ask("gallery_long", offset=1).text)
     assert len(second.all("img")) == MOST
     assert [a["href"] for a in second.all("a") if "?" in (a["href"] or "")] == ["?offset=0"]
+
+
+def test_an_index_that_no_database_holds_is_no_error(ask):
+    for index in ("99999999999999999999", "9" * 5000, "-99999999999999999999", "٣", "1_0"):
+        assert ask("gallery", map_index=index).status_code == 200
+
+
+@pytest.mark.parametrize("query", [{"run_id": "a\0b"}, {"task_id": "\0"}])
+def test_a_name_that_no_database_takes_is_nobodys(ask, query):
+    assert ask("gallery", **query).status_code == 404
+
+
+def test_what_is_longer_than_any_of_ours_is_not_fetched(generated, ask, monkeypatch):
+    from airflow_provider_oxen.plugins import query
+
+    monkeypatch.setattr(query, "LONGEST", 10)
+    generated("gallery_long")
+
+    assert "not readable here" in ask("gallery_long").text

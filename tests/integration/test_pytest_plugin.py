@@ -19,7 +19,7 @@ SAMPLE = ROOT / "tests" / "sample"
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the built wheel is installed, and nothing else."""
     place = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", place]
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = place.glob("*.whl")
     install = [sys.executable, "-m", "pip", "install", "-qq", "--no-index", "--no-deps", "--target"]

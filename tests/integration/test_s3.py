@@ -20,6 +20,7 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
     OxenImageError,
+    OxenInvalidRequest,
     OxenOutputExists,
     OxenStorageError,
     OxenStoreUnavailable,
@@ -28,14 +29,14 @@ from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import download, sidecar
 from airflow_provider_oxen.images.keep import Keeper
-from airflow_provider_oxen.images.storage import ObjectFolder, open_folder
-from airflow_provider_oxen.jobs.homes import FileHome
+from airflow_provider_oxen.images.storage import ObjectFolder, asked, open_folder
+from airflow_provider_oxen.jobs.filestore import FileRecordStore
 from airflow_provider_oxen.jobs.record import Record
 
 from .s3 import CONN_ID, S3, bucket, server  # noqa: F401 - fixtures
 
 IDENTITY = "0123456789abcdef" * 4
-MARK = "0123456789abcdef.1"
+WRITER = "0123456789abcdef.1"
 BIG = 20 * 1024 * 1024
 """Bytes of an object that goes up in three parts."""
 
@@ -61,11 +62,11 @@ def folder(s3: S3, prefix: str = "out") -> ObjectFolder:
 def keeper(s3: S3, slept: list[float] | None = None, **options: Any) -> Keeper:
     return Keeper(
         **{
-            "client": Client(Settings(), transport=httpx.MockTransport(lambda request: httpx.Response(404))),
+            "api_key": None,
             "folder": folder(s3),
             "stem": "hero",
             "facts": {"fingerprint": "f1"},
-            "mark": MARK,
+            "writer_id": WRITER,
             "sleep": ([] if slept is None else slept).append,
             **options,
         }
@@ -110,7 +111,7 @@ def test_big_image_goes_up_in_parts_and_is_completed_once(s3):
 
 
 def test_bucket_itself_is_a_folder(s3):
-    folder(s3, "").put("hero.png", io.BytesIO(b"12345"), MARK)
+    folder(s3, "").put("hero.png", io.BytesIO(b"12345"), WRITER)
 
     assert s3.keys() == ["hero.png"]
     assert folder(s3, "").size("hero.png") == 5
@@ -155,9 +156,10 @@ class Breaking(io.BytesIO):
         return super().read(size)
 
 
+@pytest.mark.usefixtures("own_garbage")
 def test_source_that_breaks_after_the_first_part_commits_nothing(s3):
     with pytest.raises(OSError, match="the source broke"):
-        folder(s3).put("hero.png", Breaking(picture(8, BIG)), MARK)
+        folder(s3).put("hero.png", Breaking(picture(8, BIG)), WRITER)
     gc.collect()
 
     assert s3.keys() == []
@@ -171,12 +173,13 @@ def test_source_that_breaks_after_the_first_part_commits_nothing(s3):
     ("method", "query"),
     [("POST", "uploads"), ("PUT", "partNumber=1"), ("PUT", "partNumber=3"), ("POST", "uploadId")],
 )
+@pytest.mark.usefixtures("own_garbage")
 def test_upload_that_breaks_off_leaves_the_old_object_and_no_upload(s3, method, query):
     s3.put("out/hero.png", b"old")
     s3.fail(method, query)
 
     with pytest.raises(OSError, match="as told"):
-        folder(s3).put("hero.png", io.BytesIO(picture(8, BIG)), MARK)
+        folder(s3).put("hero.png", io.BytesIO(picture(8, BIG)), WRITER)
     gc.collect()
 
     assert s3.content("out/hero.png") == b"old"
@@ -265,7 +268,10 @@ def test_object_that_another_worker_replaced_has_its_new_size(s3):
 def test_store_that_cannot_tell_is_no_free_place(s3, method, status, code):
     s3.fail(method, status=status, code=code)
 
-    for ask in (folder(s3).size, folder(s3).read, lambda stem: sidecar.is_free(folder(s3), stem)):
+    place = folder(s3)
+    # Who reads asks once, for the content.
+    reads = [place.read] if method == "GET" else []
+    for ask in (place.size, *reads, lambda stem: sidecar.is_free(place, stem)):
         with pytest.raises(OSError, match=r"as told|Forbidden|Internal Server Error"):
             ask("hero")
     with pytest.raises(OSError, match=r"as told|Forbidden|Internal Server Error"):
@@ -311,7 +317,7 @@ def test_writers_of_one_object_never_make_a_mixture(s3, size):
 
     def write(content: bytes) -> None:
         try:
-            folder(s3).put("hero.png", io.BytesIO(content), MARK)
+            folder(s3).put("hero.png", io.BytesIO(content), WRITER)
         except BaseException as error:
             failed.append(error)
 
@@ -331,7 +337,9 @@ def test_tasks_in_one_folder_keep_what_is_theirs(s3):
 
     def keep(number: int) -> None:
         try:
-            keeper(s3, stem=f"hero-{number:016x}", mark=f"{number:016x}.1").keep(items(picture(8 + number)))
+            keeper(s3, stem=f"hero-{number:016x}", writer_id=f"{number:016x}.1").keep(
+                items(picture(8 + number))
+            )
         except BaseException as error:
             failed.append(error)
 
@@ -348,6 +356,128 @@ def test_tasks_in_one_folder_keep_what_is_theirs(s3):
     assert len(s3.keys()) == 8
 
 
+@pytest.mark.parametrize("size", [0, BIG], ids=["whole", "parts"])
+@pytest.mark.parametrize("same", [True, False])
+def test_two_tasks_with_one_path_lose_nothing(s3, size, same):
+    """Both have looked before one of them writes: the store decides."""
+    identities = (IDENTITY[:16], IDENTITY[16:32][::-1])
+    contents = [picture(8, size), picture(8 if same else 9, size)]
+    both, met = threading.Barrier(2, timeout=60), threading.local()
+    kept: dict[str, Any] = {}
+
+    def meet(asked: Any) -> None:
+        # Each connection is served by a thread of its own.
+        is_write = asked.method == "PUT" or "uploads" in asked.query
+        if is_write and asked.path.endswith("/hero.png") and not getattr(met, "done", False):
+            met.done = True
+            both.wait()
+
+    s3.server.before = meet
+
+    def keep(identity: str, content: bytes) -> None:
+        facts = {"fingerprint": identity, "identity": identity}
+        [kept[identity]] = keeper(s3, writer_id=f"{identity}.1", facts=facts).keep(items(content))
+
+    threads = [threading.Thread(target=keep, args=pair) for pair in zip(identities, contents, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for identity, content in zip(identities, contents, strict=True):
+        stem = kept[identity]["file"].removesuffix(".png")
+        assert stem in ("hero", f"hero-{identity}")
+        assert summed(s3.content(f"out/{stem}.png")) == summed(content)
+        assert json.loads(s3.content(f"out/{stem}.json"))["identity"] == identity
+    assert len({record["file"] for record in kept.values()}) == 2
+    assert s3.unfinished() == []
+
+
+@pytest.mark.parametrize("size", [0, BIG], ids=["whole", "parts"])
+def test_write_whose_answer_was_lost_is_ones_own(s3, size):
+    s3.server.lost = 1 if not size else 0
+    if size:
+        completed: list[Any] = []
+
+        def lose(asked: Any) -> None:
+            if "uploadId" in asked.query and asked.method == "POST" and not completed:
+                completed.append(asked)
+                s3.server.lost = 1
+
+        s3.server.before = lose
+
+    [record] = keeper(s3).keep(items(picture(8, size)))
+
+    assert record["file"] == "hero.png"
+    assert s3.keys() == ["out/hero.json", "out/hero.png"]
+    assert summed(s3.content("out/hero.png")) == summed(picture(8, size))
+
+
+# Before anything is spent.
+
+
+def test_place_is_proved_and_nothing_stays(s3):
+    assert folder(s3).prove(WRITER)
+
+    assert [written.partition("-")[2].split("-")[0] for written in s3.written] == ["probe"] * 3
+    assert [asked.method for asked in s3.server.asked if asked.method in ("PUT", "DELETE")] == [
+        "PUT", "PUT", "DELETE",
+    ]  # fmt: skip
+    assert s3.keys() == []
+
+
+def test_server_that_ignores_conditions_is_found_out(s3):
+    s3.server.blind = True
+
+    assert not folder(s3).prove(WRITER)
+    assert s3.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (400, "InvalidRequest"), (404, "NoSuchBucket")]
+)
+def test_place_that_takes_no_files_is_an_error_that_time_does_not_mend(s3, status, code):
+    s3.fail("PUT", status=status, code=code)
+
+    with pytest.raises(OxenInvalidRequest, match=r"cannot be written to: .*storage_options"):
+        asked(folder(s3), lambda: folder(s3).prove(WRITER))
+
+
+def test_place_that_takes_no_files_now_may_later(s3):
+    s3.fail("PUT", status=503, code="SlowDown")
+
+    with pytest.raises(OxenStoreUnavailable, match="takes no files now"):
+        asked(folder(s3), lambda: folder(s3).prove(WRITER))
+
+    s3.mend()
+    assert folder(s3).prove(WRITER)
+
+
+@pytest.mark.parametrize("size", [0, BIG], ids=["whole", "parts"])
+def test_store_is_told_the_options_with_each_write(s3, size):
+    options = {
+        "ServerSideEncryption": "aws:kms",
+        "SSEKMSKeyId": "arn:aws:kms:us-east-1:123456789012:key/own",
+        "ACL": "bucket-owner-full-control",
+        "ContentType": "image/x-own",
+        "Metadata": {"team": "art"},
+    }
+    place = open_folder(f"s3://{s3.bucket}/out", CONN_ID, options)
+    s3.server.asked.clear()
+
+    keeper(s3, folder=place).keep(items(picture(8, size)))
+    keeper(s3, folder=place, replacing=True).keep(items(picture(9, size)))
+
+    for key in ("out/hero.png", "out/hero.json"):
+        found = s3.client.head_object(Bucket=s3.bucket, Key=key)
+        assert found["ServerSideEncryption"] == "aws:kms"
+        assert found["SSEKMSKeyId"] == options["SSEKMSKeyId"]
+        assert found["ContentType"] == "image/x-own"
+        assert found["Metadata"] == {"team": "art"}
+    begun = [asked for asked in s3.server.asked if asked.method == "PUT" or "uploads" in asked.query]
+    assert all(asked.acl for asked in begun if "partNumber" not in asked.query)
+
+
 # One image to one path.
 
 
@@ -357,7 +487,8 @@ def test_download_puts_the_object(s3):
     path = f"{s3.url}/cubes/cube.png"
 
     assert download.to_path(client, item, path, overwrite=False)["path"] == path
-    assert s3.written == ["PUT cube.png"]
+    assert [written for written in s3.written if "oxen-probe" not in written] == ["PUT cube.png"]
+    assert s3.keys() == ["cubes/cube.png"]
     assert s3.content("cubes/cube.png") == picture()
 
     with pytest.raises(OxenStorageError, match="is there already"):
@@ -377,8 +508,8 @@ def test_download_into_a_bucket_that_is_not_there_is_an_error_of_the_store(s3):
 
 
 @pytest.fixture
-def home(s3) -> FileHome:
-    return FileHome(folder(s3), "hero", IDENTITY, MARK)
+def home(s3) -> FileRecordStore:
+    return FileRecordStore(folder(s3), "hero", IDENTITY, WRITER)
 
 
 def job(**changes: Any) -> Record:
@@ -459,3 +590,22 @@ def test_record_that_cannot_be_written_is_an_error(s3, home, ask):
     with pytest.raises(OxenStoreUnavailable, match="could not be written"):
         getattr(home, ask)(job())
     assert s3.keys() == []
+
+
+def test_path_object_is_written_to_with_its_own_connection(s3):
+    path = ObjectStoragePath(f"s3://{s3.bucket}/own", conn_id=CONN_ID) / "cube.png"
+    client = Client(Settings(), transport=httpx.MockTransport(lambda request: httpx.Response(404)))
+    image = {"b64_json": base64.b64encode(picture()).decode()}
+
+    written = download.to_path(client, image, path, overwrite=False)
+
+    assert written["path"] == f"s3://{CONN_ID}@{s3.bucket}/own/cube.png"
+    assert ObjectStoragePath(written["path"]).read_bytes() == picture()
+    with pytest.raises(OxenStorageError, match="is there already"):
+        download.to_path(client, image, path, overwrite=False)
+
+
+def test_empty_object_is_read_as_one(s3):
+    s3.put("out/hero.json", b"")
+
+    assert folder(s3).read("hero.json") == b""

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +18,17 @@ from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from tests.conftest import ROOT
+from tests.integration.conftest import asset_table, register
+
+from .s3 import CONN_ID, bucket, server  # noqa: F401 - fixtures
 
 START = datetime(2026, 1, 1)
 
-SINGLE = {"model": "z-image-turbo", "use_queue": True, "poll_interval": 0.1}
+SINGLE: dict[str, Any] = {"model": "z-image-turbo", "use_queue": True, "poll_interval": 0.1}
 
 SCRIPT = """
 import sys
 from datetime import datetime
-from pathlib import Path
 from airflow.providers.common.compat.sdk import DAG
 from airflow.utils.db import initdb
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
@@ -98,7 +99,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 metrics.append(statsd.recv(65536).decode())
             except BlockingIOError:
                 break
-        facts = {"log": ran.stdout + ran.stderr, "key": hub.key, "url": hub.url, "place": place}
+        log = ran.stdout + ran.stderr
+        facts: dict[str, Any] = {"log": log, "key": hub.key, "url": hub.url, "place": place}
     assert "ended: success" in ran.stdout, facts["log"][-4000:]
     lines = events.read_text().splitlines() if events.exists() else []
     return {**facts, "metrics": metrics, "events": [json.loads(line) for line in lines]}
@@ -184,11 +186,7 @@ def events_of(run_id: str) -> dict[str, Any]:
     """Return the extras of a run's asset events, by the assets' URIs."""
     from airflow.utils.session import create_session
 
-    try:
-        from airflow.models.asset import AssetEvent, AssetModel
-    except ImportError:
-        from airflow.models.dataset import DatasetEvent as AssetEvent
-        from airflow.models.dataset import DatasetModel as AssetModel
+    AssetEvent, AssetModel = asset_table("Event"), asset_table("Model")
     column = AssetEvent.asset_id if hasattr(AssetEvent, "asset_id") else AssetEvent.dataset_id
     with create_session() as session:
         rows = session.query(AssetModel.uri, AssetEvent.extra).filter(
@@ -208,7 +206,7 @@ def test_an_alias_gets_an_event_for_the_image(alias_events, deferrable):
     )
     (image,) = ended.xcom("hero")["images"]
 
-    facts = events_of(ended.dag_run.run_id)[Path(image["path"]).as_uri()]["oxen"]
+    facts = events_of(ended.dag_run.run_id)[f"file://{image['path']}"]["oxen"]
     assert facts["sha256"] == image["sha256"]
     assert facts["model"] == "z-image-turbo"
     assert facts["reused"] is False
@@ -225,5 +223,47 @@ def test_an_asset_gets_the_facts(alias_events, tmp_path):
 def test_an_alias_gets_an_event_for_a_batchs_manifest(alias_events, tmp_path):
     ended = alias_events(ImageBatchGenerateOperator, AssetAlias("cards"), prompts=["a", "b"])
 
-    facts = events_of(ended.dag_run.run_id)[(tmp_path / "out" / "manifest.jsonl").as_uri()]["oxen"]
+    facts = events_of(ended.dag_run.run_id)[f"file://{tmp_path}/out/manifest.jsonl"]["oxen"]
     assert (facts["generated"], facts["failed"]) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", [ImageGenerateOperator, ImageBatchGenerateOperator])
+def test_a_path_that_airflows_server_refuses_as_it_is_fails_nothing(run_dag, connected, s3, kind):
+    asked = {"prompt": "A red cube"} if kind is ImageGenerateOperator else {"prompts": ["a"]}
+    with DAG(f"spelled_{kind.__name__}", schedule=None, start_date=START) as dag:
+        where = f"s3://{CONN_ID}@{s3.bucket}/画像/ds=1 {kind.__name__}/"
+        kind(task_id="hero", storage_path=where, outlets=[AssetAlias("spelled")], **SINGLE, **asked)
+    ended = run_dag(dag)
+
+    assert ended.state == "success"
+    (uri,) = events_of(ended.dag_run.run_id)
+    assert uri.startswith(f"s3://{s3.bucket}/%E7%94%BB%E5%83%8F/ds=1 {kind.__name__}/")
+
+
+def test_the_event_is_that_of_the_asset_which_others_wait_for(run_dag, connected, tmp_path):
+    from airflow.utils.session import create_session
+
+    uri = f"file://{tmp_path}/ds=1/cube"
+    named: dict[str, Any] = {"name": f"cube of {tmp_path}"} if hasattr(Asset, "ref") else {}
+    with DAG(
+        f"waits_{tmp_path.name}", schedule=[Asset(uri=f"{uri}.webp", **named)], start_date=START
+    ) as waits:
+        pass
+    register(waits)
+    with DAG(f"makes_{tmp_path.name}", schedule=None, start_date=START) as dag:
+        ImageGenerateOperator(
+            task_id="hero",
+            prompt="A red cube",
+            storage_path=f"{tmp_path}/ds=1/cube",
+            model_params={"output_format": "webp"},
+            outlets=[AssetAlias("cubes")],
+            **SINGLE,
+        )
+    ended = run_dag(dag)
+
+    assert ended.state == "success"
+    assert list(events_of(ended.dag_run.run_id)) == [f"{uri}.webp"]
+    AssetDagRunQueue = asset_table("DagRunQueue")
+    with create_session() as session:
+        queued = session.query(AssetDagRunQueue.target_dag_id).all()
+    assert (waits.dag_id,) in queued

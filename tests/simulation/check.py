@@ -46,6 +46,7 @@ def _may_follow(history: History, life: Life, earlier: Job, later: Job) -> bool:
         or (status == "cancelled" and (earlier.unwanted or cleared))
         or (cleared and earlier.gone)
         or (cleared and plan.overwrite and _had_image(history, life, earlier, later))
+        or (cleared and plan.overwrite and earlier.vain)
         or (earlier.request != later.request and (plan.on_changed == "submit" or _forgets(history)))
         or _is_confessed(earlier)
     )
@@ -103,7 +104,8 @@ def _is_settled(history: History, job: Job, last: Attempt) -> bool:
     chosen |= _forgets(history) and job.request != last.plan.request
     same_seed = last.image is not None and history.scenario.seed == "user's"
     ended = job.status(history.world.now) in ("failed", "cancelled")
-    return job.kept or job.gone or ended or same_seed or chosen or _is_confessed(job)
+    given_up = job.vain and last.plan.overwrite
+    return job.kept or job.gone or given_up or ended or same_seed or chosen or _is_confessed(job)
 
 
 def _right_image(history: History, life: Life) -> list[str]:

@@ -1,32 +1,39 @@
-"""The driver's hands: carries out each step that the protocol asks for, as far as nothing comes in between.
+"""What a try can do in the simulated world, as far as nothing comes in between.
 
-Death before a step is death after the one before it, so each step has one death: after its effect, and
-before anybody has seen its result.
+Death before an effect is death after the one before it, so each has one death: when it is done, and before
+anybody has seen its result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
     OxenConnectionError,
     OxenDownloadError,
+    OxenError,
     OxenExpiredURL,
     OxenGenerationNotFound,
     OxenImageError,
     OxenInvalidRequest,
     OxenOutcomeUnknown,
+    OxenOvertaken,
     OxenRateLimited,
     OxenServerError,
     OxenStorageError,
     OxenStoreUnavailable,
 )
-from airflow_provider_oxen.jobs import steps
-from airflow_provider_oxen.jobs.polling import End, Poll
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.jobs import evidence
+from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
+from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Task
+from airflow_provider_oxen.waiting.polling import Poll
 
 from .choices import WELL
 from .scenario import Attempt
@@ -35,10 +42,24 @@ from .world import GRACE, LATE, RUNS, TOO_LATE, Job
 if TYPE_CHECKING:
     from .play import Life
 
-__all__ = ["Death", "Deferred", "Hands", "Turn"]
+__all__ = ["FREEZE", "At", "Death", "Deferred", "Hands", "Turn", "effect"]
 
-Turn = Generator[float, None, Any]
-"""What a task does, yielding the time from which it can go on."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Turn = Coroutine[float, None, T]
+"""What a task does; where it awaits :class:`At`, it tells from when on it can go on."""
+
+
+class At:
+    """A time from which a task can go on, in unix seconds."""
+
+    def __init__(self, when: float) -> None:
+        self.when = when
+
+    def __await__(self) -> Generator[float, None, None]:
+        yield self.when
+
 
 FATES = (
     "succeeds",
@@ -70,6 +91,10 @@ class Death(BaseException):
     """The process is no more."""
 
 
+FREEZE = -1.0
+"""What a turn yields when its process is stopped."""
+
+
 class Deferred(BaseException):
     """The process has left its worker; another goes on when the job has ended."""
 
@@ -77,8 +102,26 @@ class Deferred(BaseException):
         self.record, self.end = record, end
 
 
+def effect(act: Callable[P, Awaitable[T]]) -> Callable[P, Turn[T]]:
+    """Let time pass and others act before an effect, and its process perhaps be stopped after it."""
+
+    @wraps(act)
+    async def acting(*arguments: P.args, **options: P.kwargs) -> T:
+        hands: Any = arguments[0]
+        await At(hands.world.now)
+        hands.world.now += 0.5
+        hands.life.wakes()
+        done = await act(*arguments, **options)
+        if hands.may_freeze and hands.life.choices.take((WELL, "freezes")) != WELL:
+            hands.life.tell(f"freezes after {act.__name__}")
+            await At(FREEZE)
+        return done
+
+    return acting
+
+
 class Hands:
-    """One try's access to the world."""
+    """One try's access to the world: :class:`~.jobs.effects.Effects`, and reading and creating the record."""
 
     def __init__(self, life: Life, attempt: Attempt) -> None:
         self.life, self.attempt = life, attempt
@@ -86,6 +129,7 @@ class Hands:
         self.scenario = life.scenario
         self.images: dict[str, str] = {}
         self.resumed = 0
+        self.seen: Record | None = None
         plan = attempt.plan
         self.task = Task(
             identity=life.name,
@@ -95,100 +139,132 @@ class Hands:
             endpoint=self.scenario.endpoint,  # type: ignore[arg-type]
             nonce=attempt.nonce,
             try_number=attempt.number,
-            clearing=attempt.clearing,
-            has_home=self.home.keeps,
+            clear_count=attempt.clearing,
+            clear_number=attempt.clearing,
+            has_store=self.home.keeps,
+            unsure=attempt.number > 1,
+            max_retries=1,
             began=1_000_000.0,
             overwrite=plan.overwrite,
             on_unknown_outcome=plan.on_unknown,  # type: ignore[arg-type]
             on_changed_request=plan.on_changed,  # type: ignore[arg-type]
             lookup_grace=GRACE,
             max_cost=self.scenario.max_cost,
+            asked={
+                "model": "m",
+                "prompt": f"an {plan.request}",
+                **({"seed": 4711} if self.scenario.seed == "user's" else {}),
+            },
         )
 
-    def do(self, step: steps.Step) -> Turn:
-        yield self.world.now
-        self.world.now += 0.5
-        name = type(step).__name__
-        return (yield from getattr(self, f"_{name.lower()}")(step))
+    @property
+    def may_freeze(self) -> bool:
+        return self.scenario.freezes and not self.attempt.frozen and not self.life.frozen
 
-    def happens(self, step: steps.Step, *troubles: str) -> str:
-        """Choose what happens at a step."""
+    @property
+    def overtaken(self) -> bool:
+        """Whether Airflow has taken this try for dead."""
+        return self.attempt.frozen
+
+    def happens(self, where: str, *troubles: str) -> str:
+        """Choose what happens at an effect."""
         what = self.life.choices.take((WELL, *troubles))
-        said = type(step).__name__
-        if isinstance(step, steps.Write | steps.Create | steps.Close):
-            said += f"({step.record.phase})"
-        self.life.tell(said if what == WELL else f"{said}: {what}")
+        self.life.tell(where if what == WELL else f"{where}: {what}")
         return what
 
-    def _read(self, step: steps.Read) -> Turn:
-        yield from ()
-        what = self.happens(step, "fails", "death")
+    @effect
+    async def read(self) -> Record | None:
+        what = self.happens("read", "fails", "death")
         if what == "death":
             raise Death
         if what == "fails":
             self.attempt.blind = True
             raise OxenStoreUnavailable("The store did not answer.")
-        return self.home.record
+        return self.there()
 
-    def _create(self, step: steps.Create) -> Turn:
-        yield from ()
-        self.put(step, self.home.create, insists=False)
+    def there(self) -> Record | None:
+        self.seen = self.home.places.get("file")
+        return self.home.read(overtaken=self.overtaken)
 
-    def _write(self, step: steps.Write) -> Turn:
-        yield from ()
-        self.put(step, self.home.write, insists=step.record.phase != "intent")
+    @effect
+    async def create(self, record: Record) -> None:
+        self.put("create", record, lambda record, **how: self.home.create(record), insists=False)
 
-    def _close(self, step: steps.Close) -> Turn:
-        yield from ()
-        if step.record.phase == "ended":
+    @effect
+    async def write(self, record: Record) -> None:
+        self.put("write", record, self.home.write, insists=record.phase != "intent")
+
+    @effect
+    async def close(self, record: Record) -> None:
+        if record.phase == "ended":
             for job in self.hub.jobs:
-                job.gone |= job.sent_by == step.record.nonce or job.id == step.record.generation_id
-        self.put(step, self.home.close, insists=True)
+                mine = job.nonce == record.nonce or job.id == record.generation_id
+                # What was only not there yet is not gone, whatever the record says.
+                job.gone |= mine and job.id in self.hub.bad
+        self.put("close", record, self.home.close, insists=True)
 
-    def _delete(self, step: steps.Delete) -> Turn:
-        yield from ()
-        what = self.happens(step, "fails", "death")
-        if what != "fails":
-            self.home.delete()
-        if what == "death":
-            raise Death
-
-    def put(self, step: Any, write: Callable[[Record], None], *, insists: bool) -> None:
-        """Write a record. After the money is spent, the work goes on without: see the product's driver."""
-        what = self.happens(step, "fails", "fails, but is there", "vanishes", "death")
+    def put(self, where: str, record: Record, write: Callable[..., None], *, insists: bool) -> None:
+        """Write a record. After the money is spent, the work goes on without: see the product's effects."""
+        what = self.happens(f"{where}({record.phase})", "fails", "fails, but is there", "vanishes", "death")
+        taking_back = record.phase == "not_sent" and where != "create"
+        if taking_back and self.scenario.asked and self.overtaken:
+            raise OxenOvertaken("Airflow no longer runs this try.")
         if what not in ("fails", "vanishes"):
-            write(step.record)
-            for job in self.hub.jobs:
-                job.recorded |= self.home.keeps and job.id == step.record.generation_id
+            try:
+                write(record, seen=self.seen, overtaken=self.overtaken)
+                self.seen = self.home.places.get("file")
+                for job in self.hub.jobs:
+                    mine = self.home.keeps and not self.overtaken
+                    job.recorded |= mine and job.id == record.generation_id
+                    job.vain |= record.is_in_vain and job.nonce == record.nonce
+            except OxenOvertaken:
+                if taking_back or not insists:
+                    raise
+            except OxenStoreUnavailable:
+                if not insists:
+                    raise
         if what == "death":
             raise Death
         if what.startswith("fails") and not insists:
             raise OxenStoreUnavailable("The store did not answer.")
 
-    def _prepare(self, step: steps.Prepare) -> Turn:
-        yield from ()
-        what = self.happens(step, "fails", "death")
+    @effect
+    async def prepare(self, counter: int) -> Prepared:
+        what = self.happens("prepare", "fails", "death")
         if what == "death":
             raise Death
         if what == "fails":
             self.attempt.blind = True
             raise OxenServerError("The model could not be asked for.")
-        body: dict[str, Any] = {"model": "m", "prompt": f"an {self.task.fingerprint}"}
-        if self.scenario.seed == "user's":
-            body["seed"] = 4711
-        elif self.scenario.seed == "drawn":
-            body["seed"] = self.world.draw() if self.home.keeps else 9000 + ord(self.life.name[-1])
-        elif self.scenario.seed == "directory":
-            body["target_directory"] = f"{self.life.name}/{self.attempt.nonce if self.home.keeps else 0}"
-        return steps.Prepared(body, 1.0, self.world.now, unique=self.scenario.seed == "drawn")
+        made = self.made(counter)
+        return Prepared(made.body, 1.0, self.world.now, made.unique)
 
-    def _send(self, step: steps.Send) -> Turn:
-        record = step.record
+    @effect
+    async def remake(self, counter: int) -> Remade:
+        what = self.happens("remake", "fails", "death")
+        if what == "death":
+            raise Death
+        if what == "fails":
+            raise OxenServerError("The model could not be asked for.")
+        return self.made(counter)
+
+    def made(self, counter: int) -> Remade:
+        """Return what the arguments make."""
+        body: dict[str, Any] = dict(self.task.asked or {})
+        if self.scenario.seed == "drawn":
+            body["seed"] = 9000 + 10 * ord(self.life.name[-1]) + counter
+        elif self.scenario.seed == "directory":
+            body["target_directory"] = f"airflow/{self.life.name}/{counter}"
+        return Remade(body, unique=self.scenario.seed == "drawn")
+
+    @effect
+    async def send(self, record: Record) -> Accepted:
+        self.look_last(record)
         options = TOO_LATE_SENDS if self.scenario.too_late else SENDS
         what = self.life.choices.take(options)
-        self.life.tell(f"Send {what}")
+        self.life.tell(f"send {what}")
         if "after a while" in what:
-            yield self.world.now + LATE
+            await At(self.world.now + LATE)
         if "accepted" not in what and "answered" not in what:
             raise {
                 "is lost": OxenOutcomeUnknown,
@@ -208,6 +284,7 @@ class Hands:
             endpoint=record.endpoint,
             accepted_at=self.world.now,
             listed_at=self.world.now + delay,
+            nonce=record.nonce,
         )
         self.hub.jobs.append(job)
         if record.endpoint == "queue":
@@ -218,14 +295,22 @@ class Hands:
         if "answer lost" in what:
             raise OxenOutcomeUnknown("The answer was lost.")
         if record.endpoint == "queue":
-            return steps.Accepted(generation_id=job.id)
+            return Accepted(generation_id=job.id)
         self.images[record.nonce] = job.id
         item = {"url": self.hub.link(job)} if self.scenario.answers == "url" else {"b64_json": True}
-        return steps.Accepted(items=[item], model="m", created=int(self.world.now))
+        return Accepted(items=[item], model="m", created=int(self.world.now))
 
-    def ask(self, step: steps.Step, *troubles: str) -> str:
+    def look_last(self, record: Record) -> None:
+        """See that nobody else is at work. What may come between this and the first byte is confessed."""
+        found = self.there()
+        if self.scenario.asked and self.overtaken:
+            raise OxenOvertaken("Airflow no longer runs this try.")
+        if self.home.keeps and (doubt := evidence.send_conflict(record, found)):
+            raise OxenOvertaken(doubt)
+
+    def ask(self, where: str, *troubles: str) -> str:
         """Ask the hub something that costs nothing."""
-        what = self.happens(step, "fails", "is refused", "death", *troubles)
+        what = self.happens(where, "fails", "is refused", "death", *troubles)
         if what == "death":
             raise Death
         if what == "fails":
@@ -234,41 +319,54 @@ class Hands:
             raise OxenRateLimited("Too many requests.")
         return what
 
-    def _look(self, step: steps.Look) -> Turn:
-        what = self.ask(step, "others come in between", "the job ends in between")
+    @effect
+    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
+        what = self.ask("rows", "others come in between", "the job ends in between")
         rows = self.hub.queue(self.world.now)
         for page in range(20):
             if what == "others come in between":
                 self.hub.arrive(self.world.now)
                 self.world.now += 0.01
             elif what == "the job ends in between" and page == 0:
-                yield self.world.now + RUNS
+                await At(self.world.now + RUNS)
             found = self.hub.history(self.world.now, page)
             rows += found
             if not found:
                 break
-        return [row for row in rows if row.model == step.record.body["model"]]
+        return [row for row in rows if row.model == record.body["model"]]
 
-    def _row(self, step: steps.Row) -> Turn:
-        yield from ()
-        self.ask(step)
-        return self.hub.row(step.generation_id, self.world.now)
+    @effect
+    async def row(self, generation_id: str) -> Generation | None:
+        self.ask("row")
+        return self.hub.row(generation_id, self.world.now)
 
-    def _pause(self, step: steps.Pause) -> Turn:
-        what = self.happens(step, "death")
-        yield self.world.now + step.seconds
+    @effect
+    async def pause(self, seconds: float) -> float:
+        what = self.happens("pause", "death")
+        await At(self.world.now + seconds)
         if what == "death":
             raise Death
         return self.world.now
 
-    def _wait(self, step: steps.Wait) -> Turn:
-        record = step.record
+    @effect
+    async def linger(self, seconds: float, error: OxenImageError) -> bool:
+        what = self.happens("linger", "no patience", "death")
+        if what == "death":
+            raise Death
+        if what == "no patience":
+            return False
+        await At(self.world.now + seconds)
+        return True
+
+    @effect
+    async def wait(self, record: Record) -> End:
         troubles = ["nobody answers", "death"]
-        if self.scenario.cancels and not record.found:
+        if self.scenario.cancels and record.may_be_cancelled:
             troubles += ["killed, cancelled", "killed, cancelling is lost", "killed, cancelled in a while"]
-        what = self.happens(step, *troubles)
+        what = self.happens("wait", *troubles)
         if what.startswith("killed"):
-            self.home.write(record.to("cancelling"))
+            with contextlib.suppress(OxenError):
+                self.home.write(record.to("cancelling"), overtaken=self.overtaken)
             self.hub.job(str(record.generation_id)).unwanted = True
             if "lost" not in what:
                 self.hub.cancel(str(record.generation_id), self.world.now)
@@ -277,17 +375,17 @@ class Hands:
         if what.startswith("killed") or what == "death":
             raise Death
         began = self.world.now
-        end = yield from self.wait(record) if what == WELL else self.nobody()
+        end = await (self.ended(record) if what == WELL else self.nobody())
         self.life.tell(f"  it is {end.status}")
         if self.scenario.deferred and self.world.now > began:
             raise Deferred(record, end)
         return end
 
-    def nobody(self) -> Turn:
-        yield self.world.now + RUNS
+    async def nobody(self) -> End:
+        await At(self.world.now + RUNS)
         return End("unreachable", "Nobody answered.")
 
-    def wait(self, record: Record) -> Turn:
+    async def ended(self, record: Record) -> End:
         """Look until it has ended, by the product's own judge."""
         since = record.submitted_at or record.time
         poll = Poll(since + 10 * RUNS, since + GRACE)
@@ -299,23 +397,30 @@ class Hands:
                 end = poll.seen(row, self.world.now)
             if end is not None:
                 return end
-            yield self.world.now + RUNS
+            await At(self.world.now + RUNS)
 
-    def _cancel(self, step: steps.Cancel) -> Turn:
-        yield from ()
-        what = self.happens(step, "is lost", "death")
-        self.hub.job(step.generation_id).unwanted = True
+    def bad(self, image: str, record: Record, same: str | None, what: str) -> OxenBadImage:
+        """Return the error of bytes that are no image: damaged for ever, or something in between."""
+        error = OxenBadImage("No image came of it.")
+        error.damaged = what != "page"
+        error.sha256 = f"{what} {image}" if what == "page" else image
+        error.not_yet = record.can_be_fetched and error.sha256 != same
+        return error
+
+    @effect
+    async def cancel(self, generation_id: str) -> None:
+        what = self.happens("cancel", "is lost", "death")
+        self.hub.job(generation_id).unwanted = True
         if what != "is lost":
-            self.hub.cancel(step.generation_id, self.world.now)
+            self.hub.cancel(generation_id, self.world.now)
         if what == "death":
             raise Death
 
-    def _keep(self, step: steps.Keep) -> Turn:
-        yield from ()
-        record = step.record
-        troubles = ["link expired", "bad image", "cannot be fetched", "cannot be written", "death"]
+    @effect
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        troubles = ["link expired", "page", "bad image", "cannot be fetched", "cannot be written", "death"]
         folder = self.scenario.folder
-        what = self.happens(step, *troubles, *(("death after the image",) if folder else ()))
+        what = self.happens("keep", *troubles, *(("death after the image",) if folder else ()))
         image = self.images.get(record.nonce)
         if image is None:
             if not record.items:
@@ -326,20 +431,21 @@ class Hands:
             if link in self.hub.dead:
                 raise OxenExpiredURL("The link is dead.")
             image = self.hub.job_of(link).id
-        kind = {"bad image": OxenBadImage, "cannot be fetched": OxenDownloadError}.get(what)
-        if kind:
-            raise kind("No image came of it.")
+        if what == "bad image":
+            self.hub.bad.add(image)
+        if image in self.hub.bad or what == "page":
+            raise self.bad(image, record, same, what)
+        if what == "cannot be fetched":
+            raise OxenDownloadError("No image came of it.")
         if folder:
             record = record.to(record.phase, files=["image.png"])
-            self.put(steps.Write(record), self.home.write, insists=True)
+            self.put("write", record, self.home.write, insists=True)
             if what == "cannot be written":
                 raise OxenStorageError("The store did not take it.")
             if what == "death after the image":
                 raise Death
-            self.life.output.commit(
-                image, self.task.fingerprint, self.life.name, self.attempt.number, self.task.overwrite
-            )
+            self.life.output.commit(image, record, self.task.overwrite)
         self.hub.job(image).kept = True
         if what == "death":
             raise Death
-        return record.to("kept", **({"items": []} if folder else {})), image
+        return record.to("kept", **({"items": []} if folder else {})), {"job": image}

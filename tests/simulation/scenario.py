@@ -23,8 +23,12 @@ class Scenario:
     """What does not change within a history.
 
     :param home: of the record; "file" is beside the output, "store" alone keeps the image in XCom.
-    :param seed: ``drawn`` by us (derived where there is no home), the ``user's``, or ``none`` that the
+    :param seed: ``drawn`` by us (derived from what names the job), the ``user's``, or ``none`` that the
         model takes; ``directory``: the request names the task's own one.
+    :param freezes: whether a process may be stopped, and go on beside its successor.
+    :param asked: whether Airflow can be asked which try it runs.
+    :param vanishes: whether places of the record may be emptied between two tries.
+    :param alters: whether somebody may alter the record of what may have been sent between two tries.
     :param order: how twins take turns: ``step`` by step, or one ``after`` the other.
     :param retry_delay: seconds between two tries.
     """
@@ -45,6 +49,10 @@ class Scenario:
     too_late: bool = False
     retry_delay: float = 5.0
     max_cost: float | None = None
+    freezes: bool = False
+    asked: bool = True
+    vanishes: bool = False
+    alters: bool = False
 
 
 @dataclass
@@ -52,6 +60,7 @@ class Attempt:
     """How a try ended: with the image of a job, with an error, or with neither: by death.
 
     :ivar blind: whether it could not read its record, or make its request, and so knows of nothing.
+    :ivar frozen: whether it was stopped, and Airflow has taken it for dead.
     """
 
     clearing: int
@@ -61,6 +70,7 @@ class Attempt:
     error: BaseException | None = None
     plan: Clearing = field(default_factory=Clearing)
     blind: bool = False
+    frozen: bool = False
 
     @property
     def died(self) -> bool:

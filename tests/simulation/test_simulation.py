@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -101,6 +102,41 @@ def test_twins_of_one_prompt_pay_once_each_whatever_goes_wrong_twice(twins, reco
 @pytest.mark.parametrize("order", ["step", "after"])
 def test_twins_in_one_place_pay_once_each(order, record_property):
     play(list(tasks(twins=2, order=order, shared=True)), 1, record_property)
+
+
+@pytest.mark.parametrize("home", ["store", "file", "both", "none"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
+def test_process_that_is_stopped_and_wakes_beside_its_successor_pays_nothing(
+    asked, endpoint, home, record_property
+):
+    """Whether Airflow can be asked or not: the record tells. Without a record, Airflow alone does."""
+    if home == "none" and not asked:
+        pytest.skip("Nobody tells such a try that it is over; see what remains open.")
+    seeds = ["drawn", "none"]
+    frozen = {"freezes": True, "asked": asked, "folder": home != "none"}
+    play([Scenario(endpoint=endpoint, home=home, seed=seed, **frozen) for seed in seeds], 2, record_property)
+
+
+@pytest.mark.parametrize("clearings", [once, cleared, overwriting], ids=lambda plan: plan.__name__)
+@pytest.mark.parametrize("home", ["store", "file", "both"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_record_that_vanishes_is_no_proof_that_nothing_was_sent(endpoint, home, clearings, record_property):
+    seeds = [seed for seed in SEEDS if endpoint == "queue" or seed != "directory"]
+    gone = {"vanishes": True, "clearings": clearings()}
+    for folder in (True, False) if home == "store" else (True,):
+        scenarios = [
+            Scenario(endpoint=endpoint, home=home, seed=seed, folder=folder, **gone) for seed in seeds
+        ]
+        play(scenarios, 2, record_property)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_record_that_somebody_has_altered_pays_for_nothing_twice(endpoint, record_property):
+    seeds = [seed for seed in SEEDS if endpoint == "queue" or seed != "directory"]
+    scenarios = [Scenario(endpoint=endpoint, home="both", seed=seed, alters=True) for seed in seeds]
+    scenarios.append(replace(scenarios[2], clearings=once("resubmit")))
+    play(scenarios, 2, record_property)
 
 
 ODDITIES: dict[str, dict[str, Any]] = {

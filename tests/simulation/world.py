@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_oxen.api.errors import OxenOvertaken, OxenStoreUnavailable
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.stores import _latest
 
 __all__ = ["GRACE", "Home", "Hub", "Job", "Output", "World"]
 
@@ -36,12 +38,14 @@ class Job:
 
     :ivar owner: name of the task that sent it.
     :ivar sent_by: nonce of the try.
+    :ivar nonce: of the intent.
     :ivar fate: how it ends, in the words of :data:`~.hands.FATES`.
     :ivar listed_at: when lists and rows begin to show it.
     :ivar unwanted: whether its task has tried to cancel it.
     :ivar recorded: whether a record has told its id.
     :ivar kept: whether a task has had its image.
-    :ivar gone: whether its image was found to be unfit, or its only link dead, and that was said.
+    :ivar gone: whether its image was found to be unfit, and that was said.
+    :ivar vain: whether its only link was asked in vain, and that was said.
     """
 
     id: str
@@ -54,12 +58,14 @@ class Job:
     endpoint: str
     accepted_at: float
     listed_at: float
+    nonce: str
     fate: str = "succeeds"
     unwanted: bool = False
     cancelled_at: float | None = None
     recorded: bool = False
     kept: bool = False
     gone: bool = False
+    vain: bool = False
 
     def status(self, now: float) -> str:
         if self.cancelled_at is not None and now >= self.cancelled_at:
@@ -81,12 +87,14 @@ class Hub:
     :ivar shows_calls: whether the history shows calls of the synchronous endpoint.
     :ivar echoes: whether rows repeat the seed and the directory.
     :ivar dead: links that have expired.
+    :ivar bad: ids of jobs whose image is damaged.
     """
 
     shows_calls: bool = False
     echoes: bool = True
     jobs: list[Job] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    bad: set[str] = field(default_factory=set)
     links: int = 0
     strangers: list[Generation] = field(default_factory=list)
 
@@ -155,60 +163,75 @@ class Hub:
 class Home:
     """Where a record lives.
 
-    :ivar kind: ``store`` (overwrites), ``file`` (creates exclusively) or ``none``.
+    :ivar kind: ``store`` (overwrites), ``file`` (creates an intent exclusively), ``both`` or ``none``.
+    :ivar places: what each place holds.
     """
 
     kind: str
-    record: Record | None = None
+    places: dict[str, Record | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kinds = {"both": ("file", "store"), "none": ()}.get(self.kind, (self.kind,))
+        self.places = dict.fromkeys(kinds)
 
     @property
     def keeps(self) -> bool:
-        return self.kind != "none"
+        return bool(self.places)
+
+    def read(self, *, overtaken: bool = False) -> Record | None:
+        """Return the record, as the product's homes put it together; a try that is over sees no store."""
+        store = None if overtaken else self.places.get("store")
+        return _latest(store, self.places.get("file"))
 
     def create(self, record: Record) -> None:
-        if self.record is None or self.kind == "store":
-            self.write(record)
+        for place in self.places:
+            self.places[place] = self.places[place] or record
 
-    def write(self, record: Record) -> None:
-        if self.keeps:
-            self.record = record
+    def write(self, record: Record, *, seen: Record | None = None, overtaken: bool = False) -> None:
+        """Write a record: into the file an intent only over what was seen, and nothing over a later one."""
+        there = self.places.get("file")
+        newer = there is not None and there.nonce != record.nonce and there.order >= record.order
+        if record.phase == "intent":
+            newer |= there is not seen
+        if "file" in self.places:
+            if newer:
+                raise OxenOvertaken("Another try has written since.")
+            self.places["file"] = record
+        if "store" in self.places:
+            if overtaken:
+                raise OxenStoreUnavailable("Airflow takes nothing from a try that is over.")
+            self.places["store"] = record
 
-    def delete(self) -> None:
-        self.record = None
-
-    def close(self, record: Record) -> None:
+    def close(self, record: Record, **how: Any) -> None:
         """Write the last form; beside a finished output a file tells nothing more."""
-        self.record = None if self.kind == "file" and record.phase == "kept" else record
+        self.write(record, **how)
+        if record.phase == "kept" and "file" in self.places:
+            self.places["file"] = None
 
 
 @dataclass
 class Output:
     """The place of an image, with the sidecar that commits it.
 
-    :ivar sidecar: id of the job, fingerprint, identity and try.
+    :ivar sidecar: id of the job, and its record.
     """
 
-    sidecar: tuple[str, str, str, int] | None = None
+    sidecar: tuple[str, Record] | None = None
 
-    def commit(self, job: str, fingerprint: str, identity: str, number: int, overwrite: bool) -> None:
+    def commit(self, job: str, record: Record, overwrite: bool) -> None:
         """Say what is there. Where another task was first, the image has gone to a name of its own."""
-        if self.sidecar is None or self.sidecar[2] == identity or overwrite:
-            self.sidecar = (job, fingerprint, identity, number)
+        if self.sidecar is None or self.sidecar[1].identity == record.identity or overwrite:
+            self.sidecar = (job, record)
 
 
 @dataclass
 class World:
-    """One clock, one hub, and a seed that never comes twice."""
+    """One clock, one hub, and a story."""
 
     hub: Hub = field(default_factory=Hub)
     now: float = 1_000_000.0
-    seeds: int = 0
     nonces: int = 0
     story: list[str] = field(default_factory=list)
-
-    def draw(self) -> int:
-        self.seeds += 1
-        return self.seeds
 
     def nonce(self) -> str:
         self.nonces += 1

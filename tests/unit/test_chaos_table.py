@@ -1,4 +1,5 @@
-"""The tables in the documentation have every row that ``make chaos`` runs, and each came out as it must."""
+"""The tables in the documentation have every row that ``make chaos`` and ``make cluster`` run, and each came
+out as it must."""
 
 from __future__ import annotations
 
@@ -10,18 +11,19 @@ import pytest
 from tests.chaos.batches import all_batches
 from tests.chaos.rows import Row, all_rows
 from tests.chaos.table import ENDINGS
+from tests.cluster import rows as cluster
+from tests.cluster import table as cluster_table
 
 from ..conftest import ROOT
 
 
-def shown(page: str) -> set[tuple[str, str, str]]:
-    """Return mode, step and verdict of each row of a page."""
+def shown(page: str, name: str) -> list[list[str]]:
+    """Return the cells of each row of a page's table."""
     [table] = re.findall(
-        r"<!-- chaos -->\n(.*?)<!-- /chaos -->", (ROOT / "docs" / page).read_text(), re.DOTALL
+        rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", (ROOT / "docs" / page).read_text(), re.DOTALL
     )
     lines = [line for line in table.splitlines() if line.startswith("| ")][2:]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {(line[0], line[1], line[-1]) for line in cells}
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -30,4 +32,18 @@ def shown(page: str) -> set[tuple[str, str, str]]:
 def test_the_table_on_the_page_has_every_row(page: str, rows: Iterable[Row]):
     expected = {(row.mode, f"{row.number} {row.what}{row.conditions}", ENDINGS[row.ending]) for row in rows}
 
-    assert shown(page) == expected
+    assert {(line[0], line[1], line[-1]) for line in shown(page, "chaos")} == expected
+
+
+def test_the_table_of_the_cluster_has_every_row():
+    lines = shown("running-on-celery.md", "cluster")
+
+    assert sorted((*line[:3], line[-1]) for line in lines) == sorted(
+        cluster_table.expected(row) for row in cluster.all_rows()
+    )
+
+
+def test_no_two_rows_of_the_cluster_are_the_same():
+    ids = [row.id for row in cluster.all_rows()]
+
+    assert len(set(ids)) == len(ids)

@@ -53,11 +53,12 @@ def test_an_instance_that_was_executed_knows_what_it_has_pushed(monkeypatch):
         raise AssertionError("asked for")
 
     monkeypatch.setattr(links, "XCom", SimpleNamespace(get_value=get_value))
+    no_key: Any = None
     told = {OxenModelLink.key: "https://hub.example/m", OxenGenerationLink.key: ""}
-    operator = SimpleNamespace(told_links=told)
+    operator: Any = SimpleNamespace(pushed_links=told)
 
-    assert OxenModelLink().get_link(operator, ti_key=None) == "https://hub.example/m"
-    assert OxenGenerationLink().get_link(operator, ti_key=None) == ""
+    assert OxenModelLink().get_link(operator, ti_key=no_key) == "https://hub.example/m"
+    assert OxenGenerationLink().get_link(operator, ti_key=no_key) == ""
 
 
 def test_the_operators_links_are_registered():

@@ -88,7 +88,8 @@ def test_metrics_that_cannot_be_sent_are_no_error(monkeypatch):
 def test_metrics_go_where_the_process_sends_them(process, monkeypatch):
     from airflow.providers.common.compat import sdk
 
-    tasks, core = object(), ModuleType("stats_of_the_core")
+    tasks = object()
+    core: Any = ModuleType("stats_of_the_core")
     core.Stats, core._factory = object(), object if process == "triggerer" else None
     if process != "before_3_2":
         monkeypatch.setitem(sys.modules, core.__name__, core)

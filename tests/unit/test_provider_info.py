@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -18,9 +19,13 @@ from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.provider_info import CONNECTION_TYPE, get_provider_info
 
 try:
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as ProvidersManager
+    from airflow.sdk import providers_manager_runtime as managers
+
+    ProvidersManager: Any = managers.ProvidersManagerTaskRuntime
 except ImportError:
-    from airflow.providers_manager import ProvidersManager
+    from airflow import providers_manager
+
+    ProvidersManager = providers_manager.ProvidersManager
 
 INFO = get_provider_info()
 FIELDS = CONNECTION_TYPE["conn-fields"]
@@ -59,8 +64,11 @@ def test_every_module_that_holds_one_is_named(part, base):
 
     folder = importlib.resources.files(f"airflow_provider_oxen.{part}")
     names = [file.name.removesuffix(".py") for file in folder.iterdir() if file.name.endswith(".py")]
+    # What the operators have in common is none itself.
     modules = [
-        importlib.import_module(f"airflow_provider_oxen.{part}.{name}") for name in names if name[0] != "_"
+        importlib.import_module(f"airflow_provider_oxen.{part}.{name}")
+        for name in names
+        if name[0] != "_" and name != "base"
     ]
     assert named == {
         module
@@ -117,6 +125,13 @@ def test_defaults_of_the_form_are_those_of_the_settings():
 def test_documented_defaults_are_those_of_the_settings():
     assert f"Empty: {Settings().timeout:.0f}." in FIELDS["timeout"]["description"]
     assert f"Empty: {Settings().max_retries}." in FIELDS["max_retries"]["description"]
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_field_is_documented(name):
+    page = Path(__file__, "../../../docs/connection.md").resolve().read_text()
+
+    assert f"\n| `{name}` |" in page
 
 
 def test_fields_that_hold_a_secret_are_masked():

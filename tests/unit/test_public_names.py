@@ -22,7 +22,10 @@ REGISTRY = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
 PACKAGE = "airflow_provider_oxen"
 PARTS = {"operators": BaseOperator, "sensors": BaseOperator, "hooks": BaseHook, "triggers": BaseTrigger}
 
-NOT_FOR_DAGS = {f"{PACKAGE}.sensors.deferring.DeferringSensor"}
+NOT_FOR_DAGS = {
+    f"{PACKAGE}.operators.base.GeneratingOperator",
+    f"{PACKAGE}.sensors.deferring.DeferringSensor",
+}
 """What the package builds its own upon."""
 
 

@@ -13,13 +13,15 @@ try:
 
     from airflow_provider_oxen.retry_policy import OxenRetryPolicy
 except ImportError:
-    RetryAction = None
+    HAS_POLICIES = False
+else:
+    HAS_POLICIES = True
 
-modern = pytest.mark.skipif(RetryAction is None, reason="Airflow before 3.3 has no retry policies")
+modern = pytest.mark.skipif(not HAS_POLICIES, reason="Airflow before 3.3 has no retry policies")
 
 
-def decide(error: BaseException) -> RetryDecision:
-    return OxenRetryPolicy().evaluate(error, try_number=1, max_tries=3)
+def decide(error: BaseException, try_number: int = 1) -> RetryDecision:
+    return OxenRetryPolicy().evaluate(error, try_number=try_number, max_tries=3)
 
 
 @modern
@@ -29,6 +31,14 @@ def test_a_rate_limit_is_waited_out_as_told():
     assert decision.action is RetryAction.RETRY
     assert decision.retry_delay == timedelta(seconds=90)
     assert "0:01:30" in (decision.reason or "")
+
+
+@modern
+def test_a_hub_that_says_at_once_is_left_alone_for_longer_with_each_try():
+    error = errors.OxenRateLimited("Too many requests.", retry_after=0.0)
+    delays = [decide(error, try_number).retry_delay for try_number in (1, 2, 3, 99)]
+
+    assert delays == [timedelta(seconds=seconds) for seconds in (10, 20, 40, 300)]
 
 
 @modern
@@ -58,7 +68,7 @@ def test_the_policy_survives_serialisation():
     assert isinstance(OxenRetryPolicy.deserialize(policy.serialize()), OxenRetryPolicy)
 
 
-@pytest.mark.skipif(RetryAction is not None, reason="Airflow 3.3 and newer have retry policies")
+@pytest.mark.skipif(HAS_POLICIES, reason="Airflow 3.3 and newer have retry policies")
 def test_older_airflow_is_named():
     with pytest.raises(ImportError, match=r"needs Airflow 3\.3"):
         import airflow_provider_oxen.retry_policy  # noqa: F401

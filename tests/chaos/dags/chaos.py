@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from tests.chaos.traps import arm
 
 for row in json.loads(Path(os.environ["OXEN_CHAOS_TABLE"]).read_text()):
+    operator: Callable[..., object]
     if "prompts" in row:
         operator = functools.partial(ImageBatchGenerateOperator, prompts=row["prompts"])
     else:

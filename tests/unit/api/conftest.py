@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import ipaddress
 import json
 import logging
+import socket
 import ssl
 import threading
 import traceback
@@ -32,7 +34,7 @@ LINK = f"{HUB}/files/image.png?X-Signature=signature-that-must-not-leak"
 
 PAID = calls.generate(GenerateRequest(model="z-image-turbo", prompt="A red cube"))
 FREE = calls.get_model("z-image-turbo")
-IMAGES = {"model": "z-image-turbo", "created": 1780000000, "images": [{"url": LINK}]}
+IMAGES: dict[str, Any] = {"model": "z-image-turbo", "created": 1780000000, "images": [{"url": LINK}]}
 MODEL = {"id": "z-image-turbo", "capabilities": {"output": ["image"]}}
 
 T = TypeVar("T")
@@ -158,6 +160,51 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Drip:
+    """A real server that answers everybody with the beginning of an answer, and then a byte now and then; a
+    context.
+
+    :param begins: what it sends at once.
+    :ivar asked: how many requests came.
+    """
+
+    def __init__(self, begins: bytes = b"HTTP/1.1 200 OK\r\nX-Long: ", drop: bytes = b"x") -> None:
+        self.begins = begins
+        self.drop = drop
+        self.asked = 0
+        self._stop = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line, _ = self._socket.accept()
+                self._threads.append(threading.Thread(target=self._talk, args=(line,)))
+                self._threads[-1].start()
+
+    def _talk(self, line: socket.socket) -> None:
+        with line, contextlib.suppress(OSError):
+            if line.recv(65536):
+                self.asked += 1
+                line.sendall(self.begins)
+            while not self._stop.wait(0.005):
+                line.sendall(self.drop)
+
+    def __enter__(self) -> Drip:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for thread in self._threads:
+            thread.join()
+
+
 def leaks_nothing(error: BaseException) -> None:
     shown = f"{error} {error!r} {error.__dict__} {''.join(traceback.format_exception(error))}"
     for secret in (KEY, KEY[:8], "signature-that"):
@@ -198,11 +245,16 @@ def loopback() -> type[Loopback]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the path of a PEM file with a key and its certificate for 127.0.0.1, which nobody has signed."""
+    """Return the path of a PEM file with a key and its certificate, which nobody has signed.
+
+    It is for 127.0.0.1 and for ``hub.example``, which only a test's proxy can lead to.
+    """
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    address = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("hub.example")]
+    )
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
         .add_extension(address, critical=False)

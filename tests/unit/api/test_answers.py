@@ -11,7 +11,7 @@ import httpx
 import pytest
 import time_machine
 
-from airflow_provider_oxen.api import answers, errors
+from airflow_provider_oxen.api import answers, errors, retries
 from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.settings import Settings
@@ -56,6 +56,9 @@ NO_CREDITS = "You have run out of credits."
 WRAPPED = "Getting model response error: 422 - {'loc': ['body', 'steps'], 'msg': 'ensure it is at most 50'}"
 
 
+UPDATE = typed("update_required", "Update Required", "Update to 0.36.0")
+MIGRATION = typed("migration_required", "Migration Required", "A migration may be in progress, hang tight")
+
 REFUSALS: list[tuple[int, Any, str, str]] = [
     (400, message("Prompt cannot be empty"), "OxenInvalidRequest", "Prompt cannot be empty"),
     (400, typed("invalid_params", "Invalid parameters"), "OxenInvalidRequest", "Invalid parameters"),
@@ -79,8 +82,6 @@ REFUSALS: list[tuple[int, Any, str, str]] = [
     (400, message(MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
     (404, typed("resource_not_found", "Not found"), "OxenRouteNotFound", "Not found"),
     (404, message("Not Found"), "OxenRouteNotFound", "Not Found"),
-    (409, message("Busy"), "OxenInvalidRequest", "Busy"),
-    (413, message("Too large"), "OxenInvalidRequest", "Too large"),
     (422, message(WRAPPED), "OxenInvalidRequest", "ensure it is at most 50"),
     (422, typed("model_error", "Model error", WRAPPED), "OxenInvalidRequest", "at most 50"),
     (422, message("Rejected by content moderation"), "OxenModerationError", "content moderation"),
@@ -94,13 +95,21 @@ REFUSALS: list[tuple[int, Any, str, str]] = [
     (422, message("NSFW content detected"), "OxenModerationError", "NSFW"),
     (429, typed("lock_timeout", "Busy repository"), "OxenRateLimited", "Busy repository"),
     (429, message("Slow down"), "OxenRateLimited", "Slow down"),
-    (503, typed("maintenance", "Down for maintenance"), "OxenUnavailable", "Down for maintenance"),
-    (503, message("Unavailable"), "OxenUnavailable", "Unavailable"),
+    (426, UPDATE, "OxenUpdateRequired", "Update to 0.36.0"),
+    (426, MIGRATION, "OxenUnavailable", "hang tight"),
     (200, message(MODEL_NOT_FOUND), "OxenModelNotFound", MODEL_NOT_FOUND),
     (200, message("Prompt cannot be empty."), "OxenInvalidRequest", "Prompt cannot be empty."),
     (200, typed("unauthenticated", "Who are you?"), "OxenAuthenticationError", "Who are you?"),
     (200, typed("x", NO_CREDITS), "OxenCreditsError", NO_CREDITS),
+    (200, typed("invalid_params", "Bad"), "OxenInvalidRequest", "Bad"),
+    (200, typed("insufficient_credits", "Sorry"), "OxenCreditsError", "Sorry"),
 ]
+
+
+def test_key_that_the_connection_does_not_have_is_asked_for():
+    refused = httpx.Response(401, json=typed("unauthenticated", "Unauthenticated"))
+    with pytest.raises(errors.OxenAuthenticationError, match="has no password: put the API key there"):
+        answers.read(refused, PAID, Settings())
 
 
 @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
@@ -114,7 +123,7 @@ def test_refusal_says_what_it_means_and_that_nothing_was_spent(status, body, kin
 
     assert type(error).__name__ == kind
     assert says in error.message
-    assert error.message.endswith("Nothing was spent.")
+    assert str(error).startswith("Nothing was spent. The ")
     assert f"to the request to {call.name} with 'z-image-turbo'." in error.message
     assert (error.spent, error.status, error.request_id) == ("no", status, "F-1")
     assert error.type == body["error"].get("type")
@@ -141,9 +150,9 @@ def test_failure_of_the_hub_leaves_a_paid_call_unknown_and_a_free_one_repeatable
     free = failure(status, body, FREE)
 
     assert type(paid) is errors.OxenOutcomeUnknown
-    assert paid.message.endswith("one may have been paid for.")
+    assert str(paid).startswith("An image may have been paid for. The ")
     assert type(free) is errors.OxenServerError
-    assert free.message.endswith("The fault is on the hub's side.")
+    assert free.remedy == "The fault is on the hub's side."
     assert paid.status == free.status == status
 
 
@@ -172,20 +181,109 @@ def test_images_beside_an_error_were_paid_for_and_are_the_answer(caplog):
     assert "an error beside it: The hub answered 'one of two failed'" in caplog.text
 
 
+NO_PROOF = [
+    typed("rate_limited", "Busy", "not taken, come again"),
+    typed("insufficient_credits", "No credits"),
+    {**message("overloaded"), "generations": []},
+    {"error": "overloaded"},
+    {"message": "Service Unavailable"},
+    {"generations": []},
+    "upstream connect error or disconnect/reset before headers",
+    "<html><title>Service Unavailable</title></html>",
+    "",
+]
+
+
+@pytest.mark.parametrize("body", NO_PROOF, ids=str)
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 405, 406, 408, 409, 410, 411, 413, 415])
+def test_status_that_the_hub_does_not_document_proves_nothing_of_a_paid_call(status, body):
+    assert type(failure(status, body)) is errors.OxenOutcomeUnknown
+
+
+@pytest.mark.parametrize("body", NO_PROOF, ids=str)
 @pytest.mark.parametrize(
-    ("body", "headers", "kind"),
-    [
-        (message("overloaded"), {}, errors.OxenUnavailable),
-        ("first byte timeout", {"retry_after": "0"}, errors.OxenOutcomeUnknown),
-        ({"message": "Service Unavailable"}, {}, errors.OxenOutcomeUnknown),
-        ("upstream connect error or disconnect/reset before headers", {}, errors.OxenOutcomeUnknown),
-        ("<html><title>503 Service Unavailable</title></html>", {}, errors.OxenOutcomeUnknown),
-    ],
-    ids=["hub", "time", "gateway", "proxy", "page"],
+    "status", [417, 418, 421, 423, 424, 425, 428, 431, 444, 451, 460, 499, 500, 502, 503, 504, 520, 529, 599]
 )
-def test_503_of_a_paid_call_is_a_refusal_only_in_the_hubs_own_words(body, headers, kind):
-    assert type(failure(503, body, **headers)) is kind
+def test_nor_does_one_that_a_gateway_says(status, body):
+    assert type(failure(status, body, retry_after="0")) is errors.OxenOutcomeUnknown
+
+
+@pytest.mark.parametrize("body", NO_PROOF, ids=str)
+def test_503_of_a_call_that_costs_nothing_passes(body):
     assert type(failure(503, body, FREE)) is errors.OxenUnavailable
+
+
+@pytest.mark.parametrize("body", ["", "Forbidden", "<html><title>403</title></html>", {"message": "no"}])
+def test_403_without_the_hubs_words_may_forbid_an_answer(body):
+    assert type(failure(403, body)) is errors.OxenOutcomeUnknown
+    assert type(failure(403, body, FREE)) is errors.OxenPermissionError
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 404, 422, 429])
+@pytest.mark.parametrize("body", ["", "no", "<html><title>no</title></html>", ["no"], message("no")], ids=str)
+def test_documented_refusal_is_one_whatever_its_body(status, body):
+    assert failure(status, body).spent == "no"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The fallback says: model not found: x. The image was made.",
+        "Insufficient credits to upscale the image",
+        "Prompt cannot be empty, so a default was taken",
+        "flagged by moderation",
+    ],
+)
+def test_words_beside_a_200_prove_a_refusal_only_where_they_are_the_hubs_own_to_the_letter(text):
+    assert type(failure(200, message(text))) is errors.OxenOutcomeUnknown
+
+
+def test_nothing_accepted_beside_an_error_is_a_refusal_in_any_words():
+    nothing: dict[str, Any] = {"generations": []}
+
+    assert type(failure(200, message("something odd") | nothing)) is errors.OxenInvalidRequest
+    assert type(failure(200, message("Insufficient credits for 2") | nothing)) is errors.OxenCreditsError
+    assert type(failure(200, message("flagged by moderation") | nothing)) is errors.OxenModerationError
+
+
+class TestGates:
+    """426: the hub takes an agent for a program that is too old, or it is being migrated."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            UPDATE,
+            {"error": {"title": "Update Required"}, "status": "error", "status_message": "update_required"},
+            {"error": "update_required"},
+        ],
+        ids=["typed", "status_message", "string"],
+    )
+    @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
+    def test_old_package_is_our_fault_and_another_try_does_not_help(self, body, call):
+        error = failure(426, body, call)
+
+        assert type(error) is errors.OxenUpdateRequired
+        assert (error.spent, error.retry_helps) == ("no", False)
+        assert not retries.may_repeat(error)
+        assert "the package's fault, not yours: install a newer airflow-provider-oxen" in error.message
+        assert error.remedy.endswith("install a newer airflow-provider-oxen.")
+
+    @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
+    def test_migration_passes(self, call):
+        error = failure(426, MIGRATION, call, retry_after="9")
+
+        assert type(error) is errors.OxenUnavailable
+        assert (error.spent, error.retry_helps, error.retry_after) == ("no", True, 9.0)
+        assert retries.may_repeat(error)
+
+    @pytest.mark.parametrize(
+        "body", ["", "Upgrade Required", typed("upgrade", "Use TLS"), message("update_required")], ids=str
+    )
+    def test_another_426_proves_nothing_and_passes_where_nothing_is_paid(self, body):
+        assert type(failure(426, body)) is errors.OxenOutcomeUnknown
+        free = failure(426, body, FREE)
+        assert type(free) is errors.OxenServerError
+        assert free.retry_helps
 
 
 def test_parameter_called_moderation_is_no_moderation():
@@ -261,7 +359,7 @@ def test_html_page_without_a_title_is_not_quoted():
     assert failure(404, "<html><body>long</body></html>").message.startswith(
         "The hub answered 'an HTML page'"
     )
-    assert failure(404, "no tag", **HTML).message.startswith("The hub answered 'an HTML page'")
+    assert failure(404, "no tag", PAID, **HTML).message.startswith("The hub answered 'an HTML page'")
 
 
 def test_charset_that_python_has_no_text_for_is_no_obstacle():
@@ -296,26 +394,40 @@ def test_query_of_a_quoted_url_is_left_out(text):
     assert "signature" not in shown.lower()
 
 
+IMAGELESS: list[Any] = [
+    {"images": []},
+    {"images": [{"revised_prompt": "…"}]},
+    {"images": [{"url": 5}]},
+    {"images": 5},
+    {"images": ["no link"]},
+    {"model": "z-image-turbo"},
+    [],
+    [[[[[[[[[[[[LINK]]]]]]]]]]]],
+    5,
+]
 UNREADABLE = [
     ("", "the body is empty"),
     (" \n", "the body is empty"),
     ("<html>hello</html>", "the body is not JSON (text/html)"),
     ('{"images": [', "the body is not JSON (application/json)"),
     (b"\xff\xfe\x00", "the body is not JSON (application/json)"),
-    ("[" * 100_000, "the body is not JSON (application/json)"),
-    (f'{{"created": {"1" * 5000}}}', "the body is not JSON (application/json)"),
-    ({"images": []}, "the answer holds no image"),
-    ({"images": [{"revised_prompt": "…"}]}, "an image of the answer holds neither url nor b64_json"),
-    ({"images": [{"url": 5}]}, "images.0.url: Input should be a valid string"),
-    ({"images": LINK}, "images: Input should be a valid list"),
-    ({"model": "z-image-turbo"}, "images: Field required"),
-    ([LINK], "Input should be a valid dictionary or instance of GenerateAnswer"),
+    ("[" * 100_000, "the body is not read: it is nested too deep"),
+    (f'{{"created": {"1" * 5000}}}', "it holds neither a link to an image nor its bytes"),
+    (f"[{'{},' * 60_000}1]", "the body is not read: it holds more than 100,000 values"),
+    *((body, "it holds neither a link to an image nor its bytes") for body in IMAGELESS),
+    *(
+        (body, "the image is not there yet")
+        for body in (
+            {"generation_id": "g-1", "status": "processing", "url": LINK},
+            {"data": {"id": "g-1", "status": "IN_PROGRESS"}},
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
-    ("body", "problem"), UNREADABLE, ids=[f"{str(body)[:24]!r}" for body, _ in UNREADABLE]
+    ("body", "problem"), UNREADABLE, ids=[f"{str(body)[:32]!r}" for body, _ in UNREADABLE]
 )
 def test_answer_that_cannot_be_read_leaves_a_paid_call_unknown(body, problem, status):
     kind = "text/html; charset=utf-8" if "html" in problem else "application/json"
@@ -325,9 +437,14 @@ def test_answer_that_cannot_be_read_leaves_a_paid_call_unknown(body, problem, st
     assert error.message.startswith(
         f"The hub answered the request to generate an image with 'z-image-turbo', but {problem}"
     )
-    assert error.message.endswith(
-        ". Whether an image was generated is not known: one may have been paid for."
-    )
+    assert error.spent == "unknown"
+    assert error.unread is not None
+    if "not there yet" in problem:
+        assert error.unread.content == b""
+    elif isinstance(body, dict | list):
+        assert json.loads(error.unread.content) == body
+    assert "content" not in repr(error.unread), "there may be a signed link in it"
+    assert error.unread.ids == (("g-1",) if "not there yet" in problem else ())
     assert (error.status, error.request_id) == (status, "F-1")
 
 
@@ -336,8 +453,8 @@ def test_answer_that_cannot_be_read_is_the_hubs_fault_where_nothing_was_paid():
 
     assert type(error) is errors.OxenServerError
     assert str(error) == (
-        "The hub answered the request to look up the model with 'z-image-turbo', but the body is empty. "
-        "(HTTP 200, request id F-1)"
+        "Nothing was spent. The hub answered the request to look up the model with 'z-image-turbo', but the "
+        "body is empty. (HTTP 200, request id F-1)"
     )
 
 
@@ -354,15 +471,8 @@ def test_older_answer_with_image_url_is_accepted():
     assert read(200, {"image_url": LINK}).images[0].url == LINK
 
 
-@pytest.mark.parametrize("status", [301, 307, 308])
-@pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
-def test_redirect_that_wants_the_same_request_elsewhere_is_a_wrong_host(status, call):
-    assert type(failure(status, "", call)) is errors.OxenRouteNotFound
-
-
-@pytest.mark.parametrize("status", [300, 302, 303, 304])
-def test_redirect_that_may_mean_done_leaves_a_paid_call_unknown(status):
-    assert type(failure(status, "")) is errors.OxenOutcomeUnknown
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_redirect_of_a_call_that_costs_nothing_is_a_wrong_host(status):
     assert type(failure(status, "", FREE)) is errors.OxenRouteNotFound
 
 
@@ -383,8 +493,8 @@ def test_request_that_was_not_sent_cost_nothing(kind, call):
 
     assert type(error) is errors.OxenConnectionError
     assert str(error) == (
-        f"Could not reach {HUB} to {call.name}: {kind.__name__}: [Errno 111] Connection refused. "
-        "Nothing was sent, nothing was spent."
+        f"Nothing was spent. Could not reach {HUB} to {call.name}: {kind.__name__}: "
+        "[Errno 111] Connection refused."
     )
 
 
@@ -408,11 +518,11 @@ def test_lost_answer_leaves_a_paid_call_unknown_and_a_free_one_repeatable(kind):
 
     assert type(paid) is errors.OxenOutcomeUnknown
     assert str(paid) == (
-        f"The answer to the request to generate an image was lost ({kind.__name__}). "
-        "The hub may have accepted it: one image may have been generated and paid for."
+        "An image may have been paid for. The answer to the request to generate an image was lost "
+        f"({kind.__name__}): the hub may have accepted it."
     )
     assert type(free) is errors.OxenServerError
-    assert str(free) == f"{HUB} did not answer the request to look up the model: {kind.__name__}: broken."
+    assert free.message == f"{HUB} did not answer the request to look up the model: {kind.__name__}: broken."
 
 
 def test_every_failure_that_httpx_knows_is_judged():
@@ -438,7 +548,10 @@ def test_every_failure_that_httpx_knows_is_judged():
         (" 5 ", 5.0),
         ("0", 0.0),
         ("1.5", 1.5),
-        ("86400", 86400.0),
+        ("3600", 3600.0),
+        ("86400", answers.LONGEST),
+        ("9" * 100, answers.LONGEST),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", answers.LONGEST),
         ("Tue, 01 Sep 2026 12:00:30 GMT", 30.0),
         ("Tue, 01 Sep 2026 14:00:30 +0200", 30.0),
         ("Tue, 01 Sep 2026 12:00:30 -0000", 30.0),
@@ -448,6 +561,9 @@ def test_every_failure_that_httpx_knows_is_judged():
         ("", None),
         ("soon", None),
         ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("9" * 10_000, None),
         ("5, 5", None),
         ("1e3", None),
         ("٥", None),
@@ -456,7 +572,24 @@ def test_every_failure_that_httpx_knows_is_judged():
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text, seconds):
-    assert answers.retry_after({"retry-after": text}, NOW.timestamp()) == seconds
+    with time_machine.travel(NOW, tick=False):
+        assert answers.retry_after({"retry-after": text}) == seconds
+
+
+def test_date_to_come_back_at_is_by_the_hubs_clock():
+    """A worker whose clock is ahead would come back at once, one whose clock is late after an hour."""
+    asked = {"retry-after": "Tue, 01 Sep 2026 12:00:30 GMT", "date": "Tue, 01 Sep 2026 12:00:00 GMT"}
+
+    for hours in (-5, 0, 5):
+        with time_machine.travel(NOW + timedelta(hours=hours), tick=False):
+            assert answers.retry_after(asked) == 30.0
+
+
+@pytest.mark.parametrize(
+    "date", ["", "now", "0", "Tue, 41 Sep 2026", "Tue, 01 Sep 99999999999 12:00:30 GMT", "x" * 9999]
+)
+def test_what_is_no_date_is_none(date):
+    assert answers.read_date(date) is None
 
 
 def test_retry_after_is_unknown_where_the_header_is_missing():

@@ -232,7 +232,7 @@ class TestThreads:
             threads.append(threading.current_thread())
             return "read"
 
-        call = calls.authorize()
+        call = calls.whose_key()[1]
         return RawCall(name="x", method="GET", paths=call.paths, parse=str, read=read), threads
 
     async def test_long_answer_is_read_off_the_loop(self, client, hub, reader):

@@ -48,9 +48,10 @@ REQUEST = GenerateRequest(model="z-image-turbo", prompt="A red cube", seed=7)
             None,
             None,
         ),
-        (calls.authorize(), "GET", "/api/authorize", "/api/authorize", None, None),
+        (calls.whose_key()[0], "GET", "/api/users/me", "/api/users/me", None, None),
+        (calls.whose_key()[1], "GET", "/api/authorize", "/api/authorize", None, None),
     ],
-    ids=["generate", "models", "search", "model", "model_with_odd_name", "authorize"],
+    ids=["generate", "models", "search", "model", "model_with_odd_name", "me", "authorize"],
 )
 def test_call_is_the_request_of_the_contract(call, method, classic, ai, params, body):
     assert call.method == method
@@ -109,18 +110,22 @@ def test_every_shape_of_a_generate_answer_is_understood(data, images):
     assert generated(data) == images
 
 
+IMAGELESS: list[Any] = [
+    {"images": []},
+    {"images": [{}]},
+    {"images": [{"url": ""}]},
+    {"images": None},
+    {"image_url": None},
+    [],
+    None,
+]
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"images": []}, "holds no image"),
-        ({"images": [{}]}, "neither url nor b64_json"),
-        ({"images": [{"url": ""}]}, "neither url nor b64_json"),
-        ({"images": None}, "images"),
-        ({"images": ["https://a/1"]}, "images.0"),
-        ({"image_url": None}, "images"),
-        ({"data": [{"url": "https://a/1"}]}, "images"),
-        ([], "GenerateAnswer"),
-        (None, "GenerateAnswer"),
+        *((data, "neither a link to an image nor its bytes") for data in IMAGELESS),
+        ({"id": "g-1", "status": "queued"}, "not there yet"),
     ],
     ids=str,
 )
@@ -130,9 +135,10 @@ def test_generate_answer_without_an_image_is_refused(data, problem):
 
 
 def test_odd_item_does_not_cost_the_images_beside_it():
-    data = {"images": [{"url": "https://a/1"}, {"revised_prompt": "…"}]}
+    data = {"images": [{"url": "https://a/1"}, {"revised_prompt": "…"}, 5, None]}
 
-    assert generated(data) == [("https://a/1", None), (None, None)]
+    assert generated(data) == [("https://a/1", None)]
+    assert calls.generate(REQUEST).parse(data).unread == 3
 
 
 @pytest.mark.parametrize(
@@ -184,15 +190,19 @@ def test_answer_that_is_no_model_is_refused(data):
 
 @pytest.mark.parametrize(
     "data",
-    [{"user": {"name": "ox", "email": "ox@example.com"}}, {"name": "ox", "email": "ox@example.com"}],
-    ids=["wrapped", "bare"],
+    [
+        {"user": {"name": "ox", "email": "ox@example.com"}},
+        {"user": {"username": "ox", "name": "An Ox", "email": "ox@example.com"}},
+        {"name": "ox", "email": "ox@example.com"},
+    ],
+    ids=["wrapped", "username", "bare"],
 )
 def test_user_is_read_bare_or_wrapped(data):
-    user = parsed(calls.authorize(), data)
+    user = parsed(calls.whose_key()[1], data)
 
     assert (user.name, user.email) == ("ox", "ox@example.com")
 
 
 def test_answer_that_is_no_user_is_refused():
     with pytest.raises(ValueError, match="User"):
-        parsed(calls.authorize(), ["ox"])
+        parsed(calls.whose_key()[1], ["ox"])

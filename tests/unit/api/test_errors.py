@@ -20,10 +20,11 @@ from airflow_provider_oxen.api.errors import (
     OxenRateLimited,
 )
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name.startswith("Oxen")]
 
 RETRY_HELPS = {
     "OxenConnectionError",
+    "OxenOvertaken",
     "OxenPollError",
     "OxenRateLimited",
     "OxenServerError",
@@ -89,29 +90,65 @@ def test_what_is_refused_is_never_spent():
 def test_generation_error_is_told_whether_another_submission_may_succeed(kind):
     assert kind("It failed.").retry_helps is False
     assert kind("It failed.", retry_helps=True).retry_helps is True
-    assert str(kind("It failed.", retry_helps=True, status=422)) == "It failed. (HTTP 422)"
 
 
 @pytest.mark.parametrize(
-    ("facts", "text"),
+    ("facts", "quoted"),
     [
-        ({}, "Too many requests."),
-        ({"status": 429}, "Too many requests. (HTTP 429)"),
-        ({"request_id": "F-1"}, "Too many requests. (request id F-1)"),
-        ({"status": 429, "request_id": "F-1"}, "Too many requests. (HTTP 429, request id F-1)"),
-        ({"retry_after": 5.0, "type": "lock_timeout"}, "Too many requests."),
+        ({}, ""),
+        ({"status": 429}, " (HTTP 429)"),
+        ({"request_id": "F-1"}, " (request id F-1)"),
+        ({"status": 429, "request_id": "F-1"}, " (HTTP 429, request id F-1)"),
+        ({"retry_after": 5.0, "type": "lock_timeout"}, ""),
     ],
     ids=str,
 )
-def test_text_is_the_message_with_what_to_quote_to_the_support(facts, text):
-    assert str(OxenRateLimited("Too many requests.", **facts)) == text
+def test_sentence_ends_with_what_to_quote_to_the_support(facts, quoted):
+    assert str(OxenRateLimited("Too many requests.", **facts)) == (
+        f"Nothing was spent. Too many requests.{quoted}"
+    )
 
 
-def test_added_words_are_shown():
+def test_sentence_says_money_retry_cause_and_remedy_in_this_order():
+    error = OxenDownloadError("It answered 503.", remedy="Clear the task.", retry="Not tried again.")
+
+    assert str(error) == "Paid, image not fetched. Not tried again. It answered 503. Clear the task."
+    assert error.message == "It answered 503. Clear the task."
+
+
+@pytest.mark.parametrize(
+    ("kind", "money"),
+    [
+        (errors.OxenInvalidRequest, "Nothing was spent."),
+        (errors.OxenOutcomeUnknown, "An image may have been paid for."),
+        (OxenBadImage, "Paid, no whole image came."),
+        (errors.OxenStorageError, "Paid, image not written."),
+        (errors.OxenImageError, "Paid, image not kept."),
+    ],
+)
+def test_each_class_says_what_became_of_the_money(kind, money):
+    assert str(kind("It failed.")) == f"{money} It failed."
+
+
+def test_facts_are_set_by_who_knows_more():
     error = OxenError("No such model.", status=404)
-    error.message += " Did you mean 'z-image-turbo'?"
+    error.remedy = "Did you mean 'z-image-turbo'?"
+    error.spent, error.retry_helps = "unknown", True
+    error.retry = "The next try asks again."
 
-    assert str(error) == "No such model. Did you mean 'z-image-turbo'? (HTTP 404)"
+    assert str(error) == (
+        "An image may have been paid for. The next try asks again. No such model. "
+        "Did you mean 'z-image-turbo'? (HTTP 404)"
+    )
+    error.money = "One image was paid for."
+    assert str(error).startswith("One image was paid for. The next try")
+
+
+def test_facts_that_a_raise_site_tells_go_before_those_of_the_class():
+    error = OxenError("It failed.", spent="unknown", retry_helps=True)
+
+    assert (error.spent, error.retry_helps) == ("unknown", True)
+    assert (OxenError.spent, OxenError.retry_helps) == ("no", False)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +158,7 @@ def test_added_words_are_shown():
     "error",
     [
         OxenRateLimited("Slow down.", status=429, request_id="F-1", retry_after=5.0, type="lock_timeout"),
-        OxenBadImage("Not an image.", reason="it is an HTML page"),
+        OxenBadImage("Not an image.", reason="it is an HTML page", remedy="Look at it."),
         OxenDownloadError("No answer.", passing=True, status=502),
         OxenGenerationFailed("It failed.", retry_helps=True),
     ],
@@ -138,3 +175,12 @@ def test_error_keeps_its_facts_between_processes(error, again):
 def test_bad_image_and_download_know_nothing_unless_told():
     assert OxenBadImage("Not an image.").reason == ""
     assert OxenDownloadError("No answer.").passing is False
+
+
+def test_sentence_that_a_stranger_made_long_keeps_its_beginning_and_its_end():
+    error = OxenError(f"It says {'x ' * 500_000}. That is all.")
+
+    assert len(error.message) < 10_010
+    assert error.message.startswith("It says x x")
+    assert error.message.endswith("x . That is all.")
+    assert error.args == (error.message,)

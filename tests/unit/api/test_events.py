@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.sse import Message
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 
-from .conftest import HUB, KEY, LINK, leaks_nothing
+from .conftest import HUB, KEY, LINK, Drip, leaks_nothing
 
 ENDED = "media_generation_completed"
 TOLD = {"generation_id": "a", "status": "succeeded", "media_type": "image", "model": "m", "url": LINK}
@@ -48,7 +49,7 @@ class TestReading:
             (ENDED, "{"),
             (ENDED, "[]"),
             (ENDED, "{}"),
-            (ENDED, '{"generation_id": 7}'),
+            (ENDED, '{"generation_id": true}'),
             (ENDED, "[" * 100_000),
         ],
     )
@@ -107,6 +108,34 @@ class TestRealSocket:
         async with events(client) as told:
             pieces = [await told._piece() for _ in range(5)]
         assert set(b"".join(pieces).split(b"\n\n")) == {b": keep-alive", b""}
+
+    async def test_it_has_a_lifetime(self, hub, client, monkeypatch):
+        monkeypatch.setattr(stream, "LIFETIME", 0.05)
+        hub.settings.keep_alive = 0.01
+
+        async with events(client) as told:
+            assert [generation async for generation in told] == []
+
+    async def test_bytes_that_make_no_line_do_not_keep_it_alive(self, monkeypatch):
+        monkeypatch.setattr(stream, "SILENCE", 0.1)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
+        with Drip(head) as hub:
+            async with AsyncClient(Settings(hub.url, KEY)) as client, events(client) as told:
+                with pytest.raises(errors.OxenServerError, match="no line came"):
+                    async with asyncio.timeout(10):
+                        await anext(told)
+
+    async def test_it_must_be_opened_in_time(self):
+        with Drip() as hub:
+            async with AsyncClient(Settings(hub.url, KEY, timeout=0.1)) as client:
+                with pytest.raises(errors.OxenError, match="Timeout"):
+                    await events(client).__aenter__()
+
+    async def test_what_comes_in_its_place_must_come_in_time(self):
+        with Drip(b"HTTP/1.1 500 Error\r\n\r\n") as hub:
+            async with AsyncClient(Settings(hub.url, KEY, timeout=0.1)) as client:
+                with pytest.raises(errors.OxenError, match="Timeout"):
+                    await events(client).__aenter__()
 
     async def test_a_wrong_key(self, hub):
         settings = Settings(base_url=hub.url, api_key="another-key")
@@ -180,7 +209,7 @@ class TestAnswers:
         error = await failure(Pieces(b"data: ", b"x" * 2**20))
 
         assert isinstance(error, errors.OxenServerError)
-        assert "longer than 1,048,576 bytes" in str(error)
+        assert "longer than 65,536 bytes" in str(error)
 
     async def test_a_page_in_its_place(self):
         error = await failure(Pieces(b"<html>Log in</html>"), kind="text/html")

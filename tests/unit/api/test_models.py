@@ -9,9 +9,12 @@ from airflow_provider_oxen.api.models import (
     HUB_PARAMETERS,
     GenerateAnswer,
     GenerateRequest,
+    Generation,
     ImageItem,
     Model,
+    parameters,
 )
+from airflow_provider_oxen.api.settings import Settings
 
 
 def test_body_holds_what_was_set_and_no_more():
@@ -50,7 +53,7 @@ def test_parameters_are_what_a_request_schema_can_describe():
     hubs = {name: "x" for name in HUB_PARAMETERS - {"model", "response_format"}}
     request = GenerateRequest(model="m", prompt="p", seed=7, aspect_ratio="16:9", **hubs)
 
-    assert request.parameters() == {"prompt": "p", "seed": 7, "aspect_ratio": "16:9"}
+    assert parameters(request.body()) == {"prompt": "p", "seed": 7, "aspect_ratio": "16:9"}
 
 
 def test_free_parameters_may_have_the_names_of_methods():
@@ -63,14 +66,16 @@ def test_request_does_not_change_once_it_is_made():
     request = GenerateRequest(model="m", prompt="p")
 
     with pytest.raises(ValidationError, match="frozen"):
-        request.seed = 7
+        request.seed = 7  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        {"created": "2026-04-01T00:00:00Z"},
-        {"created": 1780000000.25},
+        {"created": "soon"},
+        {"created": float("inf")},
+        {"created": 10**400},
+        {"created": True},
         {"created": {}},
         {"model": 5},
         {"images": [{"url": "https://a/1", "revised_prompt": ["…"]}]},
@@ -139,3 +144,32 @@ def test_what_a_model_makes_is_read_from_its_capabilities(capabilities, outputs)
 )
 def test_model_runs_unless_the_hub_says_otherwise(facts, obstacle):
     assert Model.model_validate({"id": "m", **facts}).obstacle == obstacle
+
+
+def test_row_shows_neither_links_nor_what_it_echoes():
+    row = Generation.model_validate(
+        {
+            "generation_id": "g-1",
+            "status": "done",
+            "download_url": "https://a.example/x?sig=1",
+            "prompt": "A cube",
+        }
+    )
+
+    assert "a.example" not in repr(row)
+    assert "A cube" in repr(row)
+
+
+def test_id_that_holds_the_key_is_none():
+    Settings(api_key="models-key-that-must-not-leak")
+
+    with pytest.raises(ValueError, match="generation_id"):
+        Generation.model_validate({"generation_id": "models-key-that-must-not-leak", "status": "queued"})
+
+
+def test_name_of_a_model_is_whole_but_for_the_key():
+    Settings(api_key="models-key-that-must-not-leak")
+    told = "org/model#2 models-key-that-must-not-leak"
+
+    assert Generation(generation_id="g-1", model=told).model == "org/model#2 ***"
+    assert GenerateAnswer(model=told, images=[{"url": "https://a.example/1"}]).model == "org/model#2 ***"

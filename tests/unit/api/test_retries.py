@@ -77,7 +77,16 @@ def test_hub_says_how_long_to_wait():
     work = Work(OxenUnavailable("…", retry_after=7.5), OxenRateLimited("…", retry_after=0.0))
 
     assert work.run() == "done"
-    assert work.slept == [7.5, 0.0]
+    assert work.slept[0] == 7.5
+
+
+def test_hub_that_says_at_once_is_waited_for_longer_each_time():
+    """Many clients that came back at once would be a flood."""
+    work = Work(*[OxenRateLimited("…", retry_after=0.0)] * 8)
+
+    assert work.run(max_retries=8) == "done"
+    for number, seconds in enumerate(work.slept):
+        assert min(0.5 * 2**number, 8.0) <= seconds
 
 
 def test_waits_grow_where_the_hub_does_not_say():
@@ -104,7 +113,9 @@ def test_each_wait_is_told_in_one_line(caplog):
 
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == "Too many requests. (HTTP 429) Asking again in 5.0 s (attempt 1 failed)."
+    assert record.getMessage() == (
+        "Nothing was spent. Too many requests. (HTTP 429) Asking again in 5.0 s (attempt 1 failed)."
+    )
 
 
 def test_what_may_not_be_repeated_is_tried_once():

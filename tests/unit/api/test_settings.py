@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
+from airflow_provider_oxen.api.extras import shown
 from airflow_provider_oxen.api.settings import DEFAULT_HOST, EXTRAS, Settings, is_loopback, origin
 
 from .conftest import KEY, leaks_nothing
@@ -17,7 +18,7 @@ def problem(**fields: Any) -> str:
         Settings.from_fields(**{"password": KEY, **fields})
     leaks_nothing(caught.value)
     assert caught.value.__cause__ is None
-    return str(caught.value)
+    return caught.value.message
 
 
 def extra(**values: Any) -> Settings:
@@ -50,7 +51,30 @@ def test_defaults_are_those_of_the_docs():
         "verify": True,
         "proxy": None,
         "allow_http": False,
+        "allow_private_links": False,
+        "guessed": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "guessed"),
+    [
+        ({"host": "localhost:8000"}, True),
+        ({"host": "localhost", "schema": "oxen"}, True),
+        ({"host": "localhost", "schema": "https"}, False),
+        ({"host": "https://localhost:8000"}, False),
+        ({"port": 8000}, False),
+    ],
+    ids=str,
+)
+def test_scheme_that_nobody_has_given_is_a_guess(fields, guessed):
+    assert Settings.from_fields(**fields).guessed is guessed
+
+
+def test_key_that_is_needed_is_asked_for_by_its_field():
+    Settings(api_key=KEY).need_key()
+    with pytest.raises(OxenSettingsError, match=r"no password\. Put the API key into its password field"):
+        Settings().need_key()
 
 
 def test_all_fields_are_read():
@@ -65,6 +89,7 @@ def test_all_fields_are_read():
             "verify": "/etc/ssl/ca.pem",
             "proxy": "http://user:secret@proxy.example:3128",
             "allow_http": "true",
+            "allow_private_links": "yes",
         },
     )
 
@@ -79,6 +104,8 @@ def test_all_fields_are_read():
         "verify": "/etc/ssl/ca.pem",
         "proxy": "http://user:secret@proxy.example:3128",
         "allow_http": True,
+        "allow_private_links": True,
+        "guessed": False,
     }
 
 
@@ -91,8 +118,8 @@ def test_representation_shows_neither_key_nor_proxy():
 
 
 def test_key_is_taken_out_of_a_text_from_elsewhere():
-    assert Settings(api_key=KEY).hide(f"{KEY}, and {KEY}!") == "***, and ***!"
-    assert Settings().hide("no key, nothing to hide") == "no key, nothing to hide"
+    assert Settings(api_key=KEY).redact(f"{KEY}, and {KEY}!") == "***, and ***!"
+    assert Settings().redact("no key, nothing to hide") == "no key, nothing to hide"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +259,7 @@ def test_key_that_no_header_can_hold_is_refused_unquoted(key):
     with pytest.raises(OxenSettingsError) as caught:
         Settings.from_fields(password=key)
 
-    assert str(caught.value).startswith("The Oxen connection's password holds a space, a line break or")
+    assert caught.value.message.startswith("The Oxen connection's password holds a space, a line break or")
     assert key not in str(caught.value)
 
 
@@ -255,8 +282,15 @@ def test_extra_that_is_no_object_is_refused_since_who_is_billed_may_stand_in_it(
 def test_unknown_extras_are_named_with_the_known_ones():
     assert problem(extra={"timeout": 5, "retries": 1, "API_KEY": KEY, "empty": None, "blank": ""}) == (
         "Unknown extra field(s) 'API_KEY', 'retries' in the Oxen connection; known are api_layout, "
-        "target_namespace, timeout, max_retries, verify, proxy, allow_http."
+        "target_namespace, timeout, max_retries, verify, proxy, allow_http, allow_private_links."
     )
+
+
+def test_key_in_the_name_of_an_extra_is_hidden_before_the_name_is_cut():
+    text = problem(password=KEY, extra={f"{'x' * (55)}{KEY}": 1})
+
+    assert KEY[:5] not in text
+    assert f"'{'x' * 55}***'" in text
 
 
 @pytest.mark.parametrize(
@@ -282,6 +316,7 @@ def test_unknown_extras_are_named_with_the_known_ones():
         ("allow_http", 1, True),
         ("allow_http", "no", False),
         ("allow_http", 0, False),
+        ("allow_private_links", " True ", True),
     ],
 )
 def test_extra_is_read(name, value, read):
@@ -314,7 +349,16 @@ BAD = [
     ids=[f"{name}={str(value)[:20]}" for name, values, _ in BAD for value in values],
 )
 def test_extra_of_another_kind_is_refused_with_what_is_allowed(name, value, allowed):
-    assert problem(extra={name: value}) == f"The extra {name} {allowed.format(value)}"
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
+
+    assert problem(extra={name: value}) == f"The extra {name} {allowed.format(Shown(shown))}"
+
+
+class Shown(str):
+    """What a message shows of a value."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @pytest.mark.parametrize("value", [False, "false", " FALSE "])
@@ -340,3 +384,15 @@ def test_proxy_that_is_none_is_refused_unquoted(value):
     assert problem(extra={"proxy": value}) == (
         "The extra proxy must be a URL such as http://proxy.example:3128."
     )
+
+
+@pytest.mark.parametrize("schema", ["/hub.oxen.ai", "api", "key-that-must-not-leak"])
+def test_what_stands_behind_the_host_of_a_uri_is_explained_and_not_shown(schema):
+    with pytest.raises(OxenSettingsError, match="what stands behind the host is the schema") as caught:
+        Settings.from_fields(host="https", schema=schema, password="key")
+
+    assert schema not in str(caught.value).replace("oxen://:KEY@hub.oxen.ai", "").replace("oxen.ai", "")
+
+
+def test_value_that_cannot_be_written_is_told_by_its_type():
+    assert shown(10**5000) == "such a int"

@@ -56,7 +56,7 @@ def test_a_message_without_an_end_is_given_up(line):
     parser = Parser()
     parser.feed(line)
 
-    with pytest.raises(ValueError, match="longer than 1,048,576 bytes"):
+    with pytest.raises(ValueError, match="longer than 65,536 bytes"):
         parser.feed(b"x" * LONGEST)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenBudgetError
-from airflow_provider_oxen.batch.budget import Budget
+from airflow_provider_oxen.batch.limits import Budget
 
 
 def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_charged():
@@ -15,7 +13,7 @@ def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_ch
     budget.reserve(0.5)
     budget.settle(0.5, 0.2)
     budget.reserve(0.5)
-    budget.settle(0.5, 0.0)
+    budget.release(0.5)
 
     assert budget.spent == pytest.approx(0.2)
     assert budget.told == "$0.20"
@@ -29,6 +27,26 @@ def test_what_would_cost_too_much_is_not_sent():
     with pytest.raises(OxenBudgetError, match=r"has cost \$1.00 so far, the next image costs \$0.01"):
         budget.reserve(0.01)
     assert budget.told == "$1.00"
+
+
+@pytest.mark.parametrize("charged", [0.2, 0.0, -7.0])
+def test_no_charge_gives_back_what_may_be_spent(charged):
+    budget = Budget(1.0)
+    budget.reserve(0.5)
+    budget.settle(0.5, charged)
+    budget.reserve(0.5)
+
+    with pytest.raises(OxenBudgetError):
+        budget.reserve(0.5)
+
+
+def test_charge_above_the_price_is_taken_from_what_may_be_spent():
+    budget = Budget(1.0)
+    budget.reserve(0.5)
+    budget.settle(0.5, 0.8)
+
+    with pytest.raises(OxenBudgetError):
+        budget.reserve(0.5)
 
 
 def test_what_nobody_knows_the_price_of_is_told():
@@ -49,17 +67,3 @@ def test_what_was_charged_may_stay_unknown():
     budget.settle(0.1, None)
 
     assert budget.told == "$0.10"
-
-
-def test_threads_do_not_spend_the_same_cent():
-    budget = Budget(1.0)
-
-    def spend(number: int) -> bool:
-        try:
-            budget.reserve(0.01)
-        except OxenBudgetError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(spend, range(500))) == 100

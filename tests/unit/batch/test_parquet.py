@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStoreUnavailable
+from airflow_provider_oxen.api.redact import learn
 from airflow_provider_oxen.batch.parquet import read_parquet
-from airflow_provider_oxen.batch.raw import Raw
+from airflow_provider_oxen.batch.rows import RawRow
+
+KEY = "k3y-of-the-parquet-tests"
+learn(KEY)
 
 LIMITS = {"buffer_size": 1024 * 1024, "pre_buffer": False}
 
@@ -47,7 +51,8 @@ def stand_in(monkeypatch) -> Callable[..., None]:
             def __init__(self, file: Any, **options: Any) -> None:
                 assert options == LIMITS
                 assert file.read(4) == b"PAR1"
-                self.schema_arrow = SimpleNamespace(names=names)
+                text = SimpleNamespace(type="string")
+                self.schema_arrow = SimpleNamespace(names=names, metadata=None, field=lambda name: text)
 
             def iter_batches(self, batch_size: int, use_threads: bool) -> Iterator[Batch]:
                 assert not use_threads
@@ -65,7 +70,7 @@ def stand_in(monkeypatch) -> Callable[..., None]:
     return put
 
 
-def read() -> list[Raw]:
+def read() -> list[RawRow]:
     return list(read_parquet(io.BytesIO(b"PAR1")))
 
 
@@ -84,8 +89,8 @@ def test_rows_are_counted_over_all_batches_and_a_null_sets_nothing(stand_in):
     found = read()
 
     assert [row.line for row in found] == list(range(1, 201))
-    assert found[0] == Raw(1, {"prompt": "cube 0"})
-    assert found[199] == Raw(200, {"prompt": "cube 199", "seed": 199})
+    assert found[0] == RawRow(1, {"prompt": "cube 0"})
+    assert found[199] == RawRow(200, {"prompt": "cube 199", "seed": 199})
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_rows_are_counted_over_all_batches_and_a_null_sets_nothing(stand_in):
 def test_columns_that_will_not_do_are_the_only_problem(stand_in, names, told):
     stand_in(names, {"prompt": "a"}, {"prompt": "b"})
 
-    assert read() == [Raw(1, {}, told)]
+    assert read() == [RawRow(1, {}, told)]
 
 
 @pytest.mark.parametrize("error", [ValueError("no UTF-8"), OverflowError("no UTF-8")], ids=repr)
@@ -109,18 +114,24 @@ def test_row_that_cannot_be_had_is_told_and_the_rest_is_read(stand_in, error):
     found = read()
 
     assert found[64:] == [
-        Raw(65, {"prompt": "a"}),
-        Raw(66, {}, "holds what cannot be read: no UTF-8"),
-        Raw(67, {"prompt": "b"}),
+        RawRow(65, {"prompt": "a"}),
+        RawRow(66, {}, "holds what cannot be read: no UTF-8"),
+        RawRow(67, {"prompt": "b"}),
     ]
+
+
+def test_key_is_taken_out_before_the_librarys_words_are_cut(stand_in):
+    stand_in(["prompt"], *[{"prompt": "a"}] * 64, OSError(f"{'x' * 285} {KEY}"))
+
+    assert KEY[:8] not in str(read()[-1].problem)
 
 
 def test_file_that_breaks_off_is_told_with_its_row(stand_in):
     stand_in(["prompt"], *[{"prompt": "a"}] * 64, OSError("Corrupt\n snappy"))
 
     assert read()[63:] == [
-        Raw(64, {"prompt": "a"}),
-        Raw(65, {}, "is not Parquet that can be read: Corrupt snappy"),
+        RawRow(64, {"prompt": "a"}),
+        RawRow(65, {}, "is not Parquet that can be read: Corrupt snappy"),
     ]
 
 
@@ -154,9 +165,9 @@ class TestReally:
         )
 
         assert list(read_parquet(file)) == [
-            Raw(1, {"prompt": "a", "seed": 1, "image_size": {"width": 1, "height": 2}}),
-            Raw(2, {"prompt": "b"}),
-            Raw(3, {"seed": 3}),
+            RawRow(1, {"prompt": "a", "seed": 1, "image_size": {"width": 1, "height": 2}}),
+            RawRow(2, {"prompt": "b"}),
+            RawRow(3, {"seed": 3}),
         ]
 
     def test_text_that_is_no_utf_8_is_told_with_its_row(self):
@@ -185,3 +196,106 @@ class TestReally:
 
         assert str(rows[-1].problem).startswith("is not Parquet that can be read: ")
         assert 1 < rows[-1].line == len(rows) < 5000
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pyarrow"), reason="pyarrow is an extra")
+class TestNumbers:
+    """A number is the one that was written, whatever the column's type."""
+
+    def read(self, table: Any) -> list[RawRow]:
+        from pyarrow import parquet
+
+        file = io.BytesIO()
+        parquet.write_table(table, file)
+        return list(read_parquet(io.BytesIO(file.getvalue())))
+
+    @pytest.mark.parametrize("kind", ["float32", "float16"])
+    def test_narrow_floats_are_what_was_written_wherever_they_stand(self, kind):
+        import pyarrow as pa
+
+        narrow = getattr(pa, kind)()
+        columns = {
+            "prompt": pa.array(["A cube", "A ball"]),
+            "flat": pa.array([3.7, None], pa.float64()).cast(narrow),
+            "list": pa.array([[3.7, None], None], pa.list_(pa.float64())).cast(pa.list_(narrow)),
+            "struct": pa.array(
+                [{"x": 3.7, "n": 1}, None], pa.struct([("x", pa.float32()), ("n", pa.int64())])
+            ),
+            "plain": pa.array([{"n": 1}, None], pa.struct([("n", pa.int64())])),
+            "coded": pa.array(["a", None]).dictionary_encode(),
+        }
+
+        first, second = self.read(pa.table(columns))
+
+        assert first.values == {
+            "prompt": "A cube",
+            "flat": 3.7,
+            "list": [3.7, None],
+            "struct": {"x": 3.7, "n": 1},
+            "plain": {"n": 1},
+            "coded": "a",
+        }
+        assert first.former is not None
+        assert first.former["struct"] == {"x": 3.700000047683716, "n": 1}
+        assert second == RawRow(2, {"prompt": "A ball"})
+
+    def test_coded_narrow_floats_are_what_was_written(self):
+        import pyarrow as pa
+
+        coded = pa.array([3.7, 3.7], pa.float32()).dictionary_encode()
+
+        first, _ = self.read(pa.table({"prompt": ["A cube", "A ball"], "coded": coded}))
+
+        assert first.values["coded"] == 3.7
+
+    def test_the_largest_narrow_floats_are_not_rounded_out_of_range(self):
+        import pyarrow as pa
+
+        most = pa.array([3.4028234663852886e38, float("inf")], pa.float32())
+
+        first, second = self.read(pa.table({"prompt": ["A cube", "A ball"], "n": most}))
+
+        assert first.values["n"] == 3.4028235e38
+        assert second.values["n"] == float("inf")
+
+    def test_integers_beside_nulls_of_pandas_are_integers_again(self):
+        pa, pd = pytest.importorskip("pyarrow"), pytest.importorskip("pandas")
+        frame = pd.DataFrame(
+            {"prompt": ["a", "b", "c"], "id": [7, None, 8], "steps": [4, None, 5], "scale": [3.5, None, 3.0]}
+        )
+        frame["sizes"] = [[1.0, 2.0], None, []]
+
+        rows = self.read(pa.Table.from_pandas(frame))
+
+        assert [repr(row.values) for row in rows] == [
+            "{'prompt': 'a', 'id': 7, 'steps': 4, 'scale': 3.5, 'sizes': [1, 2]}",
+            "{'prompt': 'b'}",
+            "{'prompt': 'c', 'id': 8, 'steps': 5, 'scale': 3, 'sizes': []}",
+        ]
+
+    def test_floats_of_other_programs_stay_floats(self):
+        import pyarrow as pa
+
+        [row] = self.read(pa.table({"prompt": ["a"], "scale": [3.0]}))
+
+        assert repr(row.values["scale"]) == "3.0"
+
+    def test_pandas_index_is_no_parameter_but_for_a_field_of_the_request(self, caplog):
+        pa, pd = pytest.importorskip("pyarrow"), pytest.importorskip("pandas")
+        frame = pd.DataFrame({"prompt": ["a", "b"], "sku": ["x", "y"]}, index=[5, 3])
+
+        assert [set(row.values) for row in self.read(pa.Table.from_pandas(frame))] == [{"prompt", "sku"}] * 2
+        assert caplog.text == ""
+        named = frame.set_index("sku")
+        assert [set(row.values) for row in self.read(pa.Table.from_pandas(named))] == [{"prompt"}] * 2
+        assert "sku is pandas' index, and no parameter; reset_index() would make it one" in caplog.text
+        ids = frame.rename(columns={"sku": "id"}).set_index("id")
+        assert [row.values["id"] for row in self.read(pa.Table.from_pandas(ids))] == ["x", "y"]
+
+    @pytest.mark.parametrize("pandas", [b"[1]", b"{", b'{"index_columns": 5}', b"\xff"])
+    def test_notes_of_pandas_that_are_damaged_are_none(self, pandas):
+        import pyarrow as pa
+
+        table = pa.table({"prompt": ["a"], "n": [3.0]}).replace_schema_metadata({b"pandas": pandas})
+
+        assert self.read(table) == [RawRow(1, {"prompt": "a", "n": 3.0})]

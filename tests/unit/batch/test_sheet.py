@@ -169,7 +169,7 @@ def test_a_tile_shows_all_that_is_known_of_its_row():
 
 
 def test_a_tile_leaves_out_what_is_not_known():
-    unknown = {name: ... for name in ("model", "width", "size", "cost", "seed")}
+    unknown: dict[str, Any] = {name: ... for name in ("model", "width", "size", "cost", "seed")}
     tile = page((generated(**unknown), PREVIEW)).tile(1)
 
     assert tile.text.split() == ["row-1", "generated", "A", "red", "cube"]
@@ -434,7 +434,7 @@ def test_no_fact_of_the_task_becomes_markup(text):
 @pytest.mark.parametrize("name", ["line", "seed", "width", "height", "size", "cost", "status"])
 def test_no_fact_of_an_image_becomes_markup(name):
     tiles = io.BytesIO()
-    sheet.Sheet(tiles).add(generated(**{name: MARKUP[0]}), None)
+    sheet.Sheet(tiles).add(generated(1, **{name: MARKUP[0]}), None)
 
     top = Page(tiles.getvalue()).top
     assert not top.all("script")

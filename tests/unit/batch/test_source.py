@@ -17,12 +17,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStoreUnavailable
 from airflow_provider_oxen.batch import source
-from airflow_provider_oxen.batch.raw import Raw
+from airflow_provider_oxen.batch.rows import RawRow
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.images.storage import ObjectFolder
 
 SECRET = "signature-that-must-not-leak"
-CUBE = Raw(1, {"prompt": "A red cube"})
+CUBE = RawRow(1, {"prompt": "A red cube"})
 
 
 class Lazy(Sequence[Any]):
@@ -46,7 +46,7 @@ def named(value: Any) -> str:
     return type(value).__name__ if " at 0x" in text else text
 
 
-def rows(prompts: Any, conn_id: str | None = None) -> list[Raw]:
+def rows(prompts: Any, conn_id: str | None = None) -> list[RawRow]:
     return list(open_source(prompts, conn_id).rows())
 
 
@@ -54,9 +54,9 @@ def refusal(prompts: Any, conn_id: str | None = None) -> str:
     with pytest.raises(OxenInvalidRequest) as caught:
         rows(prompts, conn_id)
     assert caught.value.spent == "no"
-    assert SECRET not in str(caught.value)
-    assert len(str(caught.value)) < 700
-    return str(caught.value)
+    assert SECRET not in caught.value.message
+    assert len(caught.value.message) < 700
+    return caught.value.message
 
 
 class TestLists:
@@ -66,7 +66,7 @@ class TestLists:
     def test_items_are_prompts_or_mappings_of_fields(self, kind):
         prompts = kind(["A red cube", {"prompt": "b", "id": 7, "seed": None}])
 
-        assert rows(prompts) == [CUBE, Raw(2, {"prompt": "b", "id": 7, "seed": None})]
+        assert rows(prompts) == [CUBE, RawRow(2, {"prompt": "b", "id": 7, "seed": None})]
         assert str(open_source(prompts, None)) == "the list"
 
     def test_lazy_items_are_asked_for_one_by_one(self):
@@ -99,13 +99,13 @@ class TestLists:
     def test_item_of_another_kind_is_told_and_the_rest_is_read(self, item, told):
         assert rows(["A red cube", item, "b"]) == [
             CUBE,
-            Raw(2, {}, f"is not a text or a mapping, but {told}"),
-            Raw(3, {"prompt": "b"}),
+            RawRow(2, {}, f"is not a text or a mapping, but {told}"),
+            RawRow(3, {"prompt": "b"}),
         ]
 
     @pytest.mark.parametrize("prompts", [[], (), Lazy(), "[]", " [ ]\n"], ids=named)
     def test_empty_list_is_refused(self, prompts):
-        assert refusal(prompts) == "prompts: the list holds no prompt. Nothing was sent, nothing was spent."
+        assert refusal(prompts) == "prompts: the list holds no prompt."
 
     @pytest.mark.parametrize(
         ("rendered", "told"),
@@ -147,7 +147,7 @@ class TestPaths:
         path = tmp_path / "a.Csv"
         path.write_text("prompt\nA red cube\n")
 
-        assert rows(str(path)) == [Raw(2, {"prompt": "A red cube"})]
+        assert rows(str(path)) == [RawRow(2, {"prompt": "A red cube"})]
 
     def test_parquet_is_read(self, tmp_path):
         pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
@@ -155,7 +155,7 @@ class TestPaths:
         path = tmp_path / "a.Parquet"
         parquet.write_table(pyarrow.table({"prompt": ["A red cube"] * 1000}), path)
 
-        assert rows(str(path)) == [Raw(number, {"prompt": "A red cube"}) for number in range(1, 1001)]
+        assert rows(str(path)) == [RawRow(number, {"prompt": "A red cube"}) for number in range(1, 1001)]
 
     def test_file_is_read_again_and_again_and_always_closed(self, tmp_path):
         # A file left open is a warning, and a warning is an error.
@@ -191,7 +191,6 @@ class TestPaths:
             b"A red cube",
             bytearray(b"A red cube"),
             iter(["A red cube"]),
-            Path("/data/prompts.txt"),
         ],
         ids=named,
     )
@@ -251,7 +250,12 @@ class TestPaths:
 
     def test_connection_goes_to_the_store(self, monkeypatch):
         given: list[Any] = []
-        monkeypatch.setattr(source, "open_folder", lambda *asked: given.append(asked) or _folder({}))
+
+        def open_folder(*asked: Any, **more: Any) -> Any:
+            given.append(asked)
+            return _folder({})
+
+        monkeypatch.setattr(source, "open_folder", open_folder)
 
         open_source("s3://bucket/in/prompts.jsonl", "my_conn")
 
@@ -265,7 +269,7 @@ class TestReading:
     def test_missing_file_is_told(self, tmp_path, suffix):
         path = tmp_path / f"prompts{suffix}"
 
-        assert refusal(str(path)) == f"prompts: there is no file {path}. Nothing was sent."
+        assert refusal(str(path)) == f"prompts: there is no file {path}."
 
     def test_file_in_a_folders_place_is_told(self, tmp_path):
         (tmp_path / "in").touch()
@@ -289,7 +293,7 @@ class TestReading:
         path = tmp_path / f"prompts{suffix}"
         path.write_bytes(content.encode())
 
-        assert refusal(str(path)) == f"prompts: {path} holds no prompt. Nothing was sent, nothing was spent."
+        assert refusal(str(path)) == f"prompts: {path} holds no prompt."
 
     def test_problem_is_no_empty_file(self, tmp_path):
         path = tmp_path / "prompts.jsonl"
@@ -323,7 +327,7 @@ class TestObjects:
     def opened(
         self, monkeypatch: pytest.MonkeyPatch, folder: Any, name: str = "prompts.txt"
     ) -> source.Source:
-        monkeypatch.setattr(source, "open_folder", lambda path, conn_id: folder)
+        monkeypatch.setattr(source, "open_folder", lambda path, conn_id, **more: folder)
         return open_source(f"s3://my_conn@bucket/in/{name}", None)
 
     @pytest.mark.parametrize(
@@ -351,9 +355,7 @@ class TestObjects:
         assert str(self.opened(monkeypatch, _folder({}))).endswith("/bucket/in/prompts.txt")
 
     def test_missing_object_is_told(self, monkeypatch):
-        with pytest.raises(
-            OxenInvalidRequest, match=r"prompts: there is no file s3:.*in/prompts\.txt\. Nothing"
-        ):
+        with pytest.raises(OxenInvalidRequest, match=r"prompts: there is no file s3:.*in/prompts\.txt\."):
             list(self.opened(monkeypatch, _folder({})).rows())
 
     @pytest.mark.parametrize("name", ["prompts.txt", "prompts.jsonl", "prompts.csv", "prompts.parquet"])
@@ -368,14 +370,14 @@ class TestObjects:
             def asset_uri(self, name: str) -> str:
                 return f"s3://bucket/in/{name}"
 
-        read: list[Raw] = []
+        read: list[RawRow] = []
         with pytest.raises(OxenStoreUnavailable) as caught:
             read.extend(self.opened(monkeypatch, Folder(), name).rows())
 
         assert caught.value.retry_helps
-        assert str(caught.value) == (
+        assert caught.value.message == (
             f"prompts: the store of s3://bucket/in/{name} could not be read: RuntimeError: "
-            "https://store.example/prompts is on fire. Nothing was sent, nothing was spent."
+            "https://store.example/prompts is on fire."
         )
         assert [row for row in read if row.problem] == [row for row in read if name.endswith(".jsonl")]
 
@@ -402,7 +404,7 @@ class TestObjects:
 class TestSize:
     """However much there is, little of it is in memory."""
 
-    COUNT = 200_000
+    COUNT = 10_000
 
     def lines(self, suffix: str) -> Iterator[str]:
         if suffix == ".csv":
@@ -426,7 +428,7 @@ class TestSize:
             tracemalloc.stop()
 
         assert count == self.COUNT
-        assert peak < 2_000_000
+        assert peak < 1_000_000
 
     @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv"])
     @pytest.mark.parametrize("character", ["x", '"', "\r", "\0", "\xff"], ids=repr)
@@ -434,7 +436,7 @@ class TestSize:
         path = tmp_path / f"prompts{suffix}"
         with path.open("wb") as file:
             file.write(b"prompt\n" if suffix != ".jsonl" else b'"a"\n')
-            for _ in range(40):
+            for _ in range(16):
                 file.write(character.encode("latin-1") * 1_000_000)
             file.write(b"\n" if suffix != ".jsonl" else b'\n"b"\n')
         opened = open_source(str(path), None)

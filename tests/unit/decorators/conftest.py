@@ -10,11 +10,11 @@ import pytest
 
 from airflow_provider_oxen.localhub import LocalHub
 
-from ..operators.conftest import connect, hub, logged
+from ..operators.conftest import connect, hub, logged, no_power_cut
 from ..operators.scene import Logged
 from .scene import FunctionScene
 
-__all__ = ["connect", "hub", "logged"]
+__all__ = ["connect", "hub", "logged", "no_power_cut"]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ class FunctionScene(Scene):
     :ivar calls: how often the function was called.
     :ivar losing: what is lost of the arguments that a deferred task keeps.
     :ivar keeping: what becomes of the others.
+    :ivar rewriting: what all of them become.
     :ivar in_one_process: whether the process that deferred goes on, told nothing but the event.
     """
 
@@ -31,6 +32,7 @@ class FunctionScene(Scene):
     calls: int = 0
     losing: tuple[str, ...] = ()
     keeping: dict[str, Any] = field(default_factory=dict)
+    rewriting: Callable[[dict[str, Any]], dict[str, Any]] = lambda kwargs: kwargs
     in_one_process: bool = False
 
     def _fresh(self) -> Any:
@@ -39,7 +41,8 @@ class FunctionScene(Scene):
             images._deferred.clear()
         arguments = {name: value for name, value in self.arguments.items() if name != "prompt"}
         decorate = oxen_image_task(task_id="hero", retries=self.retries, **arguments)
-        self.operator = decorate(self._called)().operator
+        made: Any = decorate(self._called)()
+        self.operator = made.operator
         return self.operator
 
     def _called(self) -> Any:
@@ -56,6 +59,7 @@ class FunctionScene(Scene):
         self.deferring()
         event = self.meanwhile(asyncio.run(_event(trigger)))
         kwargs = {name: value for name, value in json.loads(kept).items() if name not in self.losing}
+        kwargs = self.rewriting(kwargs)
         kwargs = {} if self.in_one_process else {**kwargs, **self.keeping}
         method, kwargs = deferral.method_name, {**kwargs, "event": event}
         if isinstance(event, Failed):

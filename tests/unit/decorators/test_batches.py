@@ -59,7 +59,7 @@ def test_a_batch_goes_through_the_queue_and_an_image_by_one_request_unless_told_
     assert paths[list].endswith("/queue")
 
 
-def test_a_batch_whose_record_is_gone_fails_and_the_next_try_finds_its_generations(task_of):
+def test_a_batch_whose_record_is_gone_fails_and_a_clear_finds_its_generations(task_of):
     scene = task_of(lambda: ROWS, **DEFERRED)
 
     def lose(event: Any) -> Any:
@@ -71,14 +71,30 @@ def test_a_batch_whose_record_is_gone_fails_and_the_next_try_finds_its_generatio
 
     tried = scene.once()
 
-    assert tried.state == "up_for_retry"
-    assert "The record of the batch is gone from its folder" in tried.error
+    assert tried.state == "failed"
+    assert "is not there. 2 generations were submitted before this task was deferred" in tried.error
     assert scene.calls == 1
     scene.meanwhile = lambda event: event
-    played = scene.once()
+    played = scene.clear()
     assert played.state == "success", played.error
     assert scene.calls == 2
     assert prompts(scene) == ["A ball", "A cube"]
+
+
+def test_a_batch_whose_record_is_gone_is_begun_anew_by_another_try_as_it_calls_the_function(task_of):
+    scene = task_of(lambda: ROWS, **DEFERRED, on_unknown_outcome="resubmit")
+
+    def lose(event: Any) -> Any:
+        next(scene.out.rglob(".batch-*.jsonl")).unlink()
+        return event
+
+    scene.meanwhile = lose
+
+    tried = scene.once()
+
+    assert tried.state == "up_for_retry"
+    assert "The record of the batch is gone from its folder" in tried.error
+    assert scene.calls == 1
 
 
 def test_a_retry_of_a_batch_calls_the_function_and_pays_for_what_is_new_only(task_of):

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
-from airflow_provider_oxen.batch.watching import Watching
+from airflow_provider_oxen.batch.effects import Rows
 from airflow_provider_oxen.decorators import images
+from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.operators.drive import Driver
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.tasks.effects import WorkerEffects
 
-from ..operators.scene import STORE, Failed
+from ..operators.scene import KEY, STORE, Failed, Store
 
 DEFERRED = {"mode": "deferred"}
 every_home = pytest.mark.parametrize("home", [*STORE, "file", "none"])
@@ -114,7 +115,12 @@ def test_a_task_never_goes_on_with_what_another_of_its_process_returned(task_of,
     later, played = cube.deferring, []
     # While the first waits, the second is asked for, waits, and is not resumed.
     ball.meanwhile = lambda event: Failed("Trigger failure")
-    cube.deferring = lambda: (later(), played.append(ball.once()))
+
+    def deferring() -> None:
+        later()
+        played.append(ball.once())
+
+    cube.deferring = deferring
 
     tried = cube.once()
 
@@ -140,9 +146,12 @@ def test_a_record_that_became_anothers_meanwhile_is_refused(task_of):
 def test_what_a_batch_had_spent_when_it_was_deferred_is_counted(task_of):
     scene = task_of(lambda: ["A cube"], **DEFERRED)
     scene.hub.fail(Fault("fails", on="enqueue"))
-    scene.keeping = {"batch": {"spent": 5.0}}
+    scene.keeping = {"batch": {"spent": 5.01}}
 
-    assert "$5.00 spent so far" in scene.once().error
+    scene.once()
+
+    # Less what the catalogue says of the one that failed, and was not charged.
+    assert "$5.00 so far" in scene.logged
 
 
 @every_home
@@ -255,7 +264,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
 
     assert played.state == "failed"
     assert said in played.error
-    assert "It is not tried again." in played.error
+    assert "Not tried again." in played.error
     assert scene.calls == 1
     assert [seen for seen in scene.hub.requests() if seen["method"] == "POST"] == []
 
@@ -271,6 +280,32 @@ def test_a_function_that_skips_is_no_error_of_ours(task_of):
 
 
 @pytest.mark.parametrize("returned", ["A cube", ["A cube"]], ids=["one", "many"])
+@pytest.mark.parametrize("store", [False, *([True] if STORE else [])])
+def test_function_that_failed_at_first_has_sent_nothing(task_of, returned, store):
+    """Nobody need look for it, though Airflow discards the store of a task that is cleared."""
+    answers: list[Any] = [ValueError("no words"), returned]
+
+    def function() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    scene = task_of(function, use_queue=False, deferrable=False)
+    scene.arguments["storage_path"] = f"{scene.out}/"
+    scene.store = Store() if store else None
+    assert scene.once().error == "ValueError: no words"
+    if scene.store:
+        scene.store.values.clear()
+
+    again = scene.clear()
+
+    assert again.state == "success", again.error
+    assert prompts(scene) == ["A cube"]
+    assert [name for name in scene.files if name.endswith(".job.json")] == []
+
+
+@pytest.mark.parametrize("returned", ["A cube", ["A cube"]], ids=["one", "many"])
 def test_waiting_that_broke_is_told_in_words_that_are_true_of_both_kinds(task_of, returned):
     scene = task_of(lambda: returned, **DEFERRED)
     scene.meanwhile = lambda event: Failed("Trigger failure")
@@ -278,7 +313,7 @@ def test_waiting_that_broke_is_told_in_words_that_are_true_of_both_kinds(task_of
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
-    assert "OxenPollError: Waiting in the triggerer came to no end: Trigger failure." in tried.error
+    assert "The deferred wait failed: Trigger failure." in tried.error
     assert "What this task waits for goes on and may have been paid for." in tried.error
     assert scene.calls == 1
     scene.meanwhile = lambda event: event
@@ -294,7 +329,7 @@ def test_an_event_of_another_is_refused(task_of, returned):
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
-    assert "OxenPollError: The task was resumed with an event that is not understood" in tried.error
+    assert "The task was resumed with an event that is not understood" in tried.error
     assert scene.calls == 1
 
 
@@ -315,15 +350,15 @@ def test_kill_before_the_function_was_called_does_nothing(task_of):
 def test_kill_of_one_image_cancels_it_where_the_user_says_so(task_of, monkeypatch):
     scene = task_of(lambda: "A cube", cancel_on_kill=True)
     scene.slow()
-    look = Driver._look
+    look = WorkerEffects.row
 
-    def killed(self: Driver, *arguments: Any) -> Any:
-        monkeypatch.setattr(Driver, "_look", look)
-        end = look(self, *arguments)
+    async def killed(self: WorkerEffects, generation_id: str) -> Any:
+        monkeypatch.setattr(WorkerEffects, "row", look)
+        row = await look(self, generation_id)
         scene.operator.on_kill()
-        return end
+        return row
 
-    monkeypatch.setattr(Driver, "_look", killed)
+    monkeypatch.setattr(WorkerEffects, "row", killed)
 
     assert "The task was told to stop while it waited" in scene.once().error
     assert [job["status"] for job in scene.hub.jobs()] == ["cancelled"]
@@ -332,20 +367,92 @@ def test_kill_of_one_image_cancels_it_where_the_user_says_so(task_of, monkeypatc
 def test_kill_of_a_batch_lets_its_generations_go_on_and_the_next_try_takes_them(task_of, monkeypatch):
     scene = task_of(lambda: ["A cube", "A ball"])
     scene.slow()
-    wait = Watching.wait
+    wait = Rows.wait
 
-    def killed(self: Watching, *arguments: Any) -> Any:
+    async def killed(self: Rows, *arguments: Any) -> Any:
         scene.operator.on_kill()
-        return wait(self, *arguments)
+        return await wait(self, *arguments)
 
-    monkeypatch.setattr(Watching, "wait", killed)
+    monkeypatch.setattr(Rows, "wait", killed)
 
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
     assert "told to stop" in tried.error
-    monkeypatch.setattr(Watching, "wait", wait)
+    monkeypatch.setattr(Rows, "wait", wait)
     scene.quick()
     played = scene.once()
     assert played.state == "success", played.error
     assert sorted(prompts(scene)) == ["A ball", "A cube"]
+
+
+def test_an_image_that_would_have_no_place_is_refused(task_of):
+    scene = task_of(lambda: "A cube", "none", do_xcom_push=False)
+
+    tried = scene.play()
+
+    assert tried.state == "failed"
+    assert "There is no place for the image" in tried.error
+    assert scene.sent == 0
+
+
+@shapes
+def test_a_task_goes_on_with_the_arguments_that_it_was_asked_with(task_of, shape):
+    scene = task_of(lambda: shape("A cube"), **DEFERRED)
+    finish = scene.deferring
+    changed = {"storage_path": "no path at all", "model": "gpt-image-2", "max_cost": "dear", "timeout": 0.001}
+    scene.deferring = lambda: (finish(), scene.arguments.update(changed))
+
+    played = scene.play()
+
+    assert played.state == "success", played.error
+    assert prompts(scene) == ["A cube"]
+    assert [entry["request"]["model"] for entry in scene.hub.ledger()] == ["z-image-turbo"]
+    assert scene.sent == 1
+
+
+def test_a_deferral_of_an_earlier_version_is_understood(task_of):
+    scene = task_of(lambda: "A cube", **DEFERRED)
+
+    def earlier(kwargs: dict[str, Any]) -> dict[str, Any]:
+        job = dict(kwargs["job"])
+        arguments = job.pop("arguments")
+        return {"job": job, "asked": {name: arguments[name] for name in RequestArguments.names()}}
+
+    scene.rewriting = earlier
+
+    played = scene.play()
+
+    assert played.state == "success", played.error
+    assert (scene.calls, prompts(scene)) == (1, ["A cube"])
+
+
+@every_home
+@pytest.mark.parametrize(
+    "returned",
+    [
+        f"A cube {KEY}",
+        {"prompt": "A cube", "style": KEY},
+        {"prompt": "A cube", "seed": [KEY]},
+        ["A ball", KEY],
+    ],
+    ids=["text", "mapping", "wrong", "list"],
+)
+def test_what_the_function_returns_must_not_hold_the_key(task_of, home, returned):
+    scene = task_of(lambda: returned, home=home, storage_path="{out}")
+    scene.arguments["storage_path"] = f"{scene.out}/"
+
+    tried = scene.once()
+
+    assert tried.state == "failed"
+    assert KEY not in tried.error
+    assert scene.sent == 0
+    assert KEY not in repr(scene.xcoms)
+
+
+def test_connection_that_is_not_there_is_named_and_not_looked_for_again(task_of):
+    played = task_of(lambda: "A cube", oxen_conn_id="nowhere").play()
+
+    assert played.state == "failed"
+    assert "The Airflow connection 'nowhere' is not defined: create it, or name another" in played.error
+    assert type(played.errors[0].__cause__).__name__ == "OxenSettingsError"

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup, XComArg, task
+from airflow.serialization import serialized_objects
 
 from airflow_provider_oxen.decorators.images import _OxenImageDecoratedOperator, oxen_image_task
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
 
-try:
-    from airflow.serialization.serialized_objects import DagSerialization
-except ImportError:
-    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
-
+DagSerialization: Any = (
+    vars(serialized_objects).get("DagSerialization") or vars(serialized_objects)["SerializedDAG"]
+)
 
 START = datetime(2026, 1, 1)
 
@@ -30,13 +30,18 @@ def draw(topic: str = "A cube", place: str = "at home", ds: Any = None) -> str:
 
 
 def operator(**arguments: Any) -> Any:
-    return oxen_image_task(**arguments)(draw)().operator
+    return operator_of(draw, **arguments)
+
+
+def operator_of(function: Callable[..., Any], **arguments: Any) -> Any:
+    made: Any = oxen_image_task(**arguments)(function)()
+    return made.operator
 
 
 def test_airflow_finds_it_under_its_name():
-    made = task.oxen_image(model="z-image-turbo")(draw)()
+    made: Any = task.oxen_image(model="z-image-turbo")(draw)()
 
-    assert isinstance(made, XComArg)
+    assert issubclass(type(made), XComArg)
     assert isinstance(made.operator, _OxenImageDecoratedOperator)
     assert made.operator.task_id == "draw"
     assert made.operator.operator_name == "@task.oxen_image"
@@ -54,7 +59,9 @@ def test_a_fresh_airflow_finds_it_where_dags_import_task_from():
 
 
 def test_it_needs_no_arguments():
-    assert task.oxen_image(draw)().operator.model is None
+    made: Any = task.oxen_image(draw)()
+
+    assert made.operator.model is None
 
 
 def test_every_templated_argument_of_both_operators_is_templated_and_no_prompt():
@@ -113,16 +120,16 @@ def test_functions_that_do_not_return_are_refused_when_the_dag_is_read(decorate)
 
 
 def test_a_function_that_returns_a_mapping_still_has_one_output():
-    def draw() -> dict[str, Any]:
+    def facts() -> dict[str, Any]:
         return {"prompt": "A cube"}
 
-    assert oxen_image_task(draw)().operator.multiple_outputs is False
+    assert operator_of(facts).multiple_outputs is False
 
 
 def test_default_arguments_of_the_dag_reach_it_and_those_of_the_other_kind_do_no_harm():
     both = {"model": "z-image-turbo", "oxen_conn_id": "other", "max_in_flight": 4, "cancel_on_kill": True}
     with DAG("pictures", schedule=None, start_date=START, default_args=both):
-        made = oxen_image_task(seed=7)(draw)().operator
+        made = operator(seed=7)
 
     assert {name: getattr(made, name) for name in both} == both
     assert made.seed == 7
@@ -130,8 +137,9 @@ def test_default_arguments_of_the_dag_reach_it_and_those_of_the_other_kind_do_no
 
 
 def test_default_arguments_of_dag_and_group_do_no_harm_to_a_mapped_task():
-    both = {"model": "z-image-turbo", "prompt": "x", "max_in_flight": 4, "cancel_on_kill": True, "retries": 4}
-    of_dag, of_group = dict(list(both.items())[:3]), dict(list(both.items())[3:])
+    of_dag: dict[str, Any] = {"model": "z-image-turbo", "prompt": "x", "max_in_flight": 4}
+    of_group: Any = {"cancel_on_kill": True, "retries": 4}
+    both = of_dag | of_group
     with (
         DAG("pictures", schedule=None, start_date=START, default_args=of_dag) as dag,
         TaskGroup("group", default_args=of_group),
@@ -152,7 +160,8 @@ def test_an_upstream_task_may_give_an_argument_of_the_function_and_of_the_operat
             return "/tmp"
 
         topic, place, limit = (upstream.override(task_id=name)() for name in ("topic", "place", "limit"))
-        oxen_image_task(storage_path=place, max_failures=limit)(draw)(topic)
+        drawing: Any = oxen_image_task(storage_path=place, max_failures=limit)(draw)
+        drawing(topic)
 
     assert dag.get_task("draw").upstream_task_ids == {"topic", "place", "limit"}
 
@@ -164,8 +173,10 @@ def test_it_can_be_mapped_and_overridden():
         decorated.override(task_id="other", seed=2)()
 
     assert type(dag.get_task("draw")).__name__ == "DecoratedMappedOperator"
-    assert dag.get_task("draw").partial_kwargs["seed"] == 1
-    assert dag.get_task("other").seed == 2
+    drawn: Any = dag.get_task("draw")
+    other: Any = dag.get_task("other")
+    assert drawn.partial_kwargs["seed"] == 1
+    assert other.seed == 2
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["plain", "mapped"])
@@ -198,9 +209,10 @@ def test_importing_it_loads_nothing_that_airflow_has_not():
 
     assert {name for name in shown.stdout.splitlines()[-1].split() if not name.startswith("airflow.")} == {
         "airflow_provider_oxen.decorators",
-        "airflow_provider_oxen.decorators.arguments",
         "airflow_provider_oxen.decorators.images",
         "airflow_provider_oxen.links",
         "airflow_provider_oxen.operators",
+        "airflow_provider_oxen.operators.base",
+        "airflow_provider_oxen.operators.batch",
         "airflow_provider_oxen.operators.images",
     }

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenPollError
 from airflow_provider_oxen.decorators.returned import GoneRows, is_many, read_one
-from airflow_provider_oxen.jobs.request import fingerprint, read_arguments
+from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
 
 DEFAULTS: dict[str, Any] = {
     "model": "z-image-turbo",
@@ -56,14 +56,16 @@ def test_what_is_read_is_plain_json_and_reads_to_the_same_request_again():
 
     assert asked == json.loads(json.dumps(asked))
     assert asked["image_size"] == {"width": 64, "height": 48}
-    first = read_arguments(
-        prompt="A cube",
-        model="z-image-turbo",
-        image_size={"width": 64, "height": 48},
-        num_inference_steps=8,
-        model_params={"output_format": "webp", "strength": 0.5, "loras": ["a", "b"]},
-    )
-    assert fingerprint(read_arguments(**asked)) == fingerprint(first)
+    first = RequestArguments.read(
+        dict(
+            prompt="A cube",
+            model="z-image-turbo",
+            image_size={"width": 64, "height": 48},
+            num_inference_steps=8,
+            model_params={"output_format": "webp", "strength": 0.5, "loras": ["a", "b"]},
+        )
+    ).request()
+    assert fingerprint(RequestArguments.read(asked).request()) == fingerprint(first)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +91,10 @@ def test_what_cannot_be_used_is_refused_before_anything_is_spent(returned, said)
     with pytest.raises(OxenInvalidRequest) as caught:
         read_one(returned, DEFAULTS)
 
-    message = str(caught.value)
+    message = caught.value.message
     assert message.startswith("What the function returned ")
     assert said in message
-    assert message.endswith(". Nothing was sent, nothing was spent.")
+    assert caught.value.spent == "no"
     assert ".." not in message
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_oxen.hooks import form
+from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.provider_info import CONNECTION_TYPE
 
 FIELDS = CONNECTION_TYPE["conn-fields"]
@@ -13,7 +13,7 @@ FIELDS = CONNECTION_TYPE["conn-fields"]
 def test_standard_fields_are_those_of_the_metadata():
     behaviour = CONNECTION_TYPE["ui-field-behaviour"]
 
-    assert form.field_behaviour() == {
+    assert OxenHook.get_ui_field_behaviour() == {
         "hidden_fields": behaviour["hidden-fields"],
         "relabeling": behaviour["relabeling"],
         "placeholders": behaviour["placeholders"],
@@ -21,11 +21,11 @@ def test_standard_fields_are_those_of_the_metadata():
 
 
 def test_metadata_does_not_change_with_what_a_form_makes_of_it():
-    form.field_behaviour()["hidden_fields"].append("host")
-    form.field_behaviour()["relabeling"]["host"] = "Server"
+    OxenHook.get_ui_field_behaviour()["hidden_fields"].append("host")
+    OxenHook.get_ui_field_behaviour()["relabeling"]["host"] = "Server"
 
-    assert form.field_behaviour()["hidden_fields"] == ["schema", "login"]
-    assert form.field_behaviour()["relabeling"]["host"] == "Hub"
+    assert OxenHook.get_ui_field_behaviour()["hidden_fields"] == ["schema", "login"]
+    assert OxenHook.get_ui_field_behaviour()["relabeling"]["host"] == "Hub"
 
 
 class TestWidgets:
@@ -36,7 +36,7 @@ class TestWidgets:
         pytest.importorskip("flask_appbuilder", reason="only the lines before Airflow 3 have such forms")
         import wtforms
 
-        form_class = type("Form", (wtforms.Form,), form.widgets())
+        form_class = type("Form", (wtforms.Form,), OxenHook.get_connection_form_widgets())
         return lambda **values: form_class(data=values)
 
     def test_fields_are_those_of_the_metadata(self, filled):
@@ -60,6 +60,7 @@ class TestWidgets:
             ("verify", "StringField"),
             ("proxy", "PasswordField"),
             ("allow_http", "BooleanField"),
+            ("allow_private_links", "BooleanField"),
         ],
     )
     def test_field_is_of_its_type(self, filled, name, kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_oxen.api import client as clients
 from airflow_provider_oxen.api import errors, queue
@@ -21,7 +23,6 @@ from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenError, OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.hooks import form
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.localhub import Fault, LocalHub
 
@@ -42,6 +43,53 @@ def generate(request):
 def sent(hub: LocalHub) -> list[dict[str, Any]]:
     """Return the bodies of the generate requests."""
     return [entry["request"] for entry in hub.ledger()]
+
+
+def kept_at(host: str) -> Any:
+    return Connection(conn_id="any", conn_type="oxen", host=host, password="kept-there")
+
+
+class Vault(OxenHook):
+    """Reads its connection from elsewhere."""
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        return kept_at("https://vault.example")
+
+
+class AsyncVault(Vault):
+    """Has another way for async code."""
+
+    @classmethod
+    async def aget_connection(cls, conn_id: str) -> Any:
+        return kept_at("https://async.example")
+
+
+class TestOwnConnection:
+    """A subclass that reads its connection from elsewhere is honoured, whoever asks."""
+
+    def test_get_connection_holds_for_async_code_too(self):
+        assert Vault("any").settings().base_url == "https://vault.example"
+        assert asyncio.run(Vault("any").asettings()) == Vault("any").settings()
+
+    def test_airflows_async_method_goes_by_it(self):
+        assert asyncio.run(Vault.aget_connection("any")).host == "https://vault.example"
+
+    def test_without_one_airflows_own_methods_tell_the_same(self, connect):
+        connect(host="https://hub.example")
+
+        assert asyncio.run(OxenHook.aget_connection("oxen_default")).host == "https://hub.example"
+
+    def test_clients_have_it(self):
+        async def base_url() -> str:
+            async with await Vault("any").get_async_conn() as client:
+                return client.settings.base_url
+
+        assert asyncio.run(base_url()) == "https://vault.example"
+
+    def test_async_code_goes_by_its_own_way_where_there_is_one(self):
+        assert asyncio.run(AsyncVault("any").asettings()).base_url == "https://async.example"
+        assert AsyncVault("any").settings().base_url == "https://vault.example"
 
 
 class TestSettings:
@@ -125,7 +173,30 @@ class TestSettings:
                 attempt()
             assert says in str(caught.value)
             assert KEY not in str(caught.value)
-        assert hook.test_connection() == (False, str(caught.value))
+        assert hook.test_connection() == (False, caught.value.message)
+
+    def test_field_that_airflow_cannot_decrypt_is_refused_unquoted(self, connect, monkeypatch):
+        class Sealed:
+            host = schema = port = None
+            password = property(lambda self: int(KEY))
+
+        monkeypatch.setattr(OxenHook, "get_connection", lambda *_: Sealed())
+
+        with pytest.raises(OxenSettingsError) as caught:
+            OxenHook("sealed").settings()
+        assert caught.value.message.startswith(
+            "The Airflow connection 'sealed' cannot be read (ValueError). Write "
+        )
+        assert KEY not in f"{caught.value!r} {caught.value.__cause__}"
+
+    @pytest.mark.parametrize("hub", ["nowhere", "no where"])
+    def test_connection_that_is_not_there_is_named_everywhere(self, hub):
+        hook = OxenHook(hub)
+        for attempt in (hook.settings, hook.list_models, lambda: asyncio.run(hook.asettings())):
+            with pytest.raises(OxenSettingsError, match=f"connection '{hub}' is not defined") as caught:
+                attempt()
+            assert not caught.value.retry_helps
+        assert hook.test_connection() == (False, caught.value.message)
 
     # Airflow 2.11 says so itself; Airflow 3 goes on in silence.
     @pytest.mark.filterwarnings("ignore:Encountered (non-JSON|JSON value) in `extra`")
@@ -160,7 +231,7 @@ class TestClients:
     async def test_certificates_are_read_off_the_event_loop(self, connect, monkeypatch):
         connect()
         readers: list[threading.Thread] = []
-        read = clients.ssl_context.__wrapped__
+        read = clients.ssl_context
 
         def noted(verify: bool | str) -> Any:
             readers.append(threading.current_thread())
@@ -255,6 +326,23 @@ class TestGenerating:
 
         assert hub.requests() == []
 
+    @pytest.mark.parametrize(
+        "given",
+        [{"prompt": "A cube {}"}, {"model_params": {"style": ["{}"]}}, {"image_size": "{}"}],
+        ids=["prompt", "parameter", "wrong"],
+    )
+    def test_request_that_holds_the_key_is_refused_before_anything_is_sent(
+        self, hub, connect, generate, given
+    ):
+        connect(host=hub.url)
+        held = json.loads(json.dumps(given).replace("{}", hub.key))
+
+        with pytest.raises(errors.OxenInvalidRequest, match="holds the API key") as caught:
+            generate(**{"prompt": "A red cube", "model": MODEL, **held})
+
+        assert hub.key not in repr(caught.value)
+        assert hub.requests() == []
+
     @pytest.mark.parametrize("kind", ["drop_after", "empty_item", "no_images"])
     def test_answer_that_is_lost_is_paid_once_and_told(self, hub, connect, generate, kind):
         connect(host=hub.url)
@@ -283,6 +371,7 @@ class TestCatalogue:
         model = OxenHook().get_model(MODEL)
 
         assert model.id == MODEL
+        assert model.request_schema is not None
         assert "prompt" in model.request_schema["properties"]
 
     def test_unknown_model_is_told_in_the_hubs_words(self, hub, connect):
@@ -323,6 +412,7 @@ class TestQueue:
         row = OxenHook().get_generation(generation_id)
 
         assert (row.generation_id, row.status, row.model) == (generation_id, "succeeded", MODEL)
+        assert row.result_url is not None
         assert httpx.get(row.result_url).status_code == 200
         assert "signature" not in repr(row)
 
@@ -339,7 +429,7 @@ class TestQueue:
         with OxenHook().get_conn() as client:
             [running] = client.send(queue.enqueue(GenerateRequest(model=MODEL, prompt="A red cube")))
 
-        assert OxenHook().cancel_generation(running.generation_id) is None
+        OxenHook().cancel_generation(running.generation_id)
 
         assert OxenHook().get_generation(running.generation_id).status == "cancelled"
         assert OxenHook().get_generation(generation_id).status == "succeeded"
@@ -363,6 +453,12 @@ class TestDownload:
 
         assert (facts["path"], facts["width"], facts["height"]) == (str(path), 16, 16)
         assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_path_that_holds_the_key_is_refused(self, hub, connect, tmp_path):
+        connect(host=hub.url)
+
+        with pytest.raises(errors.OxenInvalidRequest, match="path: holds the API key"):
+            OxenHook().download({"url": f"{hub.url}/a.png"}, tmp_path / hub.key)
 
     def test_file_that_is_there_stays_unless_that_is_meant(self, hub, connect, tmp_path):
         connect(host=hub.url)
@@ -397,14 +493,6 @@ class TestAirflow:
             works, text = OxenHook().test_connection()
         assert not works
         assert text.startswith("Could not reach http://127.0.0.1:")
-
-    def test_form_of_the_older_lines_is_given(self):
-        assert OxenHook.get_ui_field_behaviour() == form.field_behaviour()
-
-    def test_form_fields_of_the_older_lines_are_given(self):
-        pytest.importorskip("flask_appbuilder", reason="only the lines before Airflow 3 have such forms")
-
-        assert list(OxenHook.get_connection_form_widgets()) == list(form.widgets())
 
     def test_importing_the_hook_loads_nothing_heavy(self):
         """Dag files import it again and again."""

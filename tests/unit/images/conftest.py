@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images.storage import LocalFolder
 
@@ -81,6 +82,19 @@ class Web:
         fields: dict[str, Any] = {"base_url": HUB, "api_key": KEY, **settings}
         return Client(Settings(**fields), transport=httpx.MockTransport(self._answer))
 
+    def aclient(self, **settings: Any) -> AsyncClient:
+        fields: dict[str, Any] = {"base_url": HUB, "api_key": KEY, **settings}
+        return AsyncClient(Settings(**fields), transport=httpx.MockTransport(self._aanswer))
+
+    async def asleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def _aanswer(self, request: httpx.Request) -> httpx.Response:
+        response = self._answer(request)
+        if not response.is_stream_consumed:
+            response.stream = _Later(response.stream)
+        return response
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         answers = self.pages[str(request.url)]
@@ -94,10 +108,26 @@ class Web:
         ]
 
 
+class _Later(httpx.AsyncByteStream):
+    """A body that comes bit by bit, for whoever waits for it on a loop."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._stream:
+            await asyncio.sleep(0)
+            yield piece
+
+    async def aclose(self) -> None:
+        self._stream.close()
+
+
 class FlakyFolder(LocalFolder):
     """A local folder whose questions and writes fail as told.
 
-    :ivar failing: called before each with its kind (``read``, ``size``, ``put``, ``clean``) and the name.
+    :ivar failing: called before each with its kind (``read``, ``size``, ``put``, ``clean``) and the name; a
+        file that is created is put too.
     :ivar written: every name, in the order it was written.
     """
 
@@ -114,14 +144,21 @@ class FlakyFolder(LocalFolder):
         self.failing("size", name)
         return super().size(name)
 
-    def put(self, name: str, source: BinaryIO, mark: str) -> None:
+    def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
         self.failing("put", name)
-        super().put(name, source, mark)
+        super().put(name, source, writer_id, lasting=lasting)
         self.written.append(name)
 
-    def clean(self, mark: str) -> None:
-        self.failing("clean", mark)
-        super().clean(mark)
+    def create(self, name: str, source: BinaryIO | bytes, writer_id: str) -> bool:
+        self.failing("put", name)
+        made = super().create(name, source, writer_id)
+        if made:
+            self.written.append(name)
+        return made
+
+    def clean(self, writer_id: str) -> None:
+        self.failing("clean", writer_id)
+        super().clean(writer_id)
 
 
 def failing(kind: str, ending: str, times: int = 1000) -> Callable[[str, str], None]:

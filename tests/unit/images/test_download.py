@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_oxen.api import retries
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
     OxenDownloadError,
@@ -20,7 +22,7 @@ from airflow_provider_oxen.api.errors import (
     OxenStorageError,
 )
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import download
+from airflow_provider_oxen.images import download, fetch
 from airflow_provider_oxen.images.storage import LocalFolder
 
 from .conftest import LINK, Web, found, picture, refused
@@ -31,7 +33,8 @@ TEXT = base64.b64encode(PNG).decode()
 
 def to_path(web: Web, path: Any, image: Any = None, overwrite: bool = False) -> dict[str, Any]:
     image = {"b64_json": TEXT} if image is None else image
-    return download.to_path(web.client(max_retries=0), image, path, overwrite=overwrite)
+    client = web.client(max_retries=0)
+    return download.to_path(client, image, path, overwrite=overwrite, sleep=web.slept.append)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,55 @@ def test_bytes_that_are_no_image_are_kept_aside(web, tmp_path):
         to_path(web, tmp_path / "cube.png", {"url": LINK})
     assert os.listdir(tmp_path) == ["cube.png.rejected"]
     assert (tmp_path / "cube.png.rejected").read_bytes() == PNG[:-10]
+    assert len(web.slept) == len(retries.NOT_YET)
+
+
+@pytest.mark.parametrize("before", [refused(404), refused(403), found(b""), found(PNG[:-10]), refused(202)])
+def test_image_that_is_not_there_yet_is_waited_for(web, tmp_path, before):
+    web.put(LINK, before, before, before, found(PNG))
+
+    assert to_path(web, tmp_path / "cube.png", {"url": LINK})["bytes"] == len(PNG)
+    assert os.listdir(tmp_path) == ["cube.png"]
+    assert web.slept
+
+
+def test_image_whose_checksum_never_fits_is_kept_in_the_end(web, tmp_path):
+    wrong = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+    web.put(LINK, found(PNG, content_md5=wrong))
+
+    assert to_path(web, tmp_path / "cube.png", {"url": LINK})["bytes"] == len(PNG)
+    assert len(web.slept) == len(retries.NOT_YET)
+
+
+def test_text_that_is_no_image_is_kept_aside_at_once(web, tmp_path):
+    with pytest.raises(OxenBadImage, match="kept as"):
+        to_path(web, tmp_path / "cube.png", {"b64_json": base64.b64encode(b"no image").decode()})
+    assert os.listdir(tmp_path) == ["cube.png.rejected"]
+    assert web.slept == []
+
+
+def test_bytes_that_are_no_image_never_cover_earlier_ones(web, tmp_path):
+    for content in (PNG[:-10], PNG[:-20]):
+        web.put(LINK, found(content))
+        with pytest.raises(OxenBadImage):
+            to_path(web, tmp_path / "cube.png", {"url": LINK})
+
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {PNG[:-10], PNG[:-20]}
+
+
+def test_image_goes_beside_a_file_that_came_while_it_was_fetched(web, tmp_path, caplog):
+    def slow(request: Any) -> Any:
+        (tmp_path / "cube.png").write_bytes(b"another's")
+        return found(PNG)(request)
+
+    web.put(LINK, slow)
+
+    told = to_path(web, tmp_path / "cube.png", {"url": LINK})
+
+    assert told["path"] == str(tmp_path / f"cube-{told['sha256'][:16]}.png")
+    assert Path(told["path"]).read_bytes() == PNG
+    assert (tmp_path / "cube.png").read_bytes() == b"another's"
+    assert "cube.png is taken; the image goes to" in caplog.text
 
 
 def test_image_above_the_cap_is_not_fetched(web, tmp_path):
@@ -156,16 +208,19 @@ def test_folder_that_cannot_be_written_to_is_an_error_of_the_store(web, tmp_path
 
 def test_failed_write_leaves_nothing_and_the_bytes_are_let_go(web, tmp_path, monkeypatch):
     opened: list[Any] = []
-    make = download.fetch.from_url
-    monkeypatch.setattr(
-        download.fetch, "from_url", lambda *arguments: opened.append(make(*arguments)) or opened[-1]
-    )
+    make = fetch.from_url
+
+    def from_url(*arguments: Any) -> Any:
+        opened.append(make(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(fetch, "from_url", from_url)
     web.put(LINK, found(PNG))
 
     def full(*names: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OxenStorageError, match="No space left"):
         to_path(web, tmp_path / "cube.png", {"url": LINK})
 
@@ -215,3 +270,58 @@ def test_folder_is_checked_as_late_as_it_is_needed(web, tmp_path, monkeypatch):
     with pytest.raises(OxenExpiredURL):
         to_path(web, tmp_path / "new/cube.png", {"url": LINK})
     assert checked == []
+
+
+def test_nothing_is_ever_covered_and_nothing_lost_where_names_are_taken(web, tmp_path, monkeypatch):
+    other = f"cube-{hashlib.sha256(PNG).hexdigest()[:16]}"
+    theirs = [tmp_path / "cube.png", tmp_path / f"{other}.png", tmp_path / f"{other}-2.png"]
+    monkeypatch.setattr(download, "_is_there", lambda folder, name: False)
+    for path in theirs:
+        path.write_bytes(b"theirs")
+
+    written = to_path(web, tmp_path / "cube.png")
+
+    assert written["path"] == str(tmp_path / f"{other}-3.png")
+    assert Path(written["path"]).read_bytes() == PNG
+    assert [path.read_bytes() for path in theirs] == [b"theirs"] * 3
+
+
+def test_image_that_finds_no_name_is_not_told_as_written(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(LocalFolder, "create", lambda *arguments: False)
+
+    with pytest.raises(OxenStorageError, match="9 names like it are taken: the image was not written"):
+        to_path(web, tmp_path / "cube.png")
+
+
+def test_store_that_cannot_tell_what_is_there_is_an_error_of_the_store(web, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(OxenStorageError, match="cannot be told: NotADirectoryError"):
+        to_path(web, tmp_path / "file" / "cube.png")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_rejected_bytes_cover_nothing_either(web, tmp_path, overwrite):
+    web.put(LINK, found(b"no image at all"))
+    (tmp_path / "cube.png.rejected").write_bytes(b"theirs")
+
+    with pytest.raises(OxenBadImage) as caught:
+        to_path(web, tmp_path / "cube.png", {"url": LINK}, overwrite=overwrite)
+
+    assert (tmp_path / "cube.png.rejected").read_bytes() == b"theirs"
+    [kept] = set(tmp_path.iterdir()) - {tmp_path / "cube.png.rejected"}
+    assert kept.read_bytes() == b"no image at all"
+    assert kept.name in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_path_may_be_an_object_of_airflows(web, tmp_path, scheme):
+    written = to_path(web, ObjectStoragePath(f"{scheme}{tmp_path}/cube.png"))
+
+    assert written["path"] == str(tmp_path / "cube.png")
+    assert (tmp_path / "cube.png").read_bytes() == PNG
+
+
+def test_path_that_is_none_is_refused(web):
+    with pytest.raises(OxenInvalidRequest, match="must be a text or a path object, not NoneType"):
+        to_path(web, None)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import inline
+from airflow_provider_oxen.images import fetch, inline
 
 from .conftest import LINK, Web, found, picture, refused, with_key
 
@@ -28,7 +28,24 @@ ENCODED = {
 
 
 def records(web: Web, item: ImageItem, response_format: Any, **options: Any) -> list[dict[str, Any]]:
-    return inline.records(web.client(max_retries=0), [item], response_format, **options)
+    return inlined(web, [item], response_format, **options)
+
+
+def inlined(web: Web, items: list[ImageItem], response_format: Any, **options: Any) -> list[dict[str, Any]]:
+    client, max_bytes = web.client(max_retries=0), options.pop("max_bytes", fetch.MAX_BYTES)
+    return inline.records(
+        client.settings,
+        lambda link: fetch.from_url(client, link, max_bytes, web.slept.append),
+        items,
+        response_format,
+        **options,
+    )
+
+
+def test_link_beside_a_broken_text_is_fetched(web):
+    web.put(LINK, found(PNG))
+
+    assert records(web, ImageItem(url=LINK, b64_json="#"), "b64_json") == [ENCODED]
 
 
 def test_link_is_passed_on_as_it_is_and_not_fetched(web):
@@ -62,7 +79,7 @@ def test_item_with_both_gives_what_was_asked_for(web):
 def test_images_keep_the_answers_order_and_are_plain_json(web):
     items = [ImageItem(b64_json=base64.b64encode(picture(kind)).decode()) for kind in ("WEBP", "PNG", "JPEG")]
 
-    found_records = inline.records(web.client(), items, "b64_json")
+    found_records = inlined(web, items, "b64_json")
 
     assert [record["media_type"] for record in found_records] == ["image/webp", "image/png", "image/jpeg"]
     assert json.loads(json.dumps(found_records)) == found_records
@@ -76,10 +93,13 @@ def test_text_of_no_image_is_an_error(web, text):
 
 def test_link_to_no_image_is_an_error_and_the_bytes_are_let_go(web, monkeypatch):
     opened: list[Any] = []
-    make = inline.fetch.from_url
-    monkeypatch.setattr(
-        inline.fetch, "from_url", lambda *arguments: opened.append(make(*arguments)) or opened[-1]
-    )
+    make = fetch.from_url
+
+    def from_url(*arguments: Any) -> Any:
+        opened.append(make(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(fetch, "from_url", from_url)
     web.put(LINK, found(b"<html>"))
     with pytest.raises(OxenBadImage):
         records(web, ImageItem(url=LINK), "b64_json")
@@ -109,7 +129,7 @@ def test_download_is_capped_and_text_that_has_come_is_not(web):
 def test_text_that_weighs_on_the_database_is_warned_of(web, monkeypatch, caplog, limit, warned):
     monkeypatch.setattr(inline, "WARN_BYTES", limit)
 
-    inline.records(web.client(), [ImageItem(b64_json=TEXT)] * 2, "b64_json")
+    inlined(web, [ImageItem(b64_json=TEXT)] * 2, "b64_json")
 
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [message[:34] for message in warnings] == ["The base64 text of 2 image(s) take"] * warned
@@ -118,7 +138,7 @@ def test_text_that_weighs_on_the_database_is_warned_of(web, monkeypatch, caplog,
 def test_warning_tells_the_size(web, caplog):
     content = PNG + b"\0" * 900_000
 
-    inline.records(web.client(), [ImageItem(b64_json=base64.b64encode(content).decode())], "b64_json")
+    inlined(web, [ImageItem(b64_json=base64.b64encode(content).decode())], "b64_json")
 
     assert "The base64 text of 1 image(s) takes 1.1 MiB of XCom" in caplog.text
     assert "Set storage_path" in caplog.text

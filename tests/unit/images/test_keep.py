@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.errors import (
     OxenStorageError,
 )
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.images import sidecar
+from airflow_provider_oxen.images import fetch, sidecar
 from airflow_provider_oxen.images.keep import Keeper
 
 from .conftest import HUB, KEY, LINK, SIGNATURE, FlakyFolder, Web, failing, found, picture, refused
@@ -44,14 +44,16 @@ def text(content: bytes) -> ImageItem:
     return ImageItem(b64_json=base64.b64encode(content).decode())
 
 
-def keeper(web: Web, folder: FlakyFolder, mark: str = f"{IDENTITY}.1", **options: Any) -> Keeper:
+def keeper(web: Web, folder: FlakyFolder, writer_id: str = f"{IDENTITY}.1", **options: Any) -> Keeper:
+    client, max_bytes = web.client(max_retries=0), options.pop("max_bytes", fetch.MAX_BYTES)
     return Keeper(
         **{
-            "client": web.client(max_retries=0),
+            "api_key": client.settings.api_key,
+            "download": lambda link: fetch.from_url(client, link, max_bytes, web.slept.append),
             "folder": folder,
             "stem": "hero",
             "facts": FACTS,
-            "mark": mark,
+            "writer_id": writer_id,
             "sleep": web.slept.append,
             **options,
         }
@@ -79,6 +81,10 @@ def files(folder: FlakyFolder) -> list[str]:
 
 def told(folder: FlakyFolder, name: str) -> dict[str, Any]:
     return dict(json.loads((folder.path / name).read_bytes()))
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 # One image.
@@ -125,6 +131,22 @@ def test_suffix_follows_the_bytes(web, folder, kind, suffix):
 
     assert record["file"] == f"hero.{suffix}"
     assert files(folder) == sorted(["hero.json", f"hero.{suffix}"])
+
+
+def test_link_beside_a_broken_text_is_fetched(web, folder):
+    web.put(LINK, found(picture("PNG")))
+
+    [record] = keep(web, folder, [ImageItem(url=LINK, b64_json="#")])
+
+    assert record["file"] == "hero.png"
+
+
+def test_answer_that_cannot_be_read_is_kept_as_rejected_bytes_are(web, folder):
+    where = keeper(web, folder).keep_answer(b'{"pictures": []}', "no image in it")
+
+    assert where.endswith("/hero.rejected")
+    assert (folder.path / "hero.rejected").read_bytes() == b'{"pictures": []}'
+    assert told(folder, "hero.rejected.json")["rejected"] == "no image in it"
 
 
 def test_sidecar_is_written_last(web, folder):
@@ -178,7 +200,7 @@ def test_all_images_are_kept_even_if_one_is_none(web, folder, bad):
     contents = [picture(), picture("WEBP"), picture("JPEG")]
     contents[bad] = PAGE
 
-    error = failure(web, folder, linked(web, *contents))
+    error = failure(web, folder, linked(web, *contents), same=sha256(PAGE))
 
     assert isinstance(error, OxenBadImage)
     stem = ["hero", "hero-2", "hero-3"][bad]
@@ -200,9 +222,9 @@ def test_all_images_are_kept_even_if_one_does_not_come(web, folder, bad):
 
 def test_first_failure_is_told_and_every_one_is_logged(web, folder, caplog):
     items = linked(web, PAGE, picture(), picture())
-    web.put(str(items[2].url), refused(410))
+    web.put(str(items[2].url), refused(500))
 
-    assert isinstance(failure(web, folder, items), OxenBadImage)
+    assert isinstance(failure(web, folder, items, same=sha256(PAGE)), OxenBadImage)
     logged = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert [message.partition(":")[0] for message in logged] == ["Image 1 of 3", "Image 3 of 3"]
 
@@ -249,7 +271,7 @@ def test_what_nobody_foresaw_is_no_reason_to_pay_again(web, folder, caplog):
     web.put(str(items[0].url), crash)
 
     error = failure(web, folder, items)
-    assert str(error) == f"What was paid for could not be kept: ZeroDivisionError: while asking {HUB}/files/0"
+    assert error.message == f"The image could not be kept: ZeroDivisionError: while asking {HUB}/files/0"
     assert files(folder) == ["hero-2.json", "hero-2.png"]
 
 
@@ -265,12 +287,14 @@ CUT_PNG, CUT_JPEG = picture()[:-10], picture("JPEG")[:300]
     ids=["empty link", "page behind a link", "page as text", "cut link", "cut text", "cut jpeg"],
 )
 def test_rejected_bytes_are_kept_with_a_sidecar_that_says_why(web, folder, content, as_text):
-    error = failure(web, folder, [text(content)] if as_text else linked(web, content))
+    items = [text(content)] if as_text else linked(web, content)
+    error = failure(web, folder, items, same=None if as_text else sha256(content))
 
     assert isinstance(error, OxenBadImage)
+    assert not error.not_yet
     assert files(folder) == ["hero.rejected", "hero.rejected.json"]
     assert (folder.path / "hero.rejected").read_bytes() == content
-    assert f"its {len(content)} bytes are kept as file://{folder.path}/hero.rejected" in str(error)
+    assert f"Its {len(content)} bytes are kept as file://{folder.path}/hero.rejected" in str(error)
     assert told(folder, "hero.rejected.json") == {
         "format": sidecar.FORMAT,
         **FACTS,
@@ -282,13 +306,61 @@ def test_rejected_bytes_are_kept_with_a_sidecar_that_says_why(web, folder, conte
     assert folder.written == ["hero.rejected", "hero.rejected.json"]
 
 
-def test_text_that_is_no_base64_is_kept_as_it_came(web, folder):
-    error = failure(web, folder, [ImageItem(b64_json="data:image/png;base64,AAAA")])
+@pytest.mark.parametrize(
+    ("content", "damaged"),
+    [(b"", False), (PAGE, False), (b'{"status": "processing"}', False), (CUT_PNG, True), (CUT_JPEG, True)],
+    ids=["empty", "page", "json", "cut png", "cut jpeg"],
+)
+def test_what_a_link_gives_in_place_of_an_image_is_left_to_be_asked_for_again(web, folder, content, damaged):
+    error = failure(web, folder, linked(web, content), same=sha256(b"something else"))
 
     assert isinstance(error, OxenBadImage)
-    assert (folder.path / "hero.rejected").read_text() == "data:image/png;base64,AAAA"
+    assert (error.not_yet, error.sha256, error.damaged) == (True, sha256(content), damaged)
+    assert files(folder) == []
+
+
+def test_text_that_is_no_image_leaves_the_link_beside_it(web, folder):
+    [item] = linked(web, picture())
+    both = item.model_copy(update={"b64_json": text(PAGE).b64_json})
+
+    [record] = keep(web, folder, [both])
+
+    assert record["sha256"] == sha256(picture())
+    assert files(folder) == ["hero.json", "hero.png"]
+
+
+WRONG = base64.b64encode(hashlib.sha256(b"another").digest()).decode()
+
+
+def doubtful(web: Web, content: bytes) -> list[ImageItem]:
+    [item] = linked(web, content)
+    web.put(str(item.url), found(content, x_amz_checksum_sha256=WRONG))
+    return [item]
+
+
+def test_whole_image_whose_checksum_does_not_fit_is_left_to_be_asked_for_again(web, folder):
+    error = failure(web, folder, doubtful(web, picture()))
+
+    assert isinstance(error, OxenBadImage)
+    assert (error.not_yet, error.damaged, error.doubted) == (True, True, True)
+    assert "its bytes are not those that the store's x-amz-checksum-sha256 tells of" in str(error)
+    assert files(folder) == []
+
+
+def test_whole_image_whose_checksum_never_fits_is_kept_all_the_same(web, folder, caplog):
+    [record] = keep(web, folder, doubtful(web, picture()), same=sha256(picture()))
+
+    assert record["sha256"] == sha256(picture())
+    assert "It is kept: the same bytes came again and again." in caplog.text
+
+
+def test_text_that_is_no_base64_is_kept_as_it_came(web, folder):
+    error = failure(web, folder, [ImageItem(b64_json="data:image/png;base64,*")])
+
+    assert isinstance(error, OxenBadImage)
+    assert (folder.path / "hero.rejected").read_text() == "data:image/png;base64,*"
     kept = told(folder, "hero.rejected.json")
-    assert kept["sha256"] == hashlib.sha256(b"data:image/png;base64,AAAA").hexdigest()
+    assert kept["sha256"] == hashlib.sha256(b"data:image/png;base64,*").hexdigest()
 
 
 def test_rejected_bytes_never_cover_earlier_ones(web, folder):
@@ -298,6 +370,26 @@ def test_rejected_bytes_never_cover_earlier_ones(web, folder):
     names = ["hero.rejected", "hero.2.rejected", "hero.3.rejected"]
     assert [(folder.path / name).read_bytes() for name in names] == [b"first", b"second", b"third"]
     assert [told(folder, f"{name}.json")["bytes"] for name in names] == [5, 6, 5]
+
+
+def test_rejected_bytes_leave_what_stands_in_their_sidecars_place(web, folder):
+    (folder.path / "hero.rejected.json").write_text("theirs")
+
+    failure(web, folder, [text(PAGE)])
+
+    assert (folder.path / "hero.rejected.json").read_text() == "theirs"
+    assert told(folder, "hero.2.rejected.json")["bytes"] == len(PAGE)
+
+
+def test_sidecar_that_comes_between_rejected_bytes_and_theirs_stays(web, folder, caplog):
+    seen = folder.size
+    folder.size = lambda name: None if name.endswith(".rejected.json") else seen(name)
+    (folder.path / "hero.rejected.json").write_text("theirs")
+
+    failure(web, folder, [text(PAGE)])
+
+    assert (folder.path / "hero.rejected.json").read_text() == "theirs"
+    assert "hero.rejected.json is another's" in caplog.text
 
 
 def test_rejected_bytes_do_not_stand_in_the_way_of_the_next_try(web, folder):
@@ -314,7 +406,7 @@ def test_rejected_bytes_find_a_place_even_if_the_store_cannot_tell_what_is_there
 
     assert isinstance(failure(web, folder, [text(b"second")]), OxenBadImage)
     assert (folder.path / "hero.rejected").read_bytes() == b"first"
-    assert (folder.path / f"hero.{IDENTITY}.1.rejected").read_bytes() == b"second"
+    assert (folder.path / "hero.2.rejected").read_bytes() == b"second"
 
 
 # Writes that fail.
@@ -339,8 +431,8 @@ def test_write_that_keeps_failing_is_an_error_that_names_the_file(web, folder, e
     error = failure(web, folder, linked(web, picture()))
 
     assert isinstance(error, OxenStorageError)
-    assert str(error) == (
-        f"The image was paid for and fetched, but file://{folder.path}/{ending} could not be written in 6 "
+    assert error.message == (
+        f"file://{folder.path}/{ending} could not be written in 6 "
         f"attempts: OSError: the disk is on fire: https://store.example/{ending}"
     )
     assert web.slept == [1, 2, 4, 8, 16]
@@ -385,15 +477,18 @@ def test_rejected_bytes_that_cannot_be_written_are_an_error_of_the_store(web, fo
 
 def test_bytes_are_let_go_whatever_happens(web, folder, monkeypatch):
     opened: list[Any] = []
-    from airflow_provider_oxen.images import fetch
-
     make = fetch.from_url
-    monkeypatch.setattr(fetch, "from_url", lambda *arguments: opened.append(make(*arguments)) or opened[-1])
+
+    def from_url(*arguments: Any) -> Any:
+        opened.append(make(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(fetch, "from_url", from_url)
     folder.failing = failing("put", "hero-3.png")
 
     failure(web, folder, linked(web, picture(), PAGE, picture()))
 
-    assert [got.file.closed for got in opened] == [True] * 4  # the page came twice
+    assert [got.file.closed for got in opened] == [True] * 3
 
 
 # Leftovers.
@@ -409,7 +504,7 @@ def leave(folder: FlakyFolder) -> list[str]:
 def test_success_removes_what_earlier_tries_left_and_nothing_else(web, folder):
     others = leave(folder)[-1]
 
-    keep(web, folder, [text(picture())], mark=f"{IDENTITY}.3")
+    keep(web, folder, [text(picture())], writer_id=f"{IDENTITY}.3")
 
     assert files(folder) == sorted([others, "hero.json", "hero.png"])
 
@@ -446,7 +541,7 @@ def theirs(folder: FlakyFolder, *names: str) -> None:
 
 
 def test_image_that_another_task_put_there_meanwhile_keeps_its_place(web, folder, caplog):
-    keep(web, folder, [text(picture("PNG", (8, 8)))], mark=f"{OTHER}.1")
+    keep(web, folder, [text(picture("PNG", (8, 8)))], writer_id=f"{OTHER}.1")
 
     [record] = keep(web, folder, [text(picture())])
 
@@ -456,23 +551,85 @@ def test_image_that_another_task_put_there_meanwhile_keeps_its_place(web, folder
     assert f"hero is taken; the image goes to file://{folder.path}/hero-{IDENTITY}." in caplog.text
 
 
-def test_two_tasks_with_one_path_lose_nothing(web, folder):
-    """Both have found the place free; the second writes while the first has only its image there."""
-    first, second = (picture("PNG", (8, 8)), picture("WEBP"))
-    put = folder.put
+def overtaken(folder: FlakyFolder, name: str, by: Callable[[], Any]) -> None:
+    """Have something happen right before a file is created: after the look whether its place is free."""
+    create = folder.create
 
-    def put_and_be_overtaken(name: str, source: Any, mark: str) -> None:
-        put(name, source, mark)
-        if name == "hero.png" and mark.startswith(OTHER):
-            keep(web, folder, [text(second)])
+    def create_late(asked: str, source: Any, writer_id: str) -> bool:
+        if asked == name:
+            folder.create = create  # type: ignore[method-assign]
+            by()
+        return create(asked, source, writer_id)
 
-    folder.put = put_and_be_overtaken  # type: ignore[method-assign]
-    keep(web, folder, [text(first)], mark=f"{OTHER}.1")
+    folder.create = create_late  # type: ignore[method-assign, assignment]
 
-    assert (folder.path / "hero.png").read_bytes() == first
-    assert (folder.path / f"hero-{IDENTITY}.webp").read_bytes() == second
-    assert told(folder, "hero.json")["file"] == "hero.png"
-    assert told(folder, f"hero-{IDENTITY}.json")["file"] == f"hero-{IDENTITY}.webp"
+
+@pytest.mark.parametrize("other", [picture("PNG", (8, 8)), picture("WEBP"), picture()])
+@pytest.mark.parametrize("moment", ["hero.png", "hero.json"])
+def test_two_tasks_with_one_path_lose_nothing(web, folder, other, moment):
+    """Both have found the place free: another image, one of another format, or one that is the same."""
+    facts = {name: {**FACTS, "identity": name} for name in (IDENTITY, OTHER)}
+    first: list[dict[str, Any]] = []
+    overtaken(
+        folder,
+        moment,
+        lambda: first.extend(keep(web, folder, [text(other)], writer_id=f"{OTHER}.1", facts=facts[OTHER])),
+    )
+
+    second = keep(web, folder, [text(picture())], facts=facts[IDENTITY])
+
+    for [record], content in ((first, other), (second, picture())):
+        stem = record["file"].rpartition(".")[0]
+        assert (folder.path / record["file"]).read_bytes() == content
+        assert told(folder, f"{stem}.json")["identity"] == record["identity"]
+        assert told(folder, f"{stem}.json")["file"] == record["file"]
+        assert told(folder, f"{stem}.json")["stems"] == [stem]
+    assert first[0]["file"] != second[0]["file"]
+    # What lost its name stays too: no image is ever deleted.
+    assert picture() in [path.read_bytes() for path in folder.path.iterdir()]
+
+
+def test_image_that_is_replaced_before_it_is_described_is_kept_beside_it(web, folder):
+    overtaken(folder, "hero.json", lambda: theirs(folder, "hero.json", "hero.png"))
+
+    [record] = keep(web, folder, [text(picture())])
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert (folder.path / record["file"]).read_bytes() == picture()
+    assert (folder.path / "hero.png").read_bytes() == b"their hero.png"
+
+
+def test_write_that_the_driver_repeats_after_a_lost_answer_is_ones_own(web, folder):
+    make = folder._make
+
+    def make_twice(name: str, source: Any, writer_id: str) -> bool:
+        make(name, source, writer_id)
+        return make(name, source, writer_id)
+
+    folder._make = make_twice
+
+    [record] = keep(web, folder, [text(picture())])
+
+    assert record["file"] == "hero.png"
+    assert files(folder) == ["hero.json", "hero.png"]
+
+
+def test_store_that_says_of_every_name_that_it_is_taken_is_an_error(web, folder):
+    folder._make = lambda *arguments: False
+
+    error = failure(web, folder, [text(picture())])
+
+    assert "and of 99 names like it that they are taken" in str(error)
+    assert files(folder) == []
+
+
+def test_file_that_cannot_be_read_back_is_not_taken_for_ones_own(web, folder):
+    theirs(folder, "hero.png")
+    folder.failing = failing("size", "hero.png")
+
+    [record] = keep(web, folder, [text(picture())])
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
 
 
 @pytest.mark.parametrize("name", ["hero-2.png", "hero-2.webp", "hero-2.json"])
@@ -488,7 +645,14 @@ def test_further_images_leave_strangers_files_alone(web, folder, name):
 
 
 def test_further_images_leave_other_outputs_of_ours_alone(web, folder):
-    keep(web, folder, [text(picture("WEBP"))], stem="hero-2", facts={"fingerprint": "f2"}, mark=f"{OTHER}.1")
+    keep(
+        web,
+        folder,
+        [text(picture("WEBP"))],
+        stem="hero-2",
+        facts={"fingerprint": "f2"},
+        writer_id=f"{OTHER}.1",
+    )
 
     keep(web, folder, [text(picture()), text(picture())])
 
@@ -527,7 +691,7 @@ def test_further_images_cover_nothing_if_the_store_cannot_tell_what_is_there(web
     records = keep(web, folder, [text(picture()), text(picture())])
 
     assert (folder.path / "hero-2.png").read_text() == "their hero-2.png"
-    assert records[1]["file"] == f"hero-2-{IDENTITY}.1.png"
+    assert records[1]["file"] == f"hero-2-{IDENTITY}.png"
     folder.failing = lambda kind, name: None
     assert len(sidecar.find(folder, "hero", "f1", overwrite=False) or []) == 2
 
@@ -546,7 +710,13 @@ def test_look_that_fails_once_is_repeated(web, folder):
 
 
 def old_output(web: Web, folder: FlakyFolder, count: int = 3) -> None:
-    keep(web, folder, [text(picture("PNG", (8, 8)))] * count, mark=f"{OTHER}.1", facts={"fingerprint": "f2"})
+    keep(
+        web,
+        folder,
+        [text(picture("PNG", (8, 8)))] * count,
+        writer_id=f"{OTHER}.1",
+        facts={"fingerprint": "f2"},
+    )
     folder.written.clear()
 
 
@@ -563,7 +733,14 @@ def test_new_output_takes_the_places_of_the_old_one(web, folder):
 
 def test_replacing_leaves_alone_what_the_old_output_does_not_name(web, folder):
     old_output(web, folder, count=1)
-    keep(web, folder, [text(picture("GIF"))], stem="hero-2", facts={"fingerprint": "f3"}, mark=f"{OTHER}.1")
+    keep(
+        web,
+        folder,
+        [text(picture("GIF"))],
+        stem="hero-2",
+        facts={"fingerprint": "f3"},
+        writer_id=f"{OTHER}.1",
+    )
 
     records = keep(web, folder, [text(picture()), text(picture())], replacing=True)
 
@@ -677,16 +854,16 @@ def test_tampered_sidecar_gives_away_no_other_place(web, folder):
 
 
 def test_source_is_read_from_its_beginning_on_every_attempt(web, folder, monkeypatch):
-    put = FlakyFolder.put
+    create = FlakyFolder.create
     seen: list[int] = []
 
-    def read_and_fail(self: FlakyFolder, name: str, source: io.BytesIO, mark: str) -> None:
+    def read_and_fail(self: FlakyFolder, name: str, source: io.BytesIO, writer_id: str) -> bool:
         if name == "hero.png" and len(seen) < 2:
             seen.append(len(source.read(100)))
             raise OSError("broken in the middle")
-        put(self, name, source, mark)
+        return create(self, name, source, writer_id)
 
-    monkeypatch.setattr(FlakyFolder, "put", read_and_fail)
+    monkeypatch.setattr(FlakyFolder, "create", read_and_fail)
 
     keep(web, folder, linked(web, picture()))
 
@@ -718,28 +895,44 @@ def test_claim_that_fails_is_told_as_a_paid_image_that_was_not_kept(web, folder)
     assert files(folder) == []
 
 
-def test_image_that_an_earlier_try_of_this_job_wrote_is_written_over(web, folder):
-    theirs(folder, "hero.png", "hero-2.png")
+def test_image_that_an_earlier_try_of_this_job_wrote_is_found_again(web, folder):
+    (folder.path / "hero.png").write_bytes(picture())
 
-    records = keep(web, folder, [text(picture()), text(picture())], ours=("hero.png", "hero-2.png"))
+    records = keep(web, folder, [text(picture()), text(picture())], own_files=("hero.png", "hero-2.png"))
 
     assert [record["file"] for record in records] == ["hero.png", "hero-2.png"]
-    assert (folder.path / "hero.png").read_bytes() == picture()
+    assert files(folder) == ["hero-2.json", "hero-2.png", "hero.json", "hero.png"]
+
+
+def test_image_that_took_a_name_which_this_job_had_only_claimed_stays(web, folder):
+    """This job's try died between its claim and its write, and another task was faster."""
+    theirs(folder, "hero.png")
+
+    [record] = keep(web, folder, [text(picture())], own_files=("hero.png",))
+
+    assert record["file"] == f"hero-{IDENTITY}.png"
+    assert (folder.path / "hero.png").read_bytes() == b"their hero.png"
 
 
 def test_image_that_an_earlier_try_wrote_in_another_format_does_not_take_the_place(web, folder):
     theirs(folder, "hero.webp")
 
-    [record] = keep(web, folder, [text(picture())], ours=("hero.webp",))
+    [record] = keep(web, folder, [text(picture())], own_files=("hero.webp",))
 
     assert record["file"] == "hero.png"
 
 
 def test_sidecar_of_another_task_keeps_its_place_although_this_job_had_claimed_the_name(web, folder):
-    keep(web, folder, [text(picture("PNG", (8, 8)))], facts={**FACTS, "identity": OTHER}, mark=f"{OTHER}.1")
+    keep(
+        web,
+        folder,
+        [text(picture("PNG", (8, 8)))],
+        facts={**FACTS, "identity": OTHER},
+        writer_id=f"{OTHER}.1",
+    )
 
     facts = {**FACTS, "identity": IDENTITY}
-    [record] = keep(web, folder, [text(picture())], facts=facts, ours=("hero.png",))
+    [record] = keep(web, folder, [text(picture())], facts=facts, own_files=("hero.png",))
 
     assert record["file"] == f"hero-{IDENTITY}.png"
     assert (folder.path / "hero.png").read_bytes() == picture("PNG", (8, 8))
@@ -749,7 +942,7 @@ def test_sidecar_of_this_jobs_earlier_try_is_written_over(web, folder):
     facts = {**FACTS, "identity": IDENTITY}
     keep(web, folder, [text(picture("PNG", (8, 8)))], facts=facts)
 
-    [record] = keep(web, folder, [text(picture())], facts=facts, ours=("hero.png",))
+    [record] = keep(web, folder, [text(picture())], facts=facts, own_files=("hero.png",))
 
     assert record["file"] == "hero.png"
     assert files(folder) == ["hero.json", "hero.png"]

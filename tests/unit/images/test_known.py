@@ -91,6 +91,8 @@ def test_it_is_the_folder_otherwise(folder, tmp_path):
     assert one.uri("a.json") == folder.uri("a.json")
     assert one.asset_uri("a.json") == (tmp_path / "a.json").as_uri()
     assert sorted(one.names()) == sorted(folder.names())
+    (tmp_path / "inside").mkdir()
+    assert [one.is_folder(name) for name in ("inside", "a.json")] == [True, False]
 
 
 def test_listing_of_nothing_has_nothing():
@@ -98,3 +100,10 @@ def test_listing_of_nothing_has_nothing():
 
     assert not empty.has("a.json")
     assert not empty.has_unfinished(MARK)
+
+
+def test_place_can_be_proved_through_it(folder):
+    one = known(folder)
+
+    assert one.prove(MARK)
+    assert set(folder.names()) == {"a.json", ".b.png.fedcba9876543210.2.part"}

@@ -7,7 +7,6 @@ import io
 import random
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 
 from airflow_provider_oxen.images import preview as module
 from airflow_provider_oxen.images import verify
+from airflow_provider_oxen.images.fetched import from_bytes
 from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
 
 from .conftest import picture
@@ -30,9 +30,8 @@ Colour = tuple[int, ...]
 
 def preview(file: Any, size: Size = SMALL) -> str | None:
     """Return what is made of an image while it is proved."""
-    made: list[str | None] = []
-    verify.prove(file, lambda image: made.append(module.preview(image, size)))
-    return made[0]
+    got = from_bytes(file.getvalue())
+    return verify.prove(got, lambda image: module.preview(image, size)).preview
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -163,7 +162,7 @@ MODES: dict[str, tuple[Callable[[], bytes], Colour, Colour]] = {
 def test_every_kind_of_pixel_is_shown_and_transparency_lies_on_grey(mode):
     make, left, right = MODES[mode]
     content = make()
-    verify.prove(io.BytesIO(content))
+    verify.prove(from_bytes(content))
 
     small = shown(content)
     assert small.mode in ("RGB", "L")
@@ -234,13 +233,10 @@ def test_what_cannot_be_made_small_enough_is_left_out():
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
 def test_the_file_is_left_at_its_beginning(kind):
-    content = picture(kind, (200, 100))
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
+    got = from_bytes(picture(kind, (200, 100)))
 
-        assert preview(file)
-        assert file.tell() == 0
-        assert file.read() == content
+    assert verify.prove(got, module.preview).preview
+    assert got.file.tell() == 0
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])

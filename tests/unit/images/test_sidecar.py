@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.api.errors import OxenOutputExists
+from airflow_provider_oxen.api.errors import OxenOutputDamaged, OxenOutputExists
 from airflow_provider_oxen.images import sidecar
-from airflow_provider_oxen.images.verify import SUFFIXES
+from airflow_provider_oxen.images.media import SUFFIXES
 
 from .conftest import SIGNATURE, FlakyFolder, failing
 
@@ -27,7 +29,7 @@ def record(stem: str, **changes: Any) -> dict[str, Any]:
         "width": 16,
         "height": 12,
         "bytes": 5,
-        "sha256": "ab",
+        "sha256": hashlib.sha256(b"image").hexdigest(),
     }
     return {name: value for name, value in {**facts, **changes}.items() if value is not ...}
 
@@ -44,10 +46,8 @@ def write(folder: FlakyFolder, stem: str, image: bytes | None = b"image", **chan
 def write_answer(folder: FlakyFolder, count: int = 3, **changes: Any) -> list[dict[str, Any]]:
     """Put a finished answer of several images into the folder."""
     stems = ["hero", "hero-2", "hero-3"][:count]
-    return [
-        write(folder, stem, **({"stems": stems, "images": count} if stem == "hero" else {}), **changes)
-        for stem in stems
-    ]
+    first: dict[str, Any] = {"stems": stems, "images": count}
+    return [write(folder, stem, **(first if stem == "hero" else {}), **changes) for stem in stems]
 
 
 def find(folder: FlakyFolder, fingerprint: str = "f1", **options: Any) -> Any:
@@ -61,10 +61,10 @@ def find(folder: FlakyFolder, fingerprint: str = "f1", **options: Any) -> Any:
 def refusal(folder: FlakyFolder, fingerprint: str = "f1", **options: Any) -> str:
     with pytest.raises(OxenOutputExists) as caught:
         find(folder, fingerprint, **options)
-    assert str(folder.path) in str(caught.value)
-    assert "othing was spent" in str(caught.value)
+    assert str(folder.path) in caught.value.message
     assert caught.value.spent == "no"
-    return str(caught.value)
+    assert caught.value.spent == "no"
+    return caught.value.message
 
 
 # What it holds.
@@ -82,36 +82,37 @@ def test_sidecar_is_json_for_people_with_its_format():
     assert content.count(b"\n") == 5
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"request": {"input_image": SIGNED}},
-        {"request": {"input_image": f"  {SIGNED}\n"}},
-        {"request": {"input_image": [SIGNED, SIGNED]}},
-        {"request": {"input_image": (SIGNED,)}},
-        {"request": {"nested": {"deeper": [{"url": SIGNED.upper().replace(SIGNATURE.upper(), SIGNATURE)}]}}},
-        {"request": {"prompt": f"As in {SIGNED}, but red"}},
-        {"revised_prompt": f"{SIGNED} {SIGNED}"},
-    ],
-)
-def test_no_signed_query_gets_into_a_sidecar(facts):
-    content = sidecar.dump(facts)
+@pytest.mark.parametrize("said", ["model", "generation_id", "revised_prompt", "rejected"])
+def test_no_signed_query_of_the_hub_s_words_gets_into_a_sidecar(said):
+    content = sidecar.dump({said: f"As {SIGNED}", "request": {"prompt": "A cube"}})
 
     assert SIGNATURE.encode() not in content
-    assert b"/in.png" in content.lower()
+    assert b"/in.png" in content
 
 
-def test_what_is_no_url_is_kept_as_it_is():
-    request = {
-        "prompt": "Is it red? #1",
-        "seed": 7,
-        "safe": True,
-        "size": None,
-        "scale": 2.5,
-        "list": [1, "a?b"],
+LETTER = [
+    "//me@home",
+    "mail a@b/c, or https://user:pw@example.com/?a=1#b",
+    "Is it red? #1",
+    "size=16x9?seed=7",
+    "a/b?c\n#d",
+    "\\/\\/me@home",
+    f"  {SIGNED}\n",
+]
+
+
+@pytest.mark.parametrize("text", LETTER)
+def test_request_is_told_to_the_letter(text):
+    request = {"prompt": text, "model": text, "style": [text, {"deep": text}], "seed": 7, "size": None}
+    facts = {
+        "request": request,
+        "model": text,
+        "run_id": text,
+        "file": "hero?v=1#2.png",
+        "stems": ["hero?v=1#2"],
     }
 
-    assert sidecar.public(request) == request
+    assert json.loads(sidecar.dump(facts)) == {"format": sidecar.FORMAT, **facts}
 
 
 # What is found.
@@ -256,7 +257,9 @@ def test_output_that_is_being_replaced_is_unfinished(folder):
         ["hero", "a/b"],
         [""],
         [".hero"],
-        ["\ud800"],
+        ["a\x00b"],
+        ["hero", "hero"],
+        [f"hero-{n}" for n in range(1001)],
     ],
 )
 def test_stems_never_lead_out_of_the_folder(folder, stems):
@@ -267,9 +270,18 @@ def test_stems_never_lead_out_of_the_folder(folder, stems):
     assert "hero.json is damaged: it does not name its images" in refusal(folder)
 
 
+def test_half_a_character_in_a_name_leads_nowhere(folder):
+    for changes in ({"stems": ["\ud800"], "images": 1}, {"file": "\ud800"}, {"stems": ["hero", "\ud800"]}):
+        write(folder, "hero", file=...)
+        path = folder.path / "hero.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
+
+        assert "Set overwrite=True" in refusal(folder)
+
+
 @pytest.mark.parametrize(
     "name",
-    ["../hero.png", "/etc/passwd", "a/b.png", r"..\hero.png", "", ".", "..", ".hero.png", "a\nb", "\ud800"],
+    ["../hero.png", "/etc/passwd", "a/b.png", r"..\hero.png", "", ".", "..", ".hero.png", "a\nb", "a\x00b"],
 )
 def test_file_never_leads_out_of_the_folder(folder, name):
     write(folder, "hero", file=...)
@@ -292,7 +304,7 @@ def test_record_without_its_facts_is_damaged(folder, name, value):
 
 def test_rejected_bytes_are_no_image(folder):
     (folder.path / "hero.rejected").write_bytes(b"image")
-    rejected = {name: ... for name in ("media_type", "width", "height")}
+    rejected: dict[str, Any] = {name: ... for name in ("media_type", "width", "height")}
     write(folder, "hero", file="hero.rejected", rejected="an HTML page", **rejected)
 
     assert "damaged" in refusal(folder)
@@ -364,15 +376,17 @@ def test_output_names_the_places_and_the_files_that_it_takes(folder):
 
 
 def test_output_tells_which_try_of_whom_has_finished_it(folder):
-    assert sidecar.made_by(folder, "hero") == ("", 0)
+    assert sidecar.made_by(folder, "hero") == ("", 0, None)
     write(folder, "hero", identity="abc", clearing=3)
-    assert sidecar.made_by(folder, "hero") == ("abc", 3)
+    assert sidecar.made_by(folder, "hero") == ("abc", 3, None)
     write(folder, "hero", identity="abc", clearing=3, replacing=True)
-    assert sidecar.made_by(folder, "hero") == ("", 0)
+    assert sidecar.made_by(folder, "hero") == ("", 0, None)
     write(folder, "hero", identity="abc", clearing="the third of run 1")
-    assert sidecar.made_by(folder, "hero") == ("abc", "the third of run 1")
+    assert sidecar.made_by(folder, "hero") == ("abc", "the third of run 1", None)
     write(folder, "hero", identity="abc", clearing=[3])
-    assert sidecar.made_by(folder, "hero") == ("", 0)
+    assert sidecar.made_by(folder, "hero") == ("", 0, None)
+    write(folder, "hero", identity="abc", clearing=3, clear_number=2)
+    assert sidecar.made_by(folder, "hero") == ("abc", 3, 2)
 
 
 # What an earlier try of the same job has left.
@@ -381,16 +395,16 @@ def test_output_tells_which_try_of_whom_has_finished_it(folder):
 def test_image_that_this_job_has_written_is_no_strangers(folder):
     (folder.path / "hero.png").write_bytes(b"half of ours")
 
-    assert find(folder, ours=("hero.png",)) is None
+    assert find(folder, own_files=("hero.png",)) is None
     assert sidecar.is_free(folder, "hero", ("hero.png",))
     assert not sidecar.is_free(folder, "hero", ("hero-2.png",))
-    assert "without the sidecar" in refusal(folder, ours=("hero-2.png",))
+    assert "without the sidecar" in refusal(folder, own_files=("hero-2.png",))
 
 
 def test_sidecar_of_this_jobs_unfinished_answer_is_written_over(folder):
     write(folder, "hero", identity="abc", stems=["hero"], images=2)
 
-    assert find(folder, ours=("hero.png",), identity="abc") is None
+    assert find(folder, own_files=("hero.png",), identity="abc") is None
     assert sidecar.is_free(folder, "hero", ("hero.png",), "abc")
     assert "1 kept of 2 paid images" in refusal(folder)
 
@@ -401,14 +415,14 @@ def test_sidecar_of_this_jobs_unfinished_answer_is_written_over(folder):
 def test_sidecar_of_another_task_is_not_ours_although_we_had_claimed_its_name(folder, ours, identity):
     write(folder, "hero", identity="abc", stems=["hero"], images=2)
 
-    assert "1 kept of 2 paid images" in refusal(folder, ours=ours, identity=identity)
+    assert "1 kept of 2 paid images" in refusal(folder, own_files=ours, identity=identity)
     assert not sidecar.is_free(folder, "hero", ours, identity)
 
 
 def test_this_jobs_finished_answer_is_found_and_not_written_over(folder):
     first, *_ = write_answer(folder, identity="abc")
 
-    found = find(folder, ours=("hero.png",), identity="abc")
+    found = find(folder, own_files=("hero.png",), identity="abc")
 
     assert found[0] == first
     assert len(found) == 3
@@ -420,3 +434,94 @@ def test_job_of_a_finished_output_is_told_and_of_an_unfinished_one_is_not(folder
     assert sidecar.job_of(folder, "hero") == ("abc", "0123")
     write(folder, "hero", identity="abc", job="0123", replacing=True)
     assert sidecar.job_of(folder, "hero") == ("", "")
+
+
+# What is handed out is what was written.
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["file", "link"])
+def test_image_of_other_bytes_is_not_handed_out(folder, linked, tmp_path):
+    write(folder, "hero")
+    image = folder.path / "hero.png"
+    assert find(folder)[0]["file"] == "hero.png"
+    if linked:
+        (tmp_path / "elsewhere").write_bytes(b"image")
+        image.unlink()
+        image.symlink_to(tmp_path / "elsewhere")
+        assert find(folder)[0]["file"] == "hero.png"
+
+    (tmp_path / "elsewhere" if linked else image).write_bytes(b"egami")
+
+    assert "hero.png has other bytes: its sha256" in refusal(folder)
+
+
+def test_further_image_of_other_bytes_is_not_handed_out(folder):
+    write_answer(folder)
+    (folder.path / "hero-3.png").write_bytes(b"egami")
+
+    assert "hero-3.png has other bytes" in refusal(folder)
+
+
+def test_image_with_a_hole_is_not_read(folder, monkeypatch):
+    monkeypatch.setattr(sidecar, "_BIGGEST", 4)
+    write(folder, "hero")
+
+    assert "hero.png has 5 bytes, and is not read" in refusal(folder)
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+ODD = {"a folder": Path.mkdir, "a pipe": put_pipe, "a link to itself": put_loop}
+
+
+@pytest.mark.parametrize("put", ODD.values(), ids=list(ODD))
+def test_sidecar_that_is_no_file_is_told_and_not_waited_for(folder, put):
+    put(folder.path / "hero.json")
+
+    assert "hero.json is there already and is not a sidecar" in refusal(folder)
+
+
+@pytest.mark.parametrize("put", [ODD["a folder"], ODD["a pipe"]], ids=["a folder", "a pipe"])
+def test_image_that_is_no_file_is_told_and_not_waited_for(folder, put):
+    put(folder.path / "hero.png")
+    write(folder, "hero", image=None, bytes=(folder.path / "hero.png").stat().st_size)
+
+    assert "hero.png cannot be read: UnreadableFile: [Errno 2" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["model", "seed", "generation_id", "preview"])
+@pytest.mark.parametrize("value", [["x"], {"x": 1}, True, -1, 2**64, "x" * 70_000])
+def test_what_makes_no_sense_beside_an_image_is_left_out(folder, name, value):
+    write(folder, "hero")
+    path = folder.path / "hero.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), name: value}))
+
+    assert name not in find(folder)[0]
+
+
+def test_damage_is_told_apart_from_another_request(folder):
+    write(folder, "hero")
+    with pytest.raises(OxenOutputExists) as caught:
+        find(folder, "f2")
+    assert not isinstance(caught.value, OxenOutputDamaged)
+
+    (folder.path / "hero.png").unlink()
+    with pytest.raises(OxenOutputDamaged):
+        find(folder)
+
+
+def test_image_that_goes_while_it_is_looked_at_is_told(folder, monkeypatch):
+    write(folder, "hero")
+
+    def gone(name: str, size: int) -> str:
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(folder, "sha256", gone)
+
+    assert "its image hero.png cannot be read: FileNotFoundError" in refusal(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,10 +18,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from fsspec import AbstractFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.images import storage
+from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStoreUnavailable
+from airflow_provider_oxen.images import objects
+from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.storage import LocalFolder, ObjectFolder, open_folder
 
 MARK = "0123456789abcdef.1"
@@ -29,6 +33,11 @@ BIG = bytes(range(256)) * 4096 * 20  # 20 MiB: three parts.
 def summed(content: bytes) -> str:
     """Return what two contents are compared by: they are too long to be shown."""
     return f"{len(content)} bytes, {hashlib.sha256(content).hexdigest()}"
+
+
+def plain(name: str) -> str:
+    """Return the name of an unfinished file without the part that nobody can foresee."""
+    return re.sub(r"-[0-9a-f]{16}\.part$", ".part", name)
 
 
 class Breaking(io.BytesIO):
@@ -63,12 +72,14 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
 
     def synced(handle: int) -> None:
         found = os.fstat(handle)
-        names = {path.stat().st_ino: (path.name, found.st_size) for path in tmp_path.iterdir()}
+        names = {path.stat().st_ino: (plain(path.name), found.st_size) for path in tmp_path.iterdir()}
         done.append(("sync", names.get(found.st_ino, "folder")))
         sync(handle)
 
     def replaced(part: Any, path: Any) -> None:
-        done.append(("replace", (Path(part).name, Path(path).name, Path(part).parent == Path(path).parent)))
+        done.append(
+            ("replace", (plain(Path(part).name), Path(path).name, Path(part).parent == Path(path).parent))
+        )
         replace(part, path)
 
     monkeypatch.setattr(os, "fsync", synced)
@@ -125,7 +136,7 @@ def test_worker_killed_before_the_move_leaves_nothing_visible(tmp_path):
     killed = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), MARK], check=False)
 
     assert killed.returncode == 9
-    assert os.listdir(tmp_path) == [f".hero.png.{MARK}.part"]
+    assert [plain(name) for name in os.listdir(tmp_path)] == [f".hero.png.{MARK}.part"]
     folder = LocalFolder(str(tmp_path))
     assert folder.size("hero.png") is None
     assert folder.read("hero.png") is None
@@ -215,12 +226,12 @@ def test_created_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
 
     def synced(handle: int) -> None:
         found = os.fstat(handle)
-        names = {path.stat().st_ino: (path.name, found.st_size) for path in tmp_path.iterdir()}
+        names = {path.stat().st_ino: (plain(path.name), found.st_size) for path in tmp_path.iterdir()}
         done.append(("sync", names.get(found.st_ino, "folder")))
         sync(handle)
 
     def linked(part: Any, path: Any) -> None:
-        done.append(("link", (Path(part).name, Path(path).name)))
+        done.append(("link", (plain(Path(part).name), Path(path).name)))
         link(part, path)
 
     monkeypatch.setattr(os, "fsync", synced)
@@ -267,6 +278,18 @@ def test_file_system_without_links_has_its_files_too(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["job.json"]
 
 
+def test_file_system_without_links_whose_disk_fails_keeps_no_name_taken(tmp_path, monkeypatch):
+    def fail(*names: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(os, "replace", fail)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        LocalFolder(str(tmp_path)).create("job.json", b"new", MARK)
+    assert os.listdir(tmp_path) == []
+
+
 def test_creating_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -310,7 +333,7 @@ def test_there_is_none_and_it_cannot_be_told_are_two_things(tmp_path):
     assert folder.read("hero.png") == b"12345"
 
     (tmp_path / "hero.json").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(UnreadableFile):
         folder.read("hero.json")
     inside_a_file = LocalFolder(str(tmp_path / "hero.png"))
     with pytest.raises(NotADirectoryError):
@@ -320,16 +343,21 @@ def test_there_is_none_and_it_cannot_be_told_are_two_things(tmp_path):
 
 
 def test_folder_tells_whether_it_ignores_case(tmp_path, monkeypatch):
-    place = LocalFolder(str(tmp_path / "Images" / "to come"))
+    place = LocalFolder(str(tmp_path / "images" / "to come"))
     assert place.folds_case() is False
 
-    (tmp_path / "Images").mkdir()
-    (tmp_path / "iMAGES").symlink_to(tmp_path / "Images")
+    # As exFAT in user space does it: each case opens the one file that is listed.
+    opened = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest: opened(os.fspath(path).lower(), *rest))
+    monkeypatch.setattr(os, "unlink", lambda path, unlink=os.unlink: unlink(os.fspath(path).lower()))
     assert place.folds_case() is True
+    assert os.listdir(place.path) == []
 
 
-def test_folder_without_a_letter_above_it_tells_nothing():
-    assert LocalFolder("/").folds_case() is False
+def test_folder_that_cannot_be_made_tells_nothing(tmp_path):
+    (tmp_path / "file").touch()
+
+    assert LocalFolder(str(tmp_path / "file" / "out")).folds_case() is False
 
 
 def test_check_makes_the_folder(tmp_path):
@@ -349,8 +377,13 @@ def test_check_refuses_a_file_in_the_folders_place(tmp_path):
 
 def test_check_refuses_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
     # Not with real permissions: whoever runs the tests may be root, who has them all.
-    asked = []
-    monkeypatch.setattr(os, "access", lambda *question: asked.append(question) or False)
+    asked: list[Any] = []
+
+    def access(*question: Any) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr(os, "access", access)
 
     with pytest.raises(PermissionError, match="no permission to write in"):
         LocalFolder(str(tmp_path)).check()
@@ -453,6 +486,8 @@ class Parts(AbstractBufferedFile):
         self.parts.append(self.buffer.getvalue())
         if final:
             self.fs.did("complete")
+            if "x" in self.mode and self.path in self.fs.objects:
+                raise FileExistsError(self.path)
             self.fs.objects[self.path] = b"".join(self.parts)
 
     def discard(self) -> None:
@@ -497,13 +532,20 @@ def test_big_object_goes_up_in_parts_and_is_committed_once(folder, store):
         ("s3a", "hero.webp", {"ContentType": "image/webp"}),
         ("gs", "hero.jpg", {"content_type": "image/jpeg"}),
         ("s3", "hero", {}),
-        ("abfs", "hero.png", {}),
     ],
 )
 def test_object_has_the_type_that_a_browser_needs_to_show_it(store, protocol, name, told, content):
     ObjectFolder(store, protocol, "bucket/out", None).put(name, io.BytesIO(content), MARK)
 
     assert {key: value for key, value in store.told[f"bucket/out/{name}"].items() if "ype" in key} == told
+
+
+def test_name_of_a_folder_in_a_store_is_one():
+    store = MemoryFileSystem()
+    store.pipe({"/named/cubes/a.png": b"", "/named/b.png": b""})
+    folder = ObjectFolder(store, "memory", "/named", None)
+
+    assert [folder.is_folder(name) for name in ("cubes", "b.png", "none")] == [True, False, False]
 
 
 def test_names_are_those_of_the_folder_now(folder, store):
@@ -524,6 +566,7 @@ def test_folder_in_which_nothing_is_yet_has_no_names(folder, store, monkeypatch)
 
 
 @pytest.mark.parametrize("step", ["begin", "part 1", "part 2", "part 3", "complete"])
+@pytest.mark.usefixtures("own_garbage")
 def test_upload_that_breaks_off_is_aborted_and_commits_nothing(folder, store, step):
     store.broken = {step}
 
@@ -536,6 +579,7 @@ def test_upload_that_breaks_off_is_aborted_and_commits_nothing(folder, store, st
     assert store.done.count("complete") == (step == "complete")
 
 
+@pytest.mark.usefixtures("own_garbage")
 def test_source_that_breaks_in_the_middle_commits_nothing(folder, store):
     with pytest.raises(OSError, match="the source broke"):
         folder.put("hero.png", Breaking(BIG, 9_000_000), MARK)
@@ -597,7 +641,7 @@ def test_only_s3_says_for_sure_that_there_is_no_bucket(store, protocol):
 
 @pytest.mark.parametrize("protocol", ["gs", "abfs", "memory"])
 def test_bucket_that_another_store_does_not_describe_may_be_there(store, protocol):
-    assert ObjectFolder(store, protocol, "other/out", None).check() is None
+    ObjectFolder(store, protocol, "other/out", None).check()
 
 
 def test_key_that_may_not_look_at_the_bucket_may_still_write(folder, store, monkeypatch):
@@ -616,29 +660,40 @@ def test_store_that_does_not_answer_is_no_missing_bucket(folder, store):
         folder.check()
 
 
-def test_object_is_created_where_there_is_none(folder, store):
+@pytest.mark.parametrize("size", [5, len(BIG)], ids=["whole", "parts"])
+def test_object_is_created_where_there_is_none(folder, store, size):
+    first, second = BIG[:size], bytes(size)
+
+    assert folder.create("hero.png", io.BytesIO(first), MARK)
+    assert not folder.create("hero.png", io.BytesIO(second), MARK)
+
+    assert store.summed == {"bucket/out/hero.png": summed(first)}
+    assert "put" not in store.done
+
+
+def test_object_that_a_repeated_put_has_made_is_ones_own(folder, store):
+    store.objects["bucket/out/job.json"] = b"first"
+
     assert folder.create("job.json", b"first", MARK)
-    assert not folder.create("job.json", b"second", MARK)
-
-    assert store.objects == {"bucket/out/job.json": b"first"}
-    assert store.done == ["create", "create", "head"]
-
-
-def test_store_that_does_not_know_the_condition_gets_a_plain_put(folder, store):
-    store.broken = {"create"}
-
-    assert folder.create("job.json", b"first", MARK)
-    assert not folder.create("job.json", b"second", MARK)
+    assert not folder.create("job.json", b"other", MARK)
     assert store.objects == {"bucket/out/job.json": b"first"}
 
 
-@pytest.mark.parametrize("broken", [{"create", "put"}, {"create", "head"}], ids=["put", "head"])
-def test_object_that_cannot_be_created_is_an_error(folder, store, broken):
-    store.broken = broken
+def test_object_that_is_gone_when_it_is_read_back_is_not_ones_own(folder, store, monkeypatch):
+    monkeypatch.setattr(folder, "_make", lambda *arguments: False)
+    monkeypatch.setattr(folder, "size", lambda name: 5)
+
+    assert not folder.create("job.json", b"first", MARK)
+
+
+@pytest.mark.parametrize(("size", "broken"), [(5, "create"), (len(BIG), "begin"), (len(BIG), "complete")])
+def test_object_that_cannot_be_created_is_an_error_and_no_reason_for_a_plain_put(folder, store, size, broken):
+    store.broken = {broken}
 
     with pytest.raises(OSError, match="failed"):
-        folder.create("job.json", b"first", MARK)
+        folder.create("job.json", BIG[:size], MARK)
     assert store.objects == {}
+    assert "put" not in store.done
 
 
 def test_removed_object_is_gone_and_one_that_was_not_there_is_no_error(folder, store):
@@ -707,6 +762,7 @@ class Opened:
     ],
 )
 def test_url_is_opened_with_the_connection_that_its_address_keeps(monkeypatch, url, conn_id, options, uri):
+    monkeypatch.setenv("AIRFLOW_CONN_MY_CONN", "aws://")
     monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Opened, raising=False)
 
     folder = open_folder(url, conn_id)
@@ -732,8 +788,8 @@ def test_store_without_a_driver_names_what_to_install(url, advice):
     with pytest.raises(OxenInvalidRequest) as caught:
         open_folder(url, None)
 
-    assert str(caught.value).startswith(f"storage_path {url!r} cannot be opened: ")
-    assert str(caught.value).endswith(advice)
+    assert caught.value.message.startswith(f"storage_path {url!r} cannot be opened: ")
+    assert caught.value.message.endswith(advice)
 
 
 def test_driver_that_is_not_installed_names_the_extra(monkeypatch):
@@ -756,9 +812,72 @@ def test_connection_that_is_not_defined_is_refused(monkeypatch):
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Undefined, raising=False)
 
-    with pytest.raises(OxenInvalidRequest, match="The conn_id `nowhere` isn't defined"):
+    with pytest.raises(OxenInvalidRequest) as caught:
         open_folder("gs://bucket/out", "nowhere")
+    assert caught.value.message == (
+        "storage_path 'gs://bucket/out' cannot be opened: The Airflow connection 'nowhere' is not defined: "
+        "create it, or name another one by storage_conn_id."
+    )
+    with pytest.raises(OxenInvalidRequest, match="cannot be opened: The conn_id `nowhere` isn't defined"):
+        open_folder("gs://bucket/out", None)
+
+    monkeypatch.setattr("airflow_provider_oxen.connections._has_backend", lambda: True)
+    with pytest.raises(OxenStoreUnavailable, match="Or the secrets backend did not answer"):
+        open_folder("gs://nowhere@bucket/out", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "conn_id"), [("s3://bucket/out", "nowhere"), ("s3a://nowhere@bucket/out", None)]
+)
+def test_connection_that_amazons_provider_would_do_without_is_refused(monkeypatch, url, conn_id):
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Opened, raising=False)
+
+    with pytest.raises(
+        OxenInvalidRequest, match="The Airflow connection 'nowhere' is not defined: create it"
+    ):
+        open_folder(url, conn_id)
+    assert open_folder("s3://bucket/out", "aws_default").uri("a") == "s3://aws_default@bucket/out/a"
 
 
 def test_parts_are_as_large_as_s3_asks():
-    assert storage._BLOCK >= 5 * 1024 * 1024
+    assert objects._BLOCK >= 5 * 1024 * 1024
+
+
+def test_unfinished_file_has_a_name_that_nobody_can_foresee_and_is_made_anew(tmp_path, monkeypatch):
+    made: list[tuple[str, int]] = []
+    opened = os.open
+
+    def watched(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_CREAT:
+            made.append((Path(path).name, flags))
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", watched)
+    folder = LocalFolder(str(tmp_path))
+    for _ in range(2):
+        folder.put("x" * 100 + "é.png", io.BytesIO(b"1"), MARK)
+    folder.create("new.png", b"1", MARK)
+    folder.folds_case()
+
+    assert len({name for name, _ in made}) == len(made) == 5
+    for name, flags in made:
+        assert re.search(r"[0-9a-f]{16}(\.part|-aA|-Aa)$", name)
+        assert flags & os.O_EXCL
+        assert flags & os.O_NOFOLLOW
+
+
+def test_longest_name_leaves_room_for_the_unfinished_one(tmp_path):
+    name = "🎲" * 60 + ".png"
+
+    LocalFolder(str(tmp_path)).put(name, io.BytesIO(b"1"), MARK)
+
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_file_that_may_not_be_read_is_odd(tmp_path, monkeypatch):
+    def refused(path: Any, flags: int, *more: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(UnreadableFile, match="Permission denied"):
+        LocalFolder(str(tmp_path)).read("hero.json")

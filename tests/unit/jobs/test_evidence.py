@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.evidence import SKEW, is_another, look
+from airflow_provider_oxen.jobs.evidence import SKEW, is_another, look, send_conflict
+from airflow_provider_oxen.jobs.record import Record
 
 BODY = {"model": "m", "prompt": "A red cube"}
 SEEDED = {**BODY, "seed": 7}
@@ -26,8 +27,8 @@ def found(body: dict[str, Any], *rows: Generation, since: float | None = SENT, *
 
 
 NEITHER: tuple[list[str], list[str]] = ([], [])
-CERTAIN = (["g-1"], [])
-POSSIBLE = ([], ["g-1"])
+CERTAIN: tuple[list[str], list[str]] = (["g-1"], [])
+POSSIBLE: tuple[list[str], list[str]] = ([], ["g-1"])
 
 
 def test_seed_proves_it():
@@ -84,6 +85,7 @@ def test_row_in_other_words_with_the_prompt_and_the_seed_is_no_proof_of_absence(
         ({"width": 64, "height": 32}, {"height": 32.0, "width": "64"}),
         ([1, "a"], ["1", "a"]),
         ((1, 2), [1, 2]),
+        ({"width": 64, "height": 32}, "64x32"),
     ],
     ids=str,
 )
@@ -101,6 +103,7 @@ def test_parameter_may_be_echoed_in_another_type(sent, echoed):
         ([1, 2], [2, 1]),
         ([1], [1, 2]),
         ({"width": 64}, [64]),
+        ({"width": 64, "height": 32}, "32x64"),
     ],
     ids=str,
 )
@@ -175,11 +178,17 @@ def test_best_is_the_newest_that_did_not_end_badly():
         row("timeless", seed=7, enqueued_at=None),
     ]
 
-    assert look(SEEDED, rows, SENT).best.generation_id == "new"
+    best = look(SEEDED, rows, SENT).best
+
+    assert best is not None
+    assert best.generation_id == "new"
 
 
 def test_best_is_one_that_ended_badly_where_there_is_no_other():
-    assert look(SEEDED, [row(seed=7, status="cancelled")], SENT).best.status == "cancelled"
+    best = look(SEEDED, [row(seed=7, status="cancelled")], SENT).best
+
+    assert best is not None
+    assert best.status == "cancelled"
 
 
 def test_nothing_is_best_where_nothing_is_certain():
@@ -209,3 +218,38 @@ def test_row_by_the_jobs_id_is_anothers_only_where_nothing_agrees(facts, another
 
 def test_seed_that_was_not_sent_proves_nothing():
     assert is_another(BODY, row(model_name="n", prompt="A pear", seed=7)) is True
+
+
+# What is read last before the first byte is this very intent, or nothing is sent.
+
+INTENT = Record(
+    phase="intent",
+    nonce="n-2",
+    identity="mine",
+    time=1.0,
+    endpoint="queue",
+    body={"model": "m", "prompt": "A red cube"},
+    origin="https://hub.example",
+    fingerprint="f",
+)
+
+
+def test_own_intent_leaves_no_send_conflict():
+    assert send_conflict(INTENT, INTENT.to("intent", price=0.01)) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "is not there any more"),
+        (INTENT.to("intent", nonce="n-3"), "tells of another try by now (intent, a request for m)"),
+        (INTENT.to("not_sent"), "tells of another try by now (not_sent"),
+        (INTENT.to("submitted", generation_id="g-1"), "(submitted, a request for m, generation g-1)"),
+    ],
+    ids=["gone", "another's", "taken back", "sent"],
+)
+def test_anything_else_does(found, said):
+    told = send_conflict(INTENT, found)
+
+    assert told is not None
+    assert said in told

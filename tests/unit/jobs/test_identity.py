@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_oxen.jobs.identity import Identity
+from airflow_provider_oxen.jobs.task import Identity
 
 MINE = Identity("dag", "manual__2026-09-01", "hero", -1)
 

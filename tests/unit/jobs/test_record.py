@@ -34,7 +34,7 @@ FULL = Record(
     fingerprint="f",
     submissions=2,
     price=0.01,
-    clearing=3,
+    clear_count=3,
     past=["g-0"],
     unique=True,
     found=True,
@@ -55,7 +55,30 @@ FULL = Record(
     "as_text", [lambda value: value, json.dumps, lambda value: json.dumps(value).encode()]
 )
 def test_record_comes_back_as_it_was_written(record, as_text):
-    assert read(as_text(record.as_json()), "in the store", "mine") == record
+    found = read(as_text(record.as_json()), "in the store", "mine")
+
+    assert found == record.to(record.phase, items=[])
+
+
+def test_names_that_earlier_versions_wrote_stay_what_they_are():
+    written = FULL.to("answered", clear_key="5e.1").as_json()
+
+    assert (written["clearing"], written["series"]) == (3, "5e.1")
+    assert "clear_count" not in written
+    assert "clear_key" not in written
+
+
+def test_link_is_written_where_no_row_can_give_it_again():
+    alone = FULL.to("answered", generation_id=None)
+
+    assert LINK not in json.dumps(FULL.as_json())
+    assert read(alone.as_json(), "in the store", "mine") == alone
+
+
+def test_reason_that_an_earlier_version_wrote_raw_is_redacted():
+    told = {**INTENT.as_json(), "phase": "ended", "reason": "403 for https://x.example/a.png?Signature=word"}
+
+    assert read(told, "in the store", "mine").reason == "403 for https://x.example/a.png"
 
 
 def test_written_record_holds_its_format_and_no_more_than_was_set():
@@ -91,11 +114,12 @@ def test_another_phase_is_another_record():
         ({"generation_id": "g-1"}, True),
         ({"items": [{"url": LINK}]}, True),
         ({"items": [{"url": LINK}, {"url": LINK}]}, True),
+        ({"items": [{"sealed": "gAAA"}]}, True),
         ({"items": [{"b64_json": True}, {"url": LINK}]}, False),
         ({"items": [{"b64_json": True}]}, False),
         ({}, False),
     ],
-    ids=["by_id", "by_link", "by_links", "one_is_text", "text", "nothing"],
+    ids=["by_id", "by_link", "by_links", "by_sealed_link", "one_is_text", "text", "nothing"],
 )
 def test_images_can_be_had_again_by_id_or_links_only(changes, can):
     assert INTENT.to("answered", **changes).can_be_fetched is can
@@ -156,6 +180,57 @@ def test_record_that_cannot_be_relied_upon_stops_everything(value, problem):
     said = str(caught.value)
     assert problem in said
     assert "in the store" in said
-    assert "nothing was sent" in said
     assert "signature" not in said
     assert (caught.value.spent, caught.value.retry_helps) == ("unknown", False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generation_id": "../users/me"},
+        {"generation_id": "g?x=1"},
+        {"past": ["g-1", "a b"]},
+        {"past": ["g"] * 1_001},
+        {"files": ["../../etc/passwd"]},
+        {"files": ["a\x00.png"]},
+        {"items": [{"url": 5}]},
+        {"items": [{"url": "https://hub.example/" + "x" * 20_000}]},
+        {"items": [{"sealed": 5}]},
+        {"items": [{"sealed": "x" * 40_000}]},
+        {"items": [{"b64_json": "aGk="}]},
+        {"time": float("inf")},
+        {"submissions": 10_000_000},
+        {"number": 10_000_000},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_record_with_what_no_record_of_ours_holds_is_a_strangers(changes):
+    value = {**STRANGE, **changes}
+
+    with pytest.raises(OxenRecordError, match=r"which this package has not written|it is damaged"):
+        read(value, "there", "mine")
+
+
+def test_record_with_what_ours_hold_is_read():
+    value = {
+        **STRANGE,
+        "generation_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "past": ["g-1"],
+        "files": ["cube.png", "cube-2.webp"],
+        "items": [{"url": "https://hub.example/1?signature=x"}, {"b64_json": True}],
+    }
+
+    assert read(value, "there", "mine").past == ["g-1"]
+
+
+STRANGE: dict[str, Any] = {
+    "format": "airflow-provider-oxen/job/1",
+    "phase": "answered",
+    "nonce": "n",
+    "identity": "mine",
+    "time": 1.0,
+    "endpoint": "queue",
+    "body": {"model": "m", "prompt": "p"},
+    "origin": "https://hub.example",
+    "fingerprint": "f",
+}

@@ -10,15 +10,15 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest
-from airflow_provider_oxen.api.schema import SEED_LIMIT
-from airflow_provider_oxen.jobs.request import RESERVED, fingerprint, read_arguments, settle
+from airflow_provider_oxen.catalogue.values import SEED_LIMIT
+from airflow_provider_oxen.jobs.request import RESERVED, RequestArguments, fingerprint, settle
 
 KEY = "ae4d78e1a7aecede361d9a58ffa0d833753a732990c37bae6392d8a40522042b"
 SCHEMA = {"properties": {"seed": {"type": "integer", "maximum": 1000}, "steps": {"type": "integer"}}}
 
 
 def read(**given: Any) -> GenerateRequest:
-    return read_arguments(**{"prompt": "A red cube", "model": "z-image-turbo", **given})
+    return RequestArguments.read({"prompt": "A red cube", "model": "z-image-turbo", **given}).request()
 
 
 def body(**given: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def problem(**given: Any) -> str:
         read(**given)
     assert caught.value.spent == "no"
     assert not caught.value.retry_helps
-    return str(caught.value)
+    return caught.value.message
 
 
 def name(**given: Any) -> str:
@@ -93,24 +93,25 @@ class TestReading:
     @pytest.mark.parametrize("prompt", [None, "", "   ", "\n", "None", "null"], ids=repr)
     def test_empty_prompt_is_refused_in_the_hubs_words(self, prompt):
         assert problem(prompt=prompt) == (
-            f"Prompt cannot be empty. prompt must be a text that says what to draw, not {prompt!r}. "
-            "Nothing was sent."
+            f"Prompt cannot be empty. prompt must be a text that says what to draw, not {prompt!r}."
         )
 
-    @pytest.mark.parametrize(("prompt", "sent"), [(2024, "2024"), (0.5, "0.5")])
-    def test_number_of_a_native_template_is_text_again(self, prompt, sent):
-        assert read(prompt=prompt).prompt == sent
+    @pytest.mark.parametrize("name", ["prompt", "model"])
+    @pytest.mark.parametrize("number", [2024, 0.5, 100000.0, float("nan")], ids=repr)
+    def test_number_of_a_native_template_is_refused_for_its_text_is_lost(self, name, number):
+        # 100000.0 was "1e5", perhaps, and 2024 "2_024" or "0x7E8".
+        told = problem(**{name: number})
+        assert told.startswith(f"{name} is the number {number!r}, and the text that it was is lost")
+        assert "Add a word to it" in told
 
     @pytest.mark.parametrize("prompt", [["A red cube"], {"a": 1}, b"A red cube", False], ids=repr)
     def test_prompt_of_another_type_is_refused(self, prompt):
-        assert problem(prompt=prompt) == (
-            f"prompt must be a text that says what to draw, not {prompt!r}. Nothing was sent."
-        )
+        assert problem(prompt=prompt) == (f"prompt must be a text that says what to draw, not {prompt!r}.")
 
     @pytest.mark.parametrize("model", [None, "", "  ", "None", ["z-image-turbo"]], ids=repr)
     def test_missing_model_is_refused(self, model):
         assert problem(model=model) == (
-            f"model must be the model's id, such as 'z-image-turbo', not {model!r}. Nothing was sent."
+            f"model must be the model's id, such as 'z-image-turbo', not {model!r}."
         )
 
     @pytest.mark.parametrize("value", ["png", "URL", "b64", 5, 0, False, [], ["url"]], ids=repr)
@@ -182,6 +183,10 @@ class TestReading:
             "Allowed is anything else in the model's request schema."
         )
 
+    @pytest.mark.parametrize("value", ["x" * (32 * 1024 * 1024), [0] * 100_001], ids=["long", "many"])
+    def test_request_that_no_record_could_be_read_again_with_is_refused(self, value):
+        assert "32 MB and 100,000 values are sent" in problem(model_params={"input_image": value})
+
     def test_all_reserved_names_are_told_at_once(self):
         assert "must not hold 'prompt', 'seed':" in problem(model_params={"seed": 1, "prompt": "x"})
 
@@ -198,7 +203,6 @@ class TestReading:
         text = problem(model_params={"p": value})
 
         assert text.startswith("The request cannot be written as JSON: ")
-        assert text.endswith(". Nothing was sent.")
 
     def test_what_ends_in_itself_is_refused(self):
         endless: list[Any] = []
@@ -219,11 +223,18 @@ class TestFingerprint:
 
         assert fingerprint(request) == "a3f978358cc8a9c50b25de425832341f3a313eed5011ea3c8fb5246e5fb5616c"
 
+    def test_size_in_pixels_is_named_as_it_is_written(self):
+        """What earlier versions have bought by this name was asked for with the text itself."""
+        assert name(image_size="1024x768") == (
+            "77765eb56733769eaa89ef526d7b9d81c4897944dd5a2de771065f6b9684c1db"
+        )
+        assert name(image_size="1024x768") != name(image_size={"width": 1024, "height": 768})
+
     def test_name_does_not_hang_on_the_process(self):
         code = (
             "from airflow_provider_oxen.jobs.request import *;"
-            "print(fingerprint(read_arguments(prompt='A red cube', model='z-image-turbo',"
-            "model_params={'b': {'y': 1, 'x': 2}, 'a': 'true'})))"
+            "print(fingerprint(RequestArguments.read(dict(prompt='A red cube', model='z-image-turbo',"
+            "model_params={'b': {'y': 1, 'x': 2}, 'a': 'true'})).request()))"
         )
         shown = {
             subprocess.run(
@@ -306,7 +317,7 @@ class TestFingerprint:
         ids=str,
     )
     def test_another_request_has_another_name(self, other):
-        everything_else = [
+        everything_else: list[dict[str, Any]] = [
             {},
             {"prompt": "A red cubE"},
             {"seed": 1},
@@ -330,7 +341,7 @@ class TestFingerprint:
         asked = read()
         settled = settle(asked, SCHEMA, KEY)
 
-        assert settled.request.seed is not None
+        assert settled["seed"] is not None
         assert fingerprint(asked) == name()
 
 
@@ -340,54 +351,64 @@ class TestSettling:
     def test_tuples_are_lists_to_a_schema(self):
         settled = settle(read(model_params={"sizes": (1, (2, 3)), "deep": {"a": (4,)}}), None, KEY)
 
-        assert settled.request.model_extra == {"sizes": [1, [2, 3]], "deep": {"a": [4]}}
+        assert settled == {**read().body(), "sizes": [1, [2, 3]], "deep": {"a": [4]}}
+
+    def test_size_takes_the_form_that_the_model_takes(self):
+        sides: dict[str, Any] = {"properties": {"width": {}, "height": {}}}
+
+        assert settle(read(image_size="64x32"), sides, KEY) == {
+            **read().body(),
+            "width": 64,
+            "height": 32,
+        }
+        assert settle(read(image_size="64x32"), None, KEY)["image_size"] == {"width": 64, "height": 32}
+        assert settle(read(image_size="square"), sides, KEY)["image_size"] == "square"
 
     def test_seed_of_the_user_stays(self):
         settled = settle(read(seed="7"), SCHEMA, KEY)
 
-        assert (settled.request.seed, settled.seed_is_ours) == (7, False)
-        assert settle(read(seed=7), SCHEMA, KEY, fresh=True) == settled
+        assert settled["seed"] == 7
 
     def test_every_try_of_a_task_asks_for_the_very_same_image(self):
         first, second = settle(read(), SCHEMA, KEY), settle(read(), SCHEMA, KEY)
 
         assert first == second
-        assert first.seed_is_ours
-        assert first.request.body() == {**read().body(), "seed": int(KEY, 16) % 1001}
+        assert first == {**read().body(), "seed": first["seed"]}
+        assert 0 <= first["seed"] <= 1000
 
     def test_another_task_asks_for_another_image(self):
-        assert settle(read(), SCHEMA, KEY).request != settle(read(), SCHEMA, KEY[::-1]).request
+        assert settle(read(), SCHEMA, KEY) != settle(read(), SCHEMA, KEY[::-1])
 
-    def test_fresh_seed_is_drawn(self):
-        seeds = {settle(read(), {"properties": {"seed": {}}}, KEY, fresh=True).request.seed for _ in range(5)}
+    def test_each_job_of_a_task_has_a_seed_of_its_own(self):
+        schema: dict[str, Any] = {"properties": {"seed": {}}}
+        seeds = {settle(read(), schema, f"{KEY}/{counter}")["seed"] for counter in range(5)}
 
-        assert len(seeds) > 1
+        assert len(seeds) == 5
         assert all(0 <= seed <= SEED_LIMIT for seed in seeds)
 
-    @pytest.mark.parametrize("fresh", [False, True])
-    def test_seed_is_within_what_the_schema_allows(self, fresh):
+    def test_seed_is_within_what_the_schema_allows(self):
         narrow = {"properties": {"seed": {"minimum": 10, "maximum": 12}}}
         keys = [format(number, "064x") for number in range(60)]
 
-        seeds = {settle(read(), narrow, key, fresh=fresh).request.seed for key in keys}
+        seeds = {settle(read(), narrow, key)["seed"] for key in keys}
 
         assert seeds == {10, 11, 12}
 
     @pytest.mark.parametrize("schema", [None, {}, {"properties": {"steps": {}}}], ids=str)
     def test_model_that_takes_no_seed_gets_none(self, schema):
-        settled = settle(read(), schema, KEY, fresh=True)
+        settled = settle(read(), schema, KEY)
 
-        assert settled == (read(), False)
+        assert settled == read().body()
 
     def test_parameters_fit_the_schema(self):
         settled = settle(read(model_params={"steps": "4", "other": "4"}), SCHEMA, KEY)
 
-        assert settled.request.model_extra == {"steps": 4, "other": "4"}
+        assert (settled["steps"], settled["other"]) == (4, "4")
 
     def test_parameter_that_renders_to_nothing_is_not_sent(self):
         settled = settle(read(model_params={"steps": "None"}), SCHEMA, KEY)
 
-        assert "steps" not in settled.request.body()
+        assert "steps" not in settled
 
     def test_all_else_stays(self):
         asked = read(
@@ -399,4 +420,4 @@ class TestSettling:
             model_params={"a": {"b": 1}},
         )
 
-        assert settle(asked, SCHEMA, KEY).request == asked
+        assert settle(asked, SCHEMA, KEY) == asked.body()

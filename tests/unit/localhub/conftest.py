@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,14 @@ from airflow_provider_oxen.localhub import HubSettings, LocalHub
 
 # Never used, but httpx would read all certificates anew for each client, which takes longer than a test.
 TLS = ssl.create_default_context()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition, and no longer than no machine needs for it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
-"""Every kind of fault, over a real socket."""
-
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import tracemalloc
 
@@ -12,7 +9,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.localhub.ledger import NOT_AN_IMAGE
+from airflow_provider_oxen.localhub.jobs import NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize(
@@ -21,7 +18,7 @@ from airflow_provider_oxen.localhub.ledger import NOT_AN_IMAGE
         (
             "typed",
             "application/json",
-            '{"error": {"type": "internal_server_error", "title": "Internal server error", "detail": '
+            '{"error": {"type": "internal_server_error", "title": "Internal Server Error", "detail": '
             '"Internal Server Error (simulated)"}, "status": "error", "status_message": '
             '"internal_server_error"}',
         ),
@@ -41,17 +38,6 @@ def test_error_status_comes_in_every_shape(hub, generate, shape, content_type, t
     assert answer.headers["x-extra"] == "yes"
     assert hub.ledger() == []
     assert generate().status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type"),
-    [({"error": {"title": "Mine"}}, "application/json"), ("plainly mine", "text/plain; charset=utf-8")],
-)
-def test_body_can_be_given(hub, generate, body, content_type):
-    hub.fail(Fault("status", status=418, body=body))
-    answer = generate()
-    assert (answer.status_code, answer.headers["content-type"]) == (418, content_type)
-    assert (answer.json() if isinstance(body, dict) else answer.text) == body
 
 
 @pytest.mark.parametrize("billed", [False, True])
@@ -78,51 +64,6 @@ def test_connection_is_closed_without_an_answer(hub, generate, kind, paid):
     assert len(hub.ledger()) == paid
     assert hub.requests()[0]["status"] is None
     assert generate().status_code == 200
-
-
-async def test_async_client_sees_the_lost_connection_too(hub):
-    hub.fail(Fault("drop_before", on="models"))
-    async with httpx.AsyncClient(base_url=hub.url) as client:
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-            await client.get("/api/ai/models")
-        assert (await client.get("/api/ai/models")).status_code == 200
-
-
-def test_billed_status_is_the_gateway_that_gave_up_too_early(hub, generate):
-    hub.fail(Fault("status", status=504, shape="html", billed=True))
-    assert generate().status_code == 504
-    assert len(hub.ledger()) == 1
-
-
-@pytest.mark.parametrize(("kind", "images"), [("no_images", []), ("empty_item", [{}])])
-def test_paid_for_nothing(hub, generate, kind, images):
-    hub.fail(Fault(kind))
-    assert generate().json()["images"] == images
-    assert len(hub.ledger()) == 1
-
-
-def test_base64_that_is_none(hub, generate):
-    hub.fail(Fault("bad_base64"))
-    [image] = generate(response_format="b64_json").json()["images"]
-    with pytest.raises(binascii.Error):
-        base64.b64decode(image["b64_json"], validate=True)
-    assert len(hub.ledger()) == 1
-
-
-@pytest.mark.parametrize("response_format", ["url", "b64_json"])
-@pytest.mark.parametrize("kind", ["not_an_image", "truncated"])
-def test_generated_image_is_broken_however_it_is_fetched(hub, generate, client, response_format, kind):
-    hub.fail(Fault(kind))
-    [image] = generate(response_format=response_format).json()["images"]
-    if "url" in image:
-        content = client.get(image["url"]).content
-        assert client.get(image["url"]).content == content
-    else:
-        content = base64.b64decode(image["b64_json"], validate=True)
-    assert (content == NOT_AN_IMAGE) is (kind == "not_an_image")
-    with pytest.raises(OSError, match=r"cannot identify|truncated|could not|decod"):
-        Image.open(io.BytesIO(content)).load()
-    assert len(hub.ledger()) == 1
 
 
 @pytest.mark.parametrize("kind", ["not_an_image", "truncated"])
@@ -184,8 +125,7 @@ def test_redirect_goes_where_it_is_told(hub, url, stranger, status, seen):
     answer = stranger.get(url)
     assert (answer.status_code, answer.headers["location"]) == (seen, "https://elsewhere.example.com/x")
 
-
-def test_redirect_without_a_location_is_a_loop(hub, url, stranger):
+    # Without a location it is a loop.
     hub.fail(Fault("redirect", on="file", times=None))
     with pytest.raises(httpx.TooManyRedirects):
         stranger.get(url, follow_redirects=True)
@@ -219,19 +159,92 @@ def test_held_answer_comes_late(hub, client, generate):
         assert answer.elapsed.total_seconds() >= 0.05
 
 
-def test_held_answer_is_billed_at_once(hub, client):
-    hub.fail(Fault("hold", seconds=60))
-    with pytest.raises(httpx.ReadTimeout):
-        client.post(
-            "/api/images/generate",
-            json={"model": "z-image-turbo", "prompt": "x"},
-            timeout=httpx.Timeout(5, read=0.2),
-        )
+@pytest.mark.parametrize(
+    ("clothes", "status", "content_type"),
+    [
+        ("empty", 200, "image/webp"),
+        ("accepted", 202, "application/json"),
+        ("no_content", 204, ""),
+        ("partial", 206, "image/webp"),
+        ("page", 200, "text/html"),
+        ("json", 200, "application/json"),
+        ("xml", 200, "application/xml"),
+        ("cut", 200, "image/webp"),
+        ("missing", 404, "application/json"),
+        ("forbidden", 403, "application/json"),
+        ("gone", 410, "application/json"),
+        ("login", 307, ""),
+    ],
+)
+def test_image_that_is_not_there_yet_comes_in_these_clothes(
+    hub, url, stranger, clothes, status, content_type
+):
+    hub.fail(Fault("not_yet", on="file", clothes=clothes))
+    early, whole = stranger.get(url), stranger.get(url)
+    assert early.status_code == status
+    assert early.headers.get("content-type", "").partition(";")[0] == content_type
+    assert len(early.content) < len(whole.content)
+    Image.open(io.BytesIO(whole.content)).load()
+
+
+def test_image_that_is_not_there_yet_may_end_too_early_or_lead_to_a_page(hub, url, stranger):
+    hub.fail(*(Fault("not_yet", on="file", clothes=clothes) for clothes in ("short", "login")))
+    with pytest.raises(httpx.RemoteProtocolError):
+        stranger.get(url)
+    assert "Please sign in" in stranger.get(url, follow_redirects=True).text
+
+
+@pytest.mark.parametrize("way", ["generate", "enqueue"])
+def test_paid_image_is_there_after_some_looks_or_when_released(hub, generate, enqueue, look, client, way):
+    def ask() -> str:
+        if way == "enqueue":
+            return str(look(enqueue())["result_url"])
+        return str(generate().json()["images"][0]["url"])
+
+    hub.fail(*(Fault("not_yet", on=way, clothes="missing", looks=looks) for looks in (2, 10**6)))
+    first, second = ask(), ask()
+    assert [client.get(first).status_code for _ in range(3)] == [404, 404, 200]
+    assert client.get(second).status_code == 404
+    hub.release_images()
+    assert client.get(second).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "images"),
+    [("no_images", []), ("empty_item", [{}]), ("bad_base64", [{"b64_json": "this is *not* base64"}])],
+)
+def test_paid_for_nothing(hub, generate, kind, images):
+    hub.fail(Fault(kind))
+    assert generate(response_format="b64_json").json()["images"] == images
     assert len(hub.ledger()) == 1
 
 
-def test_mended_hub_fails_no_more(hub, generate):
-    hub.fail(Fault("status", times=None))
-    assert generate().status_code == 500
-    hub.mend()
+@pytest.mark.parametrize(
+    ("status", "body", "wanted"),
+    [
+        (418, {"error": {"title": "Mine"}}, '{"error": {"title": "Mine"}}'),
+        (418, "plainly mine", "plainly mine"),
+        (402, None, '"detail": "You have run out of credits."'),
+        (599, None, '"detail": "Unknown (simulated)"'),
+    ],
+)
+def test_body_is_the_one_given_or_says_what_the_status_is(hub, generate, status, body, wanted):
+    hub.fail(Fault("status", status=status, body=body, times=None))
+    answer = generate()
+    assert answer.status_code == status
+    assert wanted in answer.text
+    hub.clear_faults()
     assert generate().status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["not_an_image", "truncated"])
+def test_generated_image_is_broken_however_it_is_fetched(hub, generate, client, kind):
+    hub.fail(Fault(kind, times=2))
+    [linked] = generate(seed=1).json()["images"]
+    [inline] = generate(seed=1, response_format="b64_json").json()["images"]
+    contents = {client.get(linked["url"]).content for _ in range(2)}
+    assert contents == {base64.b64decode(inline["b64_json"], validate=True)}
+    [content] = contents
+    assert (content == NOT_AN_IMAGE) is (kind == "not_an_image")
+    with pytest.raises(OSError, match=r"cannot identify|truncated|could not|decod"):
+        Image.open(io.BytesIO(content)).load()

@@ -21,7 +21,7 @@ WORDS = set(re.findall(r"[\w.]+", " ".join(re.findall(r"`([^`\n]+)`", PAGE))))
         get_args(Route),
         get_args(Shape),
         [item.name for item in dataclasses.fields(Fault)],
-        [item.name for item in dataclasses.fields(HubSettings)],
+        list(HubSettings.model_fields),
     ],
     ids=["kinds", "routes", "shapes", "fault", "settings"],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_oxen.localhub import Fault
+from tests.unit.localhub.conftest import until
 
 Lines = Iterator[str]
 
@@ -36,47 +36,6 @@ def next_event(lines: Lines) -> dict[str, str]:
     assert told[0] == "event: media_generation_completed"
     [data] = told[1:]
     return dict(json.loads(data.removeprefix("data: ")))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def test_success_is_told_in_the_words_of_the_stream(client, listen, enqueue):
-    with listen() as lines:
-        id = enqueue()
-        event = next_event(lines)
-
-    url = event.pop("url")
-    assert client.get(url).status_code == 200
-    assert event == {
-        "generation_id": id,
-        "status": "succeeded",
-        "media_type": "image",
-        "model": "z-image-turbo",
-    }
-
-
-def test_failure_is_told_with_its_error(hub, listen, enqueue):
-    hub.fail(Fault("fails", on="enqueue", message="Insufficient credits"))
-    with listen() as lines:
-        id = enqueue()
-        assert next_event(lines) == {
-            "generation_id": id,
-            "status": "failed",
-            "media_type": "image",
-            "error": "Insufficient credits",
-        }
-
-
-def test_success_without_a_result_tells_no_link(hub, listen, enqueue):
-    hub.fail(Fault("without_url", on="enqueue"))
-    with listen() as lines:
-        enqueue()
-        assert "url" not in next_event(lines)
 
 
 def test_cancelled_jobs_and_synchronous_calls_are_not_told(hub, listen, enqueue, generate):
@@ -146,3 +105,22 @@ def test_the_key_is_needed_and_faults_strike(hub, client, stranger):
     assert stranger.get("/api/events").status_code == 401
     hub.fail(Fault("status", on="events", status=503))
     assert client.get("/api/events").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [
+        (None, {"status": "succeeded", "model": "z-image-turbo"}),
+        (Fault("without_url", on="enqueue"), {"status": "succeeded", "model": "z-image-turbo"}),
+        (Fault("fails", on="enqueue", message="Too busy"), {"status": "failed", "error": "Too busy"}),
+    ],
+)
+def test_end_is_told_in_the_words_of_the_stream(hub, client, listen, enqueue, fault, wanted):
+    hub.fail(*filter(None, [fault]))
+    with listen() as lines:
+        id = enqueue()
+        event = next_event(lines)
+    url = event.pop("url", None)
+    assert (url is None) is (fault is not None)
+    assert url is None or client.get(url).status_code == 200
+    assert event == {"generation_id": id, "media_type": "image", **wanted}

@@ -23,23 +23,21 @@ def test_after_lets_the_first_pass():
     assert kinds(faults, 4, "generate", "arrived") == [None, None, "status", None]
 
 
-def test_none_is_for_ever_until_cleared():
-    faults = Faults()
-    faults.add(Fault("status", times=None))
-    assert kinds(faults, 5, "generate", "arrived") == ["status"] * 5
-    assert faults.as_dicts()[0]["times"] is None
-    faults.clear()
-    assert kinds(faults, 1, "generate", "arrived") == [None]
-
-
 def test_other_routes_stages_and_prompts_are_left_alone():
     faults = Faults()
     faults.add(Fault("status", on="models"), Fault("drop_after"), Fault("status", prompt="fox"))
     assert faults.take("generate", "arrived", "a whale") is None
     assert faults.take("file", "arrived") is None
-    assert faults.take("generate", "arrived", "a fox").prompt == "fox"
-    assert faults.take("generate", "accepted").kind == "drop_after"
-    assert faults.take("models", "arrived").on == "models"
+    taken = [
+        faults.take("generate", "arrived", "a fox"),
+        faults.take("generate", "accepted"),
+        faults.take("models", "arrived"),
+    ]
+    assert [(fault.kind, fault.on, fault.prompt) for fault in taken if fault] == [
+        ("status", "generate", "fox"),
+        ("drop_after", "generate", None),
+        ("status", "models", None),
+    ]
 
 
 def test_what_is_still_to_come_is_told_as_it_stands():
@@ -75,9 +73,9 @@ def test_stage_tells_whether_money_was_taken(arguments, stage):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "explode"}, "kind must be one of status, .*not 'explode'"),
-        ({"kind": "status", "on": "moon"}, "on must be one of generate, .*not 'moon'"),
-        ({"kind": "status", "shape": "round"}, "shape must be one of typed, .*not 'round'"),
+        ({"kind": "explode"}, "Input should be 'broken_json', .*input_value='explode'"),
+        ({"kind": "status", "on": "moon"}, "Input should be 'generate', .*input_value='moon'"),
+        ({"kind": "status", "shape": "round"}, "Input should be 'typed', .*input_value='round'"),
         ({"kind": "no_images", "on": "file"}, "no_images goes wrong on generate only, not on file"),
         ({"kind": "short"}, "short goes wrong on file only, not on generate"),
         ({"kind": "truncated", "on": "models"}, "truncated goes wrong on generate and enqueue and file"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import json
 import threading
 from collections import Counter
@@ -15,7 +16,8 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from PIL import Image
 
-from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.client import AsyncClient, Client
+from airflow_provider_oxen.batch.account import MARK
 from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
@@ -70,7 +72,7 @@ class Batch(Scene):
     def next_run(self, **arguments: Any) -> Outcome:
         """Let another run's task work on the same folder."""
         self.run_id = f"run {int(self.run_id.split()[1]) + 1}"
-        self.try_number, self.max_tries = 0, self.retries
+        self.try_number, self.max_tries, self.clear_number = 0, self.retries, 0
         return self.play(**arguments)
 
     run_id: str = "run 1"
@@ -96,8 +98,19 @@ class Batch(Scene):
 
     @property
     def left(self) -> list[str]:
-        """Hidden files: records, and what is unfinished."""
-        return sorted(path.name for path in self.out.glob(".*"))
+        """Hidden files: records, and what is unfinished; without the mark, and what tries remember."""
+        names = (path.name for path in self.out.glob(".*"))
+        return sorted(name for name in names if name != MARK and not name.startswith(".account-"))
+
+    @property
+    def files(self) -> list[str]:
+        """All files; without what a try remembers of itself beside the output before Airflow 3.3."""
+        return [name for name in super().files if not name.startswith(".account-")]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Records of rows."""
+        return [json.loads(path.read_text()) for path in self.out.glob(".*.job.json")]
 
     def posts(self) -> int:
         """How often a paid request reached the hub."""
@@ -144,6 +157,7 @@ class Life:
         real = getattr(kind, method)
 
         def guarded(this: Any, *arguments: Any, **more: Any) -> Any:
+            # Of an async method this comes before it is awaited, and so before anything happens.
             if self.dead:
                 raise Struck("killed")
             return real(this, *arguments, **more)
@@ -170,10 +184,19 @@ class Life:
                     self.died = True
                     self.dead = not after
             result = real(this, *arguments, **more)
+            if inspect.isawaitable(result):
+                return awaited(result, mine)
             if mine:
                 self.dead = True
                 raise Struck("killed")
             return result
+
+        async def awaited(result: Any, mine: bool) -> Any:
+            answer = await result
+            if mine:
+                self.dead = True
+                raise Struck("killed")
+            return answer
 
         self.monkeypatch.setattr(kind, method, struck)
 
@@ -187,4 +210,5 @@ _WAYS_OUT = (
     (LocalFolder, "create"),
     (LocalFolder, "remove"),
     (Client, "_attempt"),
+    (AsyncClient, "_attempt"),
 )

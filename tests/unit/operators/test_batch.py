@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_oxen.batch.row import RowWorker
+from airflow_provider_oxen.batch.rowstore import identity_of
+from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.localhub import Fault
 
 from .batch_scene import PROMPTS, Batch, all_kept
@@ -135,7 +138,7 @@ def refused(batch: Batch, **arguments: Any) -> str:
     before = batch.files
     played = batch.play(**arguments)
     assert played.state == "failed"
-    assert "It is not tried again." in played.error
+    assert "Not tried again." in played.error
     assert batch.posts() == 0
     assert batch.files == before
     return played.error
@@ -153,7 +156,7 @@ def test_all_rows_that_will_not_do_are_told_with_their_lines(batch):
 
     message = refused(batch, prompts=rows)
 
-    assert "5 of 6 rows of the list cannot be used. Nothing was sent" in message
+    assert "5 of 6 rows of the list cannot be used." in message
     for line in (2, 3, 4, 5, 6):
         assert f"line {line}: " in message
 
@@ -198,7 +201,7 @@ def test_empty_list_is_refused(batch):
         ({"storage_path": None}, "A batch needs a storage_path"),
         ({"storage_path": "images/"}, "must be an absolute path"),
         ({"max_in_flight": 0}, "max_in_flight must be an integer of at least 1"),
-        ({"max_in_flight": 1000}, "max_in_flight must be at most 256"),
+        ({"max_in_flight": 1000}, "max_in_flight must be at most 512"),
         ({"on_error": "ignore"}, "on_error must be one of fail, continue"),
         ({"max_failures": 3}, "max_failures is for on_error='continue'"),
         ({"on_error": "continue", "max_failures": 1.5}, "max_failures must be a count"),
@@ -230,6 +233,78 @@ def test_place_that_holds_another_request_is_refused_and_not_touched(batch):
     assert {path: path.read_bytes() for path in batch.out.iterdir()} == before
 
 
+def lose_image(batch: Batch) -> None:
+    (batch.out / json.loads((batch.out / "hero.json").read_text())["file"]).unlink()
+
+
+def put_folder(batch: Batch) -> None:
+    (batch.out / "hero.json").unlink()
+    (batch.out / "hero.json").mkdir()
+
+
+def change_bytes(batch: Batch) -> None:
+    path = batch.out / json.loads((batch.out / "hero.json").read_text())["file"]
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+
+
+def odd_record(batch: Batch) -> None:
+    for path in batch.out.glob("hero.*"):
+        path.unlink()
+    (batch.out / file_name("hero", identity_of("hero"))).write_text("[]")
+
+
+DAMAGES = {
+    "image gone": (lose_image, "is gone"),
+    "a folder": (put_folder, "is not a sidecar"),
+    "other bytes": (change_bytes, "has other bytes"),
+    "odd record": (odd_record, "cannot be used"),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGES.values(), ids=list(DAMAGES))
+def test_damage_of_one_row_is_that_rows_error_where_the_others_go_on(batch, damage, told):
+    first = [{"prompt": "A red cube", "id": "hero"}]
+    batch.play(prompts=first)
+    damage(batch)
+    sent = batch.posts()
+    rows = [*first, "A ball", "A cone"]
+
+    stopped = batch.next_run(prompts=rows)
+
+    assert "1 of 3 rows of the list cannot be used" in stopped.error
+    assert "line 1: " in stopped.error
+    assert batch.posts() == sent
+
+    played = batch.next_run(prompts=rows, on_error="continue")
+
+    assert played.state == "success"
+    assert batch.posts() == sent + 2
+    assert [line["status"] == "generated" for line in batch.manifest] == [False, True, True]
+    assert batch.manifest[0]["error"]
+
+    few = batch.next_run(prompts=[*rows, "One more"], on_error="continue", max_failures="1%")
+
+    assert "1 of 4 rows of the list cannot be used" in few.error
+    assert batch.posts() == sent + 2
+
+
+def test_what_nobody_foresaw_of_one_row_is_that_rows_error(batch, monkeypatch):
+    look = RowWorker.look
+
+    def odd(self: RowWorker, job: Any) -> Any:
+        if job.stem == "hero":
+            raise TypeError("unhashable type: 'list'")
+        return look(self, job)
+
+    batch.play(prompts=[{"prompt": "A red cube", "id": "hero"}])
+    monkeypatch.setattr(RowWorker, "look", odd)
+
+    played = batch.next_run(prompts=[{"prompt": "A red cube", "id": "hero"}, "A ball"], on_error="continue")
+
+    assert played.state == "success"
+    assert "cannot be read: TypeError: unhashable type" in batch.manifest[0]["error"]
+
+
 def test_folder_of_another_batch_is_refused_and_not_touched(batch):
     batch.play()
     before = {path: path.read_bytes() for path in batch.out.iterdir()}
@@ -249,6 +324,12 @@ def test_file_that_is_somebody_elses_is_not_written_over(batch, name):
 
     assert "is there already and is not of this package" in refused(batch)
     assert (batch.out / name).read_text() == "mine\n"
+
+
+def test_folder_in_the_manifests_place_is_somebody_elses(batch):
+    (batch.out / "manifest.jsonl").mkdir(parents=True)
+
+    assert "is there already and is not of this package" in refused(batch)
 
 
 def test_image_without_a_sidecar_is_somebody_elses(batch):
@@ -275,7 +356,9 @@ def test_batch_that_would_cost_too_much_is_refused_before_anything_is_sent(batch
 def test_what_is_kept_already_costs_nothing(batch):
     batch.play(prompts=PROMPTS[:5])
 
-    assert batch.next_run(prompts=PROMPTS, max_cost=0.01).state == "success"
+    played = batch.next_run(prompts=PROMPTS, max_cost=0.01)
+
+    assert played.state == "success", played.error
 
 
 def test_what_earlier_tries_have_spent_counts(batch):
@@ -303,8 +386,12 @@ def test_model_without_a_price_is_refused_unless_that_is_allowed(batch):
 
 def test_running_total_stops_the_batch(batch):
     batch.retries = batch.max_tries = 0
-    # Its answer is lost, and it is sent again: seven submissions for six prompts.
-    batch.hub.fail(Fault("drop_before", on="enqueue"))
+    # Twice what the catalogue says.
+    batch.hub.rewrite_answers(
+        lambda route, body: (
+            {"generation": {**body["generation"], "cost": "0.02"}} if route == "record" else body
+        )
+    )
 
     played = batch.play(max_cost=0.06, max_in_flight=1)
 
@@ -313,7 +400,7 @@ def test_running_total_stops_the_batch(batch):
         "The batch has cost $0.06 so far, the next image costs $0.01, and max_cost is $0.06" in played.error
     )
     assert "Nothing more was sent: max_cost is reached" in played.error
-    assert len(batch.hub.ledger()) == 5
+    assert len(batch.hub.ledger()) == 3
     assert batch.next_run().state == "success"
     assert set(batch.asked.values()) == {1}
 
@@ -340,7 +427,7 @@ def test_first_failure_stops_the_batch(batch):
 
 @all_modes
 def test_batch_goes_on_where_it_is_told_to(batch, mode):
-    on = "generate" if mode == "synchronous" else "enqueue"
+    on: Any = "generate" if mode == "synchronous" else "enqueue"
     batch.hub.fail(Fault("status", on=on, status=422, prompt="number 2", times=None))
 
     played = batch.play(on_error="continue")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_oxen.batch import gate
+from airflow_provider_oxen.batch import limits
 from airflow_provider_oxen.localhub import Fault
 
 from .batch_scene import PROMPTS, Batch, all_kept
@@ -24,8 +24,8 @@ def batch(cast_batch: Callable[..., Batch]) -> Batch:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test can wait for."""
-    monkeypatch.setattr(gate, "_PAUSE", 0.2)
-    monkeypatch.setattr(gate, "_BACK_OFF", 0.2)
+    monkeypatch.setattr(limits, "PAUSE", 0.2)
+    monkeypatch.setattr(limits, "BACK_OFF", 0.2)
 
 
 def posts(batch: Batch) -> list[int]:
@@ -66,12 +66,15 @@ def test_hub_that_asks_for_an_hour_gives_the_worker_back(batch):
     assert error.retry_after == 3600
     assert "the hub accepts nothing for 10 minutes or longer" in played.error
     assert batch.hub.ledger() == []
-    assert batch.left == []
+    assert {record["phase"] for record in batch.records} == {"not_sent"}
 
 
 @by_call
-def test_run_of_failures_pauses_and_probes_instead_of_burning_through_the_prompts(batch, hasty):
-    batch.hub.fail(Fault("status", on="generate", status=503, times=8))
+def test_run_of_failures_pauses_and_probes_instead_of_burning_through_the_prompts(batch, monkeypatch):
+    monkeypatch.setattr(limits, "PAUSE", 0.05)
+    batch.hub.fail(
+        Fault("status", on="generate", status=426, body={"error": {"type": "migration_required"}}, times=8)
+    )
 
     played = batch.play(max_in_flight=3)
 
@@ -83,8 +86,8 @@ def test_run_of_failures_pauses_and_probes_instead_of_burning_through_the_prompt
 
 @by_call
 def test_lost_answers_of_a_broken_hub_cost_few_prompts(batch, monkeypatch):
-    monkeypatch.setattr(gate, "_PAUSE", 0.3)
-    monkeypatch.setattr(gate, "PATIENCE", 0.5)
+    monkeypatch.setattr(limits, "PAUSE", 0.3)
+    monkeypatch.setattr(limits, "PATIENCE", 0.5)
     batch.hub.fail(Fault("status", on="generate", status=500, times=None))
     prompts = [f"A red cube, number {number}" for number in range(40)]
 

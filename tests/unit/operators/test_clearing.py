@@ -103,9 +103,10 @@ def test_cleared_synchronous_task_has_the_link_on_record_again(scene):
 
 @with_store
 @by_queue
-def test_image_that_is_only_in_xcom_comes_with_a_fresh_link(scene):
+def test_image_that_is_only_in_xcom_comes_with_the_link_of_then(scene):
     first = scene.play()
     scene.hub.settings.clock_ahead += 3600
+    scene.hub.settings.sign_anew = True
     assert httpx.get(first.image["url"]).status_code == 403
 
     again = scene.clear(timeout=60)
@@ -167,3 +168,27 @@ def test_job_that_failed_while_nobody_looked_is_replaced_in_a_cleared_task(scene
     scene.later()
 
     assert paid_once(scene, scene.clear(), sent=2, jobs=2)
+
+
+@with_record
+@all_modes
+def test_mapped_tasks_whose_list_has_another_order_by_now_spend_nothing(cast):
+    prompts = ["A cube", "A ball"]
+    tasks = [cast(place, prompt=prompt) for place, prompt in enumerate(prompts)]
+    assert [task.play().state for task in tasks] == ["success", "success"]
+
+    played = [task.clear(prompt=prompt) for task, prompt in zip(tasks, reversed(prompts), strict=True)]
+
+    assert [one.state for one in played] == ["failed", "failed"]
+    assert all("OxenOutputExists" in one.error or "OxenChangedRequest" in one.error for one in played)
+    assert tasks[0].paid == 2
+
+
+def test_batch_whose_list_has_another_order_by_now_finds_each_row(cast_batch):
+    batch = cast_batch()
+    prompts = ["A cube", {"id": "ball", "prompt": "A ball"}, "A cone"]
+    assert batch.play(prompts=prompts).state == "success"
+    sent = batch.posts()
+
+    assert batch.clear(prompts=prompts[::-1]).result["reused"] == 3
+    assert batch.posts() == sent

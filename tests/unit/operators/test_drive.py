@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+import time_machine
 
+from airflow_provider_oxen.api import deadline, queue
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.client import Client
-from airflow_provider_oxen.api.errors import OxenImageError, OxenPollError, OxenRouteNotFound
+from airflow_provider_oxen.api.deadline import LAST, LOOK
+from airflow_provider_oxen.api.errors import OxenImageError, OxenOvertaken, OxenPollError, OxenRouteNotFound
+from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs import steps
-from airflow_provider_oxen.jobs.homes import NoHome
+from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.stores import NoRecordStore
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.operators import drive
-from airflow_provider_oxen.operators.drive import Driver
-from airflow_provider_oxen.operators.job import ImageJob
+from airflow_provider_oxen.tasks import effects, recording
+from airflow_provider_oxen.tasks.costs import Costs
+from airflow_provider_oxen.tasks.effects import WorkerEffects
+from airflow_provider_oxen.tasks.running import Running
+from airflow_provider_oxen.tasks.runtime import BlockingRuntime
+from airflow_provider_oxen.waiting.polling import Poll
 
-from .scene import Break, Scene, Struck, all_homes, all_modes, by_queue, paid_once, stopped, with_record
+from .scene import (
+    Break,
+    Scene,
+    Struck,
+    all_homes,
+    all_modes,
+    by_queue,
+    dies,
+    paid_once,
+    stopped,
+    with_record,
+    without_record,
+)
 
 polled = pytest.mark.parametrize("mode", ["polled"])
 
@@ -29,11 +50,14 @@ polled = pytest.mark.parametrize("mode", ["polled"])
 # Death at any step.
 
 
-class Deaths:
-    """Counts the steps of a task's first try and lets it die at one of them.
+EFFECTS = [name for name in vars(Effects) if not name.startswith("_")]
 
-    :ivar number: of the step, from 0.
-    :ivar after: whether the step was carried out, and only its outcome is lost.
+
+class Deaths:
+    """Counts the effects of a task's first try and lets it die at one of them.
+
+    :ivar number: of the effect, from 0.
+    :ivar after: whether it was carried out, and only its outcome is lost.
     :ivar step: the name of the one that was reached.
     """
 
@@ -42,23 +66,34 @@ class Deaths:
         self.after = False
         self.step = ""
         self._steps = itertools.count()
-        self._do = Driver._do
-        monkeypatch.setattr(Driver, "_do", lambda driver, step: self.do(driver, step))
+        self._within = False
+        for name in EFFECTS:
+            monkeypatch.setattr(WorkerEffects, name, self._mortal(name, getattr(WorkerEffects, name)))
 
     def at(self, number: int, after: bool) -> None:
         self.number, self.after, self.step, self._steps = number, after, "", itertools.count()
 
-    def do(self, driver: Driver, step: steps.Step) -> Any:
-        dies = next(self._steps) == self.number
-        if dies:
-            self.step = type(step).__name__
-        if dies and not self.after:
-            raise Struck("killed")
-        # Where it defers, nothing is lost by a death after it: the task has left the worker.
-        outcome = self._do(driver, step)
-        if dies:
-            raise Struck("killed")
-        return outcome
+    def _mortal(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        async def mortal(do: WorkerEffects, *arguments: Any) -> Any:
+            if self._within:
+                # Waiting is one effect, however often it looks.
+                return await real(do, *arguments)
+            dies = next(self._steps) == self.number
+            if dies:
+                self.step = name
+            if dies and not self.after:
+                raise Struck("killed")
+            self._within = True
+            try:
+                # Where it defers, nothing is lost by a death after it: the task has left the worker.
+                outcome = await real(do, *arguments)
+            finally:
+                self._within = False
+            if dies:
+                raise Struck("killed")
+            return outcome
+
+        return mortal
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -82,9 +117,9 @@ def test_death_at_any_step_is_paid_for_once(cast, monkeypatch, mode, home, after
         # What a synchronous call has not put on record, nobody can look up.
         assert mode == "synchronous"
         assert "OxenOutcomeUnknown" in played.error
-        sent = deaths.step not in ("Prepare", "Create", "Read") and (deaths.step, after) != ("Send", False)
-        assert scene.paid == before + sent
-    assert {"Prepare", "Send", "Keep"} <= set(died)
+        # Whatever died before the request: the next try cannot know it where there is no record.
+        assert scene.paid in (before, before + (deaths.step != "prepare"))
+    assert {"prepare", "send", "keep"} <= set(died)
 
 
 @pytest.mark.parametrize("mode", ["deferred"])
@@ -109,7 +144,7 @@ def test_death_at_any_step_after_deferral_is_paid_for_once(cast, monkeypatch):
         if not deaths.step:
             break
         died.append(deaths.step)
-    assert {"Row", "Keep"} <= set(died)
+    assert {"row", "keep"} <= set(died)
 
 
 # After the payment, the image counts for more than the record.
@@ -155,20 +190,20 @@ def test_record_that_cannot_be_closed_does_not_cost_the_image(scene, broken):
 
 @with_record
 @by_queue
-def test_record_that_cannot_be_removed_after_a_refusal_hides_no_refusal(scene, broken):
-    broken.fails = lambda asked, record: asked == "remove"
+def test_record_that_cannot_be_taken_back_after_a_refusal_hides_no_refusal(scene, broken):
+    broken.fails = lambda asked, record: asked == "write" and record["phase"] == "not_sent" and record["body"]
     scene.hub.fail(Fault("status", on="enqueue", status=402))
 
     message = stopped(scene, scene.play(), sent=1)
 
     assert "OxenCreditsError" in message
-    assert "could not be removed" in scene.logged
+    assert "could not be written (not sent)" in scene.logged
 
 
 @polled
 @with_record
 def test_record_is_written_again_where_the_store_fails_once(scene: Scene, broken: Break, monkeypatch):
-    monkeypatch.setattr(drive, "_ATTEMPTS", 2)
+    monkeypatch.setattr(recording, "_ATTEMPTS", 2)
     left = [1]
 
     def fails(asked: str, record: Any) -> bool:
@@ -185,15 +220,15 @@ def test_record_is_written_again_where_the_store_fails_once(scene: Scene, broken
 
 def killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Airflow kill the first try while it waits, as its signal handler does."""
-    look = Driver._look
+    look = WorkerEffects.row
 
-    def looked(self: Driver, *arguments: Any) -> Any:
-        end = look(self, *arguments)
-        monkeypatch.setattr(Driver, "_look", look)
+    async def looked(self: WorkerEffects, generation_id: str) -> Any:
+        row = await look(self, generation_id)
+        monkeypatch.setattr(WorkerEffects, "row", look)
         scene.operator.on_kill()
-        return end
+        return row
 
-    monkeypatch.setattr(Driver, "_look", looked)
+    monkeypatch.setattr(WorkerEffects, "row", looked)
 
 
 @all_homes
@@ -218,14 +253,14 @@ def test_kill_cancels_the_generation_where_the_user_says_so(scene, monkeypatch):
     scene.slow()
     killed(scene, monkeypatch)
     phases: list[Any] = []
-    cancel = Driver._cancel
+    cancel = queue.cancel
 
-    def noted(self: Driver, *arguments: Any) -> None:
+    def noted(generation_id: str) -> Any:
         # The record says so before the hub is asked.
         phases.append(scene.record["phase"])
-        cancel(self, *arguments)
+        return cancel(generation_id)
 
-    monkeypatch.setattr(Driver, "_cancel", noted)
+    monkeypatch.setattr(queue, "cancel", noted)
     scene.between = scene.quick
 
     played = scene.play(cancel_on_kill=True)
@@ -241,13 +276,7 @@ def test_kill_cancels_the_generation_where_the_user_says_so(scene, monkeypatch):
 @polled
 def test_kill_after_the_wait_was_interrupted_does_the_same(scene, monkeypatch, cancel_on_kill):
     scene.slow()
-    look = Driver._look
-
-    def struck(self: Driver, *arguments: Any) -> Any:
-        monkeypatch.setattr(Driver, "_look", look)
-        raise Struck("AirflowTaskTimeout")
-
-    monkeypatch.setattr(Driver, "_look", struck)
+    dies(monkeypatch, "row")
 
     def between() -> None:
         # Airflow does so once execution_timeout has struck.
@@ -266,15 +295,15 @@ def test_kill_after_the_wait_was_interrupted_does_the_same(scene, monkeypatch, c
 @with_record
 @by_queue
 def test_kill_before_the_answer_tells_that_the_next_try_looks(scene, monkeypatch):
-    send = Driver._send
+    send = WorkerEffects.send
 
-    def sent(self: Driver, record: Record) -> Any:
-        monkeypatch.setattr(Driver, "_send", send)
-        send(self, record)
+    async def sent(self: WorkerEffects, record: Record) -> Any:
+        monkeypatch.setattr(WorkerEffects, "send", send)
+        await send(self, record)
         scene.operator.on_kill()
         raise Struck("SIGTERM")
 
-    monkeypatch.setattr(Driver, "_send", sent)
+    monkeypatch.setattr(WorkerEffects, "send", sent)
 
     played = scene.play(cancel_on_kill=True)
 
@@ -285,23 +314,23 @@ def test_kill_before_the_answer_tells_that_the_next_try_looks(scene, monkeypatch
 @all_homes
 @all_modes
 def test_kill_before_the_request_sends_nothing_and_the_next_try_does(scene, mode, home, monkeypatch):
-    prepare = ImageJob.prepare
+    prepare = WorkerEffects.prepare
 
-    def killed(self: ImageJob) -> Any:
-        monkeypatch.setattr(ImageJob, "prepare", prepare)
+    async def killed(self: WorkerEffects, counter: int) -> Any:
+        monkeypatch.setattr(WorkerEffects, "prepare", prepare)
         scene.operator.on_kill()
-        return prepare(self)
+        return await prepare(self, counter)
 
-    monkeypatch.setattr(ImageJob, "prepare", killed)
+    monkeypatch.setattr(WorkerEffects, "prepare", killed)
     seen: list[Any] = []
-    scene.between = lambda: seen.append((scene.sent, scene.record))
+    scene.between = lambda: seen.append((scene.sent, scene.job))
 
     played = scene.play()
 
     if (mode, home) == ("synchronous", "none"):
         assert "No record can be kept of this task" in stopped(scene, played, sent=0)
         return
-    assert "told to stop before it sent its request. Nothing was sent by this try." in str(played.errors[0])
+    assert "told to stop before it sent its request." in str(played.errors[0])
     assert seen == [(0, None)]
     assert paid_once(scene, played)
 
@@ -335,13 +364,13 @@ def test_kill_that_cannot_cancel_says_so(scene, monkeypatch):
 def test_kill_of_a_generation_that_has_ended_meanwhile_takes_it(scene, monkeypatch):
     scene.slow()
     killed(scene, monkeypatch)
-    cancel = Driver._cancel
+    cancel = queue.cancel
 
-    def slowly(self: Driver, *arguments: Any) -> None:
+    def slowly(generation_id: str) -> Any:
         scene.later()
-        cancel(self, *arguments)
+        return cancel(generation_id)
 
-    monkeypatch.setattr(Driver, "_cancel", slowly)
+    monkeypatch.setattr(queue, "cancel", slowly)
 
     played = scene.play(cancel_on_kill=True)
 
@@ -384,8 +413,8 @@ def test_cost_that_is_not_told_does_not_hold_up_the_image(scene, fault):
 
 
 def test_record_that_names_no_image_is_an_error_and_not_an_empty_success(driver, record):
-    with pytest.raises(OxenImageError, match=r"names no image\. It may have been paid for\."):
-        driver()._keep(record.to("answered"))
+    with pytest.raises(OxenImageError, match=r"It may have been paid for\. The record of .* no image"):
+        unsuspended(driver().keep(record.to("answered")))
 
 
 # The lists of the hub, page by page.
@@ -409,11 +438,11 @@ def record() -> Record:
 
 
 @pytest.fixture
-def driver() -> Iterator[Callable[..., Driver]]:
+def driver() -> Iterator[Callable[..., WorkerEffects]]:
     """Make a driver whose hub answers as told, by path."""
     clients: list[Client] = []
 
-    def driver(answers: Callable[[httpx.Request], Any] = lambda request: {}) -> Driver:
+    def driver(answers: Callable[[httpx.Request], Any] = lambda request: {}) -> WorkerEffects:
         def answer(request: httpx.Request) -> httpx.Response:
             found = answers(request)
             if isinstance(found, int):
@@ -422,16 +451,21 @@ def driver() -> Iterator[Callable[..., Driver]]:
 
         settings = Settings(base_url="https://hub.example", max_retries=0)
         clients.append(Client(settings, transport=httpx.MockTransport(answer)))
-        return Driver(
-            client=clients[-1],
-            home=NoHome(),
+        runtime = BlockingRuntime(clients[-1])
+        return WorkerEffects(
+            runtime=runtime,
+            costs=Costs(runtime, logging.getLogger(__name__)),
+            store=NoRecordStore(),
             output=None,  # type: ignore[arg-type]
             log=logging.getLogger(__name__),
-            tell=lambda key, value: None,
+            builds=None,  # type: ignore[arg-type]
+            rebuilds=None,  # type: ignore[arg-type]
+            push=lambda key, value: None,
             poll_interval=0.01,
             timeout=None,
             lookup_grace=0.1,
             cancel_on_kill=False,
+            running=Running(None),
         )
 
     yield driver
@@ -468,7 +502,7 @@ def pages(*pages: list[int], total: int | None = None) -> Callable[[httpx.Reques
     ids=["counted", "to an empty one", "the last for ever", "empty", "one"],
 )
 def test_every_page_of_the_history_is_read(driver, record, answer, found):
-    assert [found.generation_id for found in driver(answer)._rows(record)] == found
+    assert [found.generation_id for found in unsuspended(driver(answer).rows(record))] == found
 
 
 def test_queue_is_read_before_the_history_and_of_all_rows_those_that_may_matter_are_kept(driver, record):
@@ -484,7 +518,10 @@ def test_queue_is_read_before_the_history_and_of_all_rows_those_that_may_matter_
         ]
         return {"count": 4, "generations": rows if request.url.path.endswith("/queue") else []}
 
-    found = [found.generation_id for found in driver(answer)._rows(record.to("intent", namespace="org"))]
+    found = [
+        found.generation_id
+        for found in unsuspended(driver(answer).rows(record.to("intent", namespace="org")))
+    ]
 
     assert found == ["1", "3", "4"]
     assert asked == ["/api/ai/queue?namespace=org", "/api/ai/generations?namespace=org"]
@@ -494,25 +531,101 @@ def test_generation_that_only_the_history_knows_is_found_there(driver):
     def answer(request: httpx.Request) -> Any:
         return UNKNOWN if "/queue/" in request.url.path else {"generation": row(1)}
 
-    assert driver(answer)._row("g").generation_id == "1"
+    assert unsuspended(driver(answer).row("g")).generation_id == "1"
 
 
 def test_generation_that_neither_queue_nor_history_knows_is_none(driver):
-    assert driver(lambda request: UNKNOWN)._row("g") is None
+    assert unsuspended(driver(lambda request: UNKNOWN).row("g")) is None
 
 
 def test_hub_without_a_history_knows_no_more_than_its_queue(driver):
-    assert driver(lambda request: UNKNOWN if "/queue/" in request.url.path else 404)._row("g") is None
+    assert (
+        unsuspended(driver(lambda request: UNKNOWN if "/queue/" in request.url.path else 404).row("g"))
+        is None
+    )
 
 
 def test_hub_without_a_queue_is_not_one_that_does_not_know_the_generation(driver):
     with pytest.raises(OxenRouteNotFound):
-        driver(lambda request: 404)._row("g")
+        unsuspended(driver(lambda request: 404).row("g"))
 
 
 def test_pause_ends_when_the_task_is_told_to_stop_while_it_waits(driver):
     made = driver()
-    made.waiting = made.stopping = True
+    made.stopping = True
 
     with pytest.raises(OxenPollError, match="told to stop"):
-        made._pause(60)
+        unsuspended(made.pause(60))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "pauses", "limits"),
+    [
+        (None, [600] * 3, [LOOK] * 3),
+        (1000, [600, 400], [LOOK, LOOK, LAST]),
+        # Late already: one look, which gets its time.
+        (-5, [], [LOOK]),
+        (20, [20], [20, LAST]),
+    ],
+    ids=["never", "later", "late", "soon"],
+)
+def test_timeout_holds_for_pauses_and_looks(driver, record, monkeypatch, ahead, pauses, limits):
+    made = driver()
+    made.poll_interval = 600
+    monkeypatch.setattr(effects, "pace", lambda interval, look: interval)
+    seen: list[tuple[str, float]] = []
+    with time_machine.travel(1_780_000_000, tick=False) as clock:
+        until = None if ahead is None else time.time() + ahead
+
+        async def pause(seconds: float) -> None:
+            seen.append(("pause", seconds))
+            clock.shift(seconds)
+
+        async def row(generation_id: str) -> Generation:
+            seen.append(("look", round(deadline.left())))
+            if until is None and len(seen) > 6:
+                return Generation(generation_id="1", status="succeeded", result_url="https://hub.example/i")
+            return Generation(generation_id="1", status="processing")
+
+        made._pause, made.row = pause, row
+
+        end = unsuspended(made._poll("1", Poll(until), until, record))
+
+    assert end.status == ("succeeded" if ahead is None else "timed_out")
+    assert [seconds for what, seconds in seen if what == "pause"][:3] == pauses
+    assert [seconds for what, seconds in seen if what == "look"][:3] == limits
+
+
+@polled
+@without_record
+def test_timeout_holds_whatever_a_request_does(scene, monkeypatch):
+    monkeypatch.setattr(deadline, "LAST", 0.05)
+    scene.slow()
+    scene.hub.fail(Fault("hold", on="job", seconds=60, times=None))
+
+    tried = scene.once(timeout=0.3)
+
+    assert "has not ended within the timeout" in tried.error
+
+
+@pytest.mark.parametrize("done", ["closed", "written (submitted)"])
+def test_paid_job_whose_record_another_try_has_taken_is_gone_on_with(driver, record, caplog, done):
+    def taken() -> None:
+        raise OxenOvertaken("Another try has written the record.")
+
+    one = driver()
+    one.recorder.record = record
+    one.recorder.call_with_retries(done, taken)
+
+    assert f"The record of {record.job} is not {done}: Another try has written the record." in caplog.text
+
+
+def test_who_was_overtaken_with_nothing_sent_ends_there(driver, record):
+    def taken() -> None:
+        raise OxenOvertaken("Another try has written the record.")
+
+    one = driver()
+    one.recorder.record = record.to("not_sent")
+
+    with pytest.raises(OxenOvertaken):
+        one.recorder.call_with_retries("written (not sent)", taken)

@@ -7,25 +7,36 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.operators.drive import Driver
+from airflow_provider_oxen.tasks.effects import WorkerEffects
 
-from .scene import all_homes, by_call, by_queue, paid_once, stopped, with_record, without_record
+from .scene import (
+    all_homes,
+    by_queue,
+    paid_once,
+    queue_and_homes,
+    queue_and_record,
+    stopped,
+    with_record,
+    without_record,
+)
 
 # The request is refused.
 
 REFUSED = {
     "rate limit": (Fault("status", on="enqueue", status=429), "OxenRateLimited"),
-    "hub not taking requests": (Fault("status", on="enqueue", status=503), "OxenUnavailable"),
+    "hub not taking requests": (
+        Fault("status", on="enqueue", status=426, body={"error": {"type": "migration_required"}}),
+        "OxenUnavailable",
+    ),
 }
 
 
 @pytest.mark.parametrize(("fault", "name"), REFUSED.values(), ids=REFUSED)
-@all_homes
-@by_queue
-def test_refused_request_leaves_no_record_and_the_next_try_submits(scene, fault, name):
+@queue_and_homes
+def test_refused_request_leaves_nothing_open_and_the_next_try_submits(scene, fault, name):
     scene.hub.fail(fault)
     seen: list[Any] = []
-    scene.between = lambda: seen.append(scene.record)
+    scene.between = lambda: seen.append(scene.job)
 
     played = scene.play()
 
@@ -34,14 +45,13 @@ def test_refused_request_leaves_no_record_and_the_next_try_submits(scene, fault,
     assert paid_once(scene, played, sent=2)
 
 
-@all_homes
-@by_queue
-def test_hub_that_cannot_be_reached_leaves_no_record_and_the_next_try_submits(scene):
+@queue_and_homes
+def test_hub_that_cannot_be_reached_leaves_nothing_open_and_the_next_try_submits(scene):
     scene.hub.close()
     seen: list[Any] = []
 
     def between() -> None:
-        seen.append(scene.record)
+        seen.append(scene.job)
         scene.hub.start()
 
     scene.between = between
@@ -50,7 +60,7 @@ def test_hub_that_cannot_be_reached_leaves_no_record_and_the_next_try_submits(sc
     played = scene.play(validate="off")
 
     assert [type(error).__name__ for error in played.errors] == ["OxenConnectionError"]
-    assert "Nothing was sent, nothing was spent" in str(played.errors[0])
+    assert "Nothing was spent" in str(played.errors[0])
     assert seen == [None]
     assert paid_once(scene, played)
 
@@ -64,19 +74,17 @@ FINAL = {
 
 
 @pytest.mark.parametrize(("fault", "said"), FINAL.values(), ids=FINAL)
-@all_homes
-@by_queue
+@queue_and_homes
 def test_what_would_be_refused_again_stops_the_task_and_a_cleared_one_submits(scene, fault, said):
     scene.hub.fail(fault)
 
     assert said in stopped(scene, scene.play(), sent=1)
-    assert scene.record is None
+    assert scene.job is None
     assert scene.hub.jobs() == []
     assert paid_once(scene, scene.clear(), sent=2)
 
 
-@all_homes
-@by_queue
+@queue_and_homes
 def test_credits_that_run_out_are_told_before_anything_is_spent(scene):
     scene.hub.settings.credits = 0.0
 
@@ -88,25 +96,23 @@ def test_credits_that_run_out_are_told_before_anything_is_spent(scene):
     assert paid_once(scene, scene.clear(), sent=2)
 
 
-@by_queue
-@with_record
+@queue_and_record
 def test_namespace_that_the_key_may_not_use_stops_the_task(scene):
     said = stopped(scene, scene.play(target_namespace="somebody-else"), sent=1)
 
     assert "OxenPermissionError" in said
-    assert scene.record is None
+    assert scene.job is None
 
 
-@by_queue
-@with_record
+@queue_and_record
 def test_record_of_an_earlier_job_stays_where_another_request_is_refused(scene):
     scene.hub.fail(Fault("fails", on="enqueue"), Fault("status", on="enqueue", status=429, after=1))
     states: list[Any] = []
-    scene.between = lambda: states.append((scene.record["phase"], scene.record["status"]))
+    scene.between = lambda: states.append((scene.record["phase"], scene.record.get("submissions", 1)))
 
     played = scene.play(max_cost=0.02)
 
-    assert states == [("ended", "failed"), ("ended", "refused")]
+    assert states == [("ended", 1), ("not_sent", 1)]
     assert paid_once(scene, played, sent=3, jobs=2)
 
 
@@ -135,8 +141,7 @@ WITHOUT_HOPE = {
 
 
 @pytest.mark.parametrize(("arguments", "fault", "said"), WITHOUT_HOPE.values(), ids=WITHOUT_HOPE)
-@with_record
-@by_queue
+@queue_and_record
 def test_job_that_would_fail_again_is_not_submitted_again_until_the_task_is_cleared(
     scene, arguments, fault, said
 ):
@@ -171,7 +176,7 @@ def test_job_that_the_hub_forgets_stops_the_task_and_nothing_more_is_sent(scene)
     message = stopped(scene, scene.play(), sent=1)
 
     assert "OxenGenerationNotFound" in message
-    assert "Nothing more was sent." in message
+    assert "may have been paid for" in message
 
 
 @with_record
@@ -205,7 +210,7 @@ def test_finished_job_without_a_link_is_told_as_paid_and_no_other_is_submitted(s
     played = scene.play()
 
     assert played.state == "failed"
-    assert "which was paid for" in played.error
+    assert "Paid, image not fetched." in played.error
     assert [type(error).__name__ for error in played.errors] == ["OxenDownloadError"] * 3
     assert scene.sent == scene.paid == 1
 
@@ -247,23 +252,9 @@ def test_link_that_never_works_is_tried_again_and_never_paid_again(scene):
 
 
 @with_record
-@by_call
-def test_link_of_a_synchronous_call_that_has_expired_stops_until_the_task_is_cleared(scene, tmp_path):
-    scene.hub.settings.url_ttl = 0
-
-    message = stopped(scene, scene.play(storage_path=f"{tmp_path}/out-1/cube"), sent=1)
-
-    assert "OxenExpiredURL" in message
-    assert scene.paid == 1
-    scene.hub.settings.url_ttl = 600
-    assert scene.clear().state == "success"
-    assert scene.paid == 2
-
-
-@with_record
 @by_queue
 def test_bytes_that_are_no_image_stop_the_task_until_it_is_cleared(scene, tmp_path):
-    scene.hub.fail(Fault("not_an_image", on="enqueue"))
+    scene.hub.fail(Fault("truncated", on="enqueue"))
 
     message = stopped(scene, scene.play(storage_path=f"{tmp_path}/out-1/cube"), sent=1)
 
@@ -286,7 +277,7 @@ def test_job_that_takes_too_long_goes_on_and_the_next_try_takes_its_image(scene)
 
     [error] = played.errors
     assert type(error).__name__ == "OxenGenerationTimeout"
-    assert "It goes on, and costs what it costs" in str(error)
+    assert "goes on" in str(error)
     assert "submits nothing" in str(error)
     assert paid_once(scene, played)
 
@@ -329,13 +320,13 @@ def test_cancelled_job_is_never_paid_for_again_where_no_record_can_be_kept(scene
 def test_job_that_ends_while_it_is_cancelled_is_taken(scene, monkeypatch, over):
     scene.slow()
     scene.hub.settings.cancel_ended = over
-    cancel = Driver._cancel
+    cancel = WorkerEffects.cancel
 
-    def slowly(self: Driver, *arguments: Any) -> None:
+    async def slowly(self: WorkerEffects, generation_id: str) -> None:
         scene.later()
-        cancel(self, *arguments)
+        await cancel(self, generation_id)
 
-    monkeypatch.setattr(Driver, "_cancel", slowly)
+    monkeypatch.setattr(WorkerEffects, "cancel", slowly)
 
     played = scene.play(timeout=0.05, cancel_on_timeout=True)
 
@@ -369,7 +360,7 @@ def test_hub_that_cannot_be_asked_is_no_reason_to_submit_another(scene):
     scene.hub.fail(*faults)
 
     def between() -> None:
-        scene.hub.mend()
+        scene.hub.clear_faults()
         scene.later()
 
     scene.between = between

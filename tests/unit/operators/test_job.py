@@ -17,9 +17,9 @@ from .scene import (
     all_homes,
     all_modes,
     by_queue,
-    home_of,
     left_running,
     paid_once,
+    record_store,
     stopped,
     with_record,
 )
@@ -103,7 +103,7 @@ def test_image_that_costs_too_much_is_refused_before_anything_is_sent(scene):
 
     assert "submission 1 of this task at $0.01 each" in message
     assert "max_cost is $0.005" in message
-    assert scene.record is None
+    assert scene.job is None
 
 
 @all_modes
@@ -195,29 +195,51 @@ def test_record_that_cannot_be_read_or_written_stops_the_try_before_anything_is_
 
     played = scene.play()
 
-    [error] = played.errors
+    error = played.errors[0]
     assert type(error).__name__ == "OxenStoreUnavailable"
-    assert "Nothing was sent by this try." in str(error)
-    assert paid_once(scene, played)
+    assert "Nothing was spent by this try" in str(error)
+    if scene.mode == "synchronous" and (scene.store or done == "write"):
+        # Nothing says that the first try has not sent: no list need show it.
+        assert "may have been paid for" in stopped(scene, played, sent=0)
+    else:
+        assert paid_once(scene, played)
+        assert len(played.errors) == 1
 
 
 @with_record
 @by_queue
-def test_record_that_is_not_there_after_it_was_written_stops_the_task(scene, monkeypatch):
-    monkeypatch.setattr(home_of(scene), "create", lambda *_: None)
+def test_intent_that_is_not_there_after_it_was_written_is_not_sent(scene, monkeypatch):
+    """So a store answers a try that is over, too: as if there were no key."""
+    home = record_store(scene)
+    write, read = home.write, home.read
 
-    assert "what is there now is nothing" in stopped(scene, scene.play(), sent=0)
+    def written(self: Any, record: Any) -> None:
+        write(self, record)
+        if record.phase == "intent":
+            monkeypatch.setattr(home, "read", lambda self: None)
+
+    monkeypatch.setattr(home, "write", written)
+
+    tried = scene.once()
+
+    assert "is not there any more: another try may be at work" in tried.error
+    assert (tried.state, scene.sent) == ("up_for_retry", 0)
+    monkeypatch.setattr(home, "read", read)
+    assert scene.record["phase"] == "intent", "whoever is overtaken writes nothing"
 
 
 @with_record
 @by_queue
 def test_intent_of_another_process_that_came_first_is_resolved_and_not_doubled(scene, monkeypatch):
-    home = home_of(scene)
+    home = record_store(scene)
     create = home.create
+    body = {"model": MODEL, "prompt": "A red cube"}
+    # What a task writes before its arguments are read tells of no request yet.
+    monkeypatch.setattr("airflow_provider_oxen.tasks.beginning.begin", lambda operator, context: None)
 
     def second(self: Any, record: Any) -> None:
         monkeypatch.setattr(home, "create", create)
-        create(self, record.to("intent", nonce="of the first"))
+        create(self, record.to("intent", nonce="of the first", body=body))
         if not scene.store:
             create(self, record)
 
@@ -261,6 +283,25 @@ def test_bad_argument_is_named_before_anything_is_asked(scene, arguments, said):
     message = stopped(scene, scene.play(**arguments), sent=0)
 
     assert said in message
+    assert scene.hub.requests() == []
+
+
+@all_homes
+@all_modes
+@pytest.mark.parametrize("response_format", ["url", "b64_json"])
+def test_image_that_would_have_no_place_is_refused_before_anything_is_asked(
+    scene, home, mode, response_format
+):
+    scene.arguments["response_format"] = response_format
+
+    played = scene.play(do_xcom_push=False)
+
+    if home == "file":
+        assert paid_once(scene, played)
+        return
+    message = stopped(scene, played, sent=0)
+    assert "There is no place for the image: do_xcom_push=False keeps the result out of XCom" in message
+    assert "Nothing was spent by this try" in message
     assert scene.hub.requests() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.images import keep
+from airflow_provider_oxen.images import keep, local
 from airflow_provider_oxen.images.keep import Keeper
-from airflow_provider_oxen.images.storage import LocalFolder
+from airflow_provider_oxen.images.local import LocalFolder
+from airflow_provider_oxen.images.sidecar import FORMAT
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.operators.output import describe, open_output
+from airflow_provider_oxen.tasks.attempt import describe
+from airflow_provider_oxen.tasks.output import Output
+from airflow_provider_oxen.tasks.places import open_output
 
 from .scene import (
     Scene,
@@ -84,16 +88,20 @@ def test_try_that_died_between_image_and_sidecar_is_written_over(filed, monkeypa
 @with_record
 @all_modes
 def test_try_that_died_in_the_middle_of_a_write_leaves_no_leftovers(filed, monkeypatch):
-    put = LocalFolder.put
+    write = local._write
+    left: list[Path] = []
 
-    def died(self: LocalFolder, name: str, source: Any, mark: str, **more: Any) -> None:
-        if name.startswith("."):
-            return put(self, name, source, mark, **more)
-        monkeypatch.setattr(LocalFolder, "put", put)
-        self._part(name, mark).write_bytes(b"half")
-        raise Struck("killed")
+    def died(path: str, source: Any, **more: Any) -> None:
+        if Path(path).name.startswith((".cube.png.", ".cube.webp.")):
+            monkeypatch.setattr(local, "_write", write)
+            # A death runs no clean-up: what is left there is not the file that the code removes.
+            left.append(Path(path.replace(".part", "0.part")))
+            left[0].write_bytes(b"half")
+            raise Struck("killed")
+        write(path, source, **more)
 
-    monkeypatch.setattr(LocalFolder, "put", died)
+    monkeypatch.setattr(local, "_write", died)
+    filed.between = lambda: left[0].stat()
 
     played = filed.play()
 
@@ -126,15 +134,15 @@ def test_try_that_died_after_the_last_sidecar_has_its_output(filed, monkeypatch)
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_write_that_fails_is_repeated_by_the_next_try_and_not_paid_again(filed, monkeypatch, overwrite):
     monkeypatch.setattr(keep, "_ATTEMPTS", 1)
-    put = LocalFolder.put
+    write = local._write
 
-    def full(self: LocalFolder, name: str, source: Any, mark: str, **more: Any) -> None:
-        if not name.startswith("."):
+    def full(path: str, source: Any, **more: Any) -> None:
+        if Path(path).name.startswith(".cube."):
             raise OSError(28, "No space left on device")
-        put(self, name, source, mark, **more)
+        write(path, source, **more)
 
-    monkeypatch.setattr(LocalFolder, "put", full)
-    filed.between = lambda: monkeypatch.setattr(LocalFolder, "put", put)
+    monkeypatch.setattr(local, "_write", full)
+    filed.between = lambda: monkeypatch.setattr(local, "_write", write)
 
     played = filed.play(overwrite=overwrite)
 
@@ -152,6 +160,7 @@ def test_kept_file_that_was_deleted_is_fetched_again_and_not_paid_again(filed):
     for path in filed.out.iterdir():
         path.unlink()
     filed.hub.settings.clock_ahead += 3600
+    filed.hub.settings.sign_anew = True
 
     again = filed.clear()
 
@@ -176,13 +185,19 @@ def test_deleted_file_of_a_call_is_fetched_as_long_as_its_link_works(filed):
 
 
 @by_queue
-def test_deleted_file_without_a_store_is_generated_anew(scene):
+def test_deleted_file_without_a_store_is_found_on_the_hub_by_its_seed(scene):
     scene.play()
     for path in scene.out.iterdir():
         path.unlink()
 
-    assert scene.clear().state == "success"
-    assert scene.sent == 2
+    played = scene.clear()
+
+    if scene.mode == "synchronous":
+        # Nothing tells of the request any more, and no list need show it.
+        assert "may have been paid for" in stopped(scene, played, sent=1)
+    else:
+        assert played.state == "success"
+        assert scene.sent == 1
 
 
 @with_record
@@ -250,38 +265,57 @@ def test_job_that_is_on_its_way_is_not_given_up_for_another_tasks_equal_output(c
     assert second.sent == 2
 
 
+def blinded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk fail until the next try."""
+    read = LocalFolder.read
+
+    def failing(self: LocalFolder, name: str) -> bytes | None:
+        if name == "cube.json":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self, name)
+
+    monkeypatch.setattr(LocalFolder, "read", failing)
+    scene.between = lambda: monkeypatch.setattr(LocalFolder, "read", read)
+
+
 @with_record
 @by_queue
-def test_place_that_cannot_be_looked_at_stops_the_try_before_anything_is_sent(filed):
-    filed.out.mkdir()
-    (filed.out / "cube.json").mkdir()
-    filed.between = (filed.out / "cube.json").rmdir
+def test_place_that_cannot_be_looked_at_stops_the_try_before_anything_is_sent(filed, monkeypatch):
+    blinded(filed, monkeypatch)
 
     played = filed.play()
 
     [error] = played.errors
     assert type(error).__name__ == "OxenStoreUnavailable"
-    assert "Nothing was sent, nothing was spent." in str(error)
+    assert "Nothing was spent by this try" in str(error)
     assert is_whole(filed, played)
     assert filed.sent == 1
 
 
 @with_store
 @by_queue
-def test_place_that_cannot_be_looked_at_is_told_together_with_the_job_that_was_paid_for(filed):
+def test_place_that_cannot_be_looked_at_is_told_together_with_the_job_that_was_paid_for(filed, monkeypatch):
     generation_id = left_running(filed)
     filed.later()
-    (filed.out / "cube.json").mkdir()
-    filed.between = (filed.out / "cube.json").rmdir
+    blinded(filed, monkeypatch)
 
     played = filed.clear()
 
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
     assert generation_id in str(error)
-    assert "may have been paid for; a later try goes on with it" in str(error)
+    assert "may have been paid for. A later try goes on with it." in str(error)
     assert filed.sent == 1
     assert is_whole(filed, played)
+
+
+@with_record
+@by_queue
+def test_folder_in_the_sidecars_place_is_refused_before_anything_is_sent(filed):
+    filed.out.mkdir()
+    (filed.out / "cube.json").mkdir()
+
+    assert "OxenOutputDamaged" in stopped(filed, filed.play(), sent=0)
 
 
 @with_record
@@ -293,7 +327,7 @@ def test_place_of_somebody_else_is_refused_before_anything_is_sent(filed):
     message = stopped(filed, filed.play(), sent=0)
 
     assert "OxenOutputExists" in message
-    assert filed.files == ["cube.png"]
+    assert [name for name in filed.files if not name.startswith(".")] == ["cube.png"]
 
 
 @all_modes
@@ -301,7 +335,7 @@ def test_path_that_cannot_be_written_to_is_refused_before_anything_is_sent(scene
     message = stopped(scene, scene.play(storage_path="/proc/oxen/"), sent=0)
 
     assert "cannot be written to" in message
-    assert "Nothing was sent" in message
+    assert "Nothing was spent by this try" in message
 
 
 def test_task_without_retries_and_with_none_known_has_a_first_try(scene):
@@ -324,7 +358,7 @@ def test_lineage_that_cannot_be_reported_does_not_undo_what_is_kept(scene, monke
 @pytest.mark.parametrize("home", ["none"])
 def test_output_that_is_in_xcom_is_no_jobs_output(scene):
     scene.play()
-    facts = {"fingerprint": "f", "overwrite": False, "max_bytes": 1}
+    facts: dict[str, Any] = {"fingerprint": "f", "overwrite": False, "max_bytes": 1}
 
     in_xcom = open_output(scene.context, None, None, **facts)
     in_files = open_output(scene.context, f"{scene.out}/cube", None, **facts)
@@ -344,3 +378,43 @@ def test_result_is_told_in_words_without_a_signature():
     assert describe({"images": [{"path": "/a.png", **facts}, facts]}) == (
         "/a.png, image/png 4x5, 1,234 bytes, image/png 4x5, 1,234 bytes"
     )
+
+
+def test_replaced_output_whose_job_has_no_id_tells_of_none(scene):
+    """Nobody can ask for a synchronous answer's image again by its sidecar."""
+    facts: dict[str, Any] = {"fingerprint": "f", "overwrite": True, "max_bytes": 1}
+    output = open_output(scene.context, f"{scene.out}/cube", None, **facts)
+    scene.out.mkdir()
+    told = {"format": FORMAT, "identity": scene.identity, "replacing": True}
+    (scene.out / "cube.json").write_text(json.dumps(told))
+
+    assert output.left() is None
+    (scene.out / "cube.json").write_text(json.dumps(told | {"generation_id": "g-1"}))
+    left = output.left()
+    assert left is not None
+    assert (left.phase, left.generation_id) == ("submitted", "g-1")
+    assert not open_output(scene.context, None, None, **facts).is_own()
+
+
+@by_queue
+def test_output_that_appears_after_the_look_is_no_reason_to_pay_again(filed, monkeypatch):
+    """Another try of the task was faster by a moment."""
+    assert filed.play().state == "success"
+    monkeypatch.setattr(Output, "find", lambda self, own_files=(): None)
+
+    again = filed.clear()
+
+    assert again.state == "success", again.error
+    assert filed.paid == filed.sent == 1
+
+
+@by_queue
+def test_replaced_job_after_a_try_of_which_nothing_is_left_is_looked_for(filed):
+    assert filed.play(overwrite=True).state == "success"
+    filed.try_number += 1
+
+    again = filed.clear()
+
+    assert again.state == "success", again.error
+    assert filed.paid == filed.sent == 2
+    assert "Looking for a request" in filed.logged

@@ -8,6 +8,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.tasks import deferral
+from airflow_provider_oxen.waiting import registry
 
 from .scene import Failed, Scene, all_homes, dies, paid_once, stopped, with_record, without_record
 
@@ -18,7 +20,7 @@ from .scene import Failed, Scene, all_homes, dies, paid_once, stopped, with_reco
 @pytest.mark.parametrize("mode", ["polled"])
 def test_try_that_is_struck_while_it_waits_is_continued_by_the_next(scene, monkeypatch):
     scene.slow()
-    dies(monkeypatch, "_look", after=True)
+    dies(monkeypatch, "row", after=True)
     scene.between = scene.later
 
     played = scene.play()
@@ -200,8 +202,9 @@ def test_trigger_that_came_to_no_end_leaves_the_job_to_the_next_try(scene, reaso
 
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
-    assert "Waiting in the triggerer came to no end" in str(error)
-    assert "may have been paid for; the next try looks at it again" in str(error)
+    assert "The deferred wait failed" in str(error)
+    assert "may have been paid for. The next try looks again" in str(error)
+    assert "Where no try is left, clear the task" in str(error)
     assert paid_once(scene, played)
 
 
@@ -218,7 +221,14 @@ def test_error_of_the_task_itself_is_not_taken_for_the_triggers(scene, monkeypat
 @pytest.mark.parametrize("mode", ["deferred"])
 @with_record
 @pytest.mark.parametrize("changed", [{"prompt": "A blue ball"}, {"target_namespace": "local-org"}])
-def test_request_that_is_edited_while_the_task_is_deferred_changes_nothing(scene, changed):
+@pytest.mark.parametrize("earlier", [False, True], ids=["", "earlier-version"])
+def test_request_that_is_edited_while_the_task_is_deferred_changes_nothing(
+    scene, changed, earlier, monkeypatch
+):
+    if earlier:
+        # It did not keep the arguments: all that is there to go by is the record.
+        monkeypatch.setattr(deferral, "with_arguments", lambda kept, arguments: dict(kept))
+
     def meanwhile(told: Any) -> Any:
         scene.arguments |= changed
         return told
@@ -230,7 +240,7 @@ def test_request_that_is_edited_while_the_task_is_deferred_changes_nothing(scene
     assert played.errors == []
     assert paid_once(scene, played)
     assert scene.hub.ledger()[0]["prompt"] == "A red cube"
-    assert "changed while this task waited; it goes on with what was asked for" in scene.logged
+    assert ("changed while this task waited; it goes on with what was asked" in scene.logged) is earlier
 
 
 @pytest.mark.parametrize("mode", ["deferred"])
@@ -246,3 +256,35 @@ def test_connection_that_is_broken_while_the_task_is_deferred_is_told_with_the_j
 
     generation_id = scene.hub.jobs()[0]["generation_id"]
     assert f"Generation {generation_id}, which this task has waited for, may have been paid for" in message
+
+
+@pytest.mark.parametrize("mode", ["deferred"])
+@pytest.mark.parametrize("retries", [0, 2])
+def test_task_without_retries_is_warned_that_airflow_may_fail_it(scene, retries):
+    scene.retries = scene.max_tries = retries
+
+    assert paid_once(scene, scene.play())
+
+    assert ("Set retries to 2 or more" in scene.logged) is (retries == 0)
+
+
+@pytest.mark.parametrize("mode", ["deferred"])
+def test_task_that_defers_again_is_not_warned_again(scene, monkeypatch):
+    scene.retries = scene.max_tries = 0
+    finish, real, turns, warned = scene.deferring, registry.wait, [], []
+    monkeypatch.setattr(deferral, "warn_of_last_try", lambda ti, log: warned.append(ti.try_number))
+
+    async def wait(*arguments: Any, **more: Any) -> Any:
+        turns.append(1)
+        if len(turns) == 1:
+            raise ConnectionError("The triggerer has no network.")
+        finish()
+        return await real(*arguments, **more)
+
+    monkeypatch.setattr(registry, "wait", wait)
+    scene.deferring = lambda: None
+
+    assert paid_once(scene, scene.play())
+
+    assert len(scene.deferred) == 2
+    assert warned == [1]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.operators.showing import MOST
 from airflow_provider_oxen.plugins.tiles import Row, Tile, tiles_of
+from airflow_provider_oxen.tasks.xcoms import MOST
 
 PREVIEW = "data:image/webp;base64,AAAA"
 
@@ -113,13 +113,16 @@ def test_a_task_that_told_nothing_of_images_says_what_it_can(state, value, title
         '{"images": []}',
         '{"total": -1, "images": []}',
         '{"total": 1, "images": [7]}',
-        '{"total": 1, "images": [{"cost": NaN}]}',
+        '{"total": 1, "images": [{"cost": 1e400}]}',
+        '{"total": 1, "images": [{"bytes": 1e300}]}',
+        f'{{"total": 1, "images": [{{"bytes": {"9" * 400}}}]}}',
+        '{"total": 1, "images": [' + "{}," * 20_000 + "{}]}",
         '{"total": 1, "images": [{"status": "<b>"}]}',
         json.dumps({"total": 1, "images": [{"prompt": "x" * 5000}]}),
         json.dumps({"total": 1, "images": [{}] * (MOST + 1)}),
         "[" * 100_000,
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_what_is_not_of_the_known_shape_is_left_out(value):
     assert "not readable" in bare("success", value).title

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +17,15 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_oxen.api import deadline
 from airflow_provider_oxen.api.errors import OxenPollError
-from airflow_provider_oxen.jobs.polling import End
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.catalogue.readiness import Readiness
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
+from airflow_provider_oxen.triggers import _base
 from airflow_provider_oxen.triggers.events import ModelEnd, generation_event, model_event
 
 # What the schedulers of Airflow 3 and 2.11 say of a trigger that ran out of time.
@@ -106,17 +114,26 @@ def test_second_wait_goes_on_counting_from_the_first(sensor):
     deadline = time.time() + 100
 
     with pytest.raises(TaskDeferred) as caught:
-        sensor().leave_to("a trigger", deadline)
+        sensor().leave_to("a trigger", deadline, {"oxen_conn_id": "another"})
 
     assert caught.value.trigger == "a trigger"
     assert caught.value.method_name == "execute_complete"
-    assert caught.value.kwargs == {"deadline": deadline}
+    assert caught.value.kwargs == {"deadline": deadline, "arguments": {"oxen_conn_id": "another"}}
     assert 90 < caught.value.timeout.total_seconds() <= 100
+
+
+def test_airflow_waits_a_little_longer_than_the_trigger_holds_its_end(sensor, monkeypatch):
+    monkeypatch.setattr(_base, "SECONDS", 5.0)
+
+    with pytest.raises(TaskDeferred) as caught:
+        sensor().leave_to("a trigger", time.time() - 100, {})
+
+    assert caught.value.timeout.total_seconds() == 5
 
 
 def test_wait_after_the_deadline_is_none(sensor):
     with pytest.raises(TaskDeferred) as caught:
-        sensor().leave_to("a trigger", time.time() - 100)
+        sensor().leave_to("a trigger", time.time() - 100, {})
 
     assert caught.value.timeout.total_seconds() == 0
 
@@ -126,5 +143,77 @@ def test_wait_after_the_deadline_is_none(sensor):
 def test_empty_generation_id_is_an_error_before_any_request(empty, method, monkeypatch):
     monkeypatch.setattr("httpx.Client.send", lambda *_, **__: pytest.fail("a request was sent"))
 
-    with pytest.raises(AirflowFailException, match="generation_id must be a text, not None"):
+    with pytest.raises(AirflowFailException, match=f"generation_id must be a text, not {empty!r}"):
         getattr(generation_sensor(generation_id=empty), method)({})
+
+
+class Kept(Exception):
+    """Tells what a sensor was resumed with."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "conn_id"),
+    [
+        ({"deadline": 5.0}, "own"),
+        ({"deadline": 5.0, "arguments": None}, "own"),
+        ({"deadline": 5.0, "arguments": {"oxen_conn_id": "another", "retries": 9, "later": 1}}, "another"),
+    ],
+    ids=["earlier version", "nothing", "arguments"],
+)
+@pytest.mark.parametrize("kind", [OxenGenerationSensor, OxenModelSensor])
+def test_sensor_goes_on_with_what_it_waited_for(kind, kept, conn_id, monkeypatch):
+    def execute_complete(self: Any, context: Any, event: Any = None, deadline: float | None = None) -> None:
+        raise Kept(self.oxen_conn_id, self.retries, deadline, hasattr(self, "later"))
+
+    monkeypatch.setattr(kind, "execute_complete", execute_complete)
+    own = {"generation_id": "8d1f"} if kind is OxenGenerationSensor else {"model": "klein"}
+    made = kind(task_id="wait", oxen_conn_id="own", retries=1, **own)
+
+    with pytest.raises(Kept) as caught:
+        made.resume_execution("execute_complete", {"event": {}, **kept}, {})
+
+    assert caught.value.args == (conn_id, 1, 5.0, False)
+
+
+def test_what_a_sensor_waits_for_is_kept_as_it_was_read(monkeypatch):
+    made = model_sensor(parameters='{"seed": 1}', fail_fast="True", deferrable=True)
+    client = nullcontext(SimpleNamespace(settings=Settings()))
+    monkeypatch.setattr("airflow_provider_oxen.hooks.oxen.OxenHook.get_conn", lambda self: client)
+
+    async def look(*_: Any, **__: Any) -> Readiness:
+        return Readiness("not_yet")
+
+    monkeypatch.setattr("airflow_provider_oxen.catalogue.readiness.look", look)
+
+    with pytest.raises(TaskDeferred) as caught:
+        made.poke({})
+
+    kept = json.loads(json.dumps(caught.value.kwargs))["arguments"]
+    assert set(kept) == set(OxenModelSensor.template_fields)
+    assert (kept["parameters"], kept["fail_fast"]) == ({"seed": 1}, True)
+
+
+def test_what_a_sensor_of_a_generation_waits_for_is_kept(monkeypatch):
+    made = generation_sensor(target_namespace="team", deferrable=True)
+    monkeypatch.setattr("airflow_provider_oxen.hooks.oxen.OxenHook.get_conn", lambda self: nullcontext())
+    monkeypatch.setattr(OxenGenerationSensor, "_succeeded", lambda *_: None)
+
+    with pytest.raises(TaskDeferred) as caught:
+        made.poke({})
+
+    kept = json.loads(json.dumps(caught.value.kwargs))["arguments"]
+    assert set(kept) == set(OxenGenerationSensor.template_fields)
+    assert kept["target_namespace"] == "team"
+
+
+def test_no_look_outlives_the_sensors_timeout(sensor, monkeypatch):
+    monkeypatch.setattr(deadline, "LAST", 0.1)
+    with LocalHub(HubSettings(key="k")) as hub:
+        for route in ("job", "authorize"):
+            hub.fail(Fault("hold", on=route, seconds=60, times=None))
+        conn = {"conn_type": "oxen", "host": hub.url, "password": "k"}
+        monkeypatch.setenv("AIRFLOW_CONN_OXEN_DEFAULT", json.dumps(conn))
+
+        found = sensor(deferrable=False, timeout=0.1).poke({})
+
+    assert not getattr(found, "is_done", found)

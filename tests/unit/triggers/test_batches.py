@@ -17,14 +17,15 @@ from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.batch import waiting as records
-from airflow_provider_oxen.jobs import waiting, watch
-from airflow_provider_oxen.jobs.polling import TOLERATED, End
+from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.localhub import Fault, LocalHub
+from airflow_provider_oxen.triggers import batch_record as records
 from airflow_provider_oxen.triggers import batches
 from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 from airflow_provider_oxen.triggers.events import BATCH, BatchEnd, read_batch_event
 from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
+from airflow_provider_oxen.waiting import poller, registry
+from airflow_provider_oxen.waiting.polling import TOLERATED
 
 from .conftest import KEY, events, rebuilt
 
@@ -38,7 +39,7 @@ Batch = Callable[..., OxenBatchTrigger]
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(batches, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -107,12 +108,12 @@ async def told_by(trigger: OxenBatchTrigger) -> dict[str, Any]:
 
 def waited_for() -> list[str]:
     """The ids that are waited for in this loop."""
-    return [id for shared in waiting._room().watches.values() for id in shared._waiting]
+    return [id for shared in registry.current().pollers.values() for id in shared.waiters.by_id]
 
 
 class TestArguments:
     def test_they_survive_airflows_serialization(self):
-        kwargs = {
+        kwargs: dict[str, Any] = {
             "record": NAME,
             "folder": "s3://bucket/out",
             "identity": IDENTITY,
@@ -122,6 +123,7 @@ class TestArguments:
             "poll_interval": 2.5,
             "deadline": 1780000000.25,
             "patience": 1770000000.0,
+            "deferred_at": 1760000000.5,
         }
 
         trigger = rebuilt(OxenBatchTrigger(**kwargs))
@@ -144,7 +146,7 @@ class TestArguments:
 
     def test_those_of_the_first_version_stay_loadable(self):
         # What stands in databases out there; add to it, take nothing away.
-        first = {
+        first: dict[str, Any] = {
             "record": NAME,
             "folder": "/out",
             "identity": IDENTITY,
@@ -157,7 +159,10 @@ class TestArguments:
         }
 
         assert OxenBatchTrigger(**first).jobs == 3
-        assert OxenBatchTrigger(record=NAME, folder="/out", identity=IDENTITY, jobs=3).serialize()[1] == first
+        assert OxenBatchTrigger(record=NAME, folder="/out", identity=IDENTITY, jobs=3).serialize()[1] == {
+            **first,
+            "deferred_at": None,
+        }
 
 
 class TestEnd:
@@ -287,14 +292,14 @@ class TestTrouble:
         await until(lambda: "not-in-the-list" in waited_for())
         await until(lambda: len(waited_for()) == 2)
         assert not running.done()
-        connected.mend()
+        connected.clear_faults()
         finish(connected)
 
         event = await running
 
         assert event["status"] == "ended"
         assert event["ended"] == 3
-        assert event["message"].startswith("Of 1 that count as ended nobody could ask: ")
+        assert event["message"].startswith("The status of 1 that count as ended could not be read: ")
         assert "HTTP 500" in event["message"]
 
     async def test_connection_that_does_not_exist(self, batch):
@@ -304,12 +309,12 @@ class TestTrouble:
         assert "no_such" in event["message"]
 
     async def test_watch_that_ends_while_the_jobs_enter_it_loses_none(self, connected, batch, monkeypatch):
-        async def run(self: watch.Watch) -> None:
+        async def run(self: poller.QueuePoller) -> None:
             self._retire()
-            await self._judge(self._all(), watch._always(End("unreachable", "it broke")))
+            await self.waiters.judge(self.waiters.all(), poller._always(End("unreachable", "it broke")))
 
-        monkeypatch.setattr(watch.Watch, "_run", run)
-        monkeypatch.setattr(waiting, "STEP", 1)
+        monkeypatch.setattr(poller.QueuePoller, "_run", run)
+        monkeypatch.setattr(registry, "STEP", 1)
 
         event = await told_by(batch(["a", "b", "c"]))
 
@@ -320,7 +325,7 @@ class TestTrouble:
         async def wait_for_all(*_: Any, **__: Any) -> None:
             raise ZeroDivisionError("no such https://f.example/a?X-Signature=s")
 
-        monkeypatch.setattr(waiting, "wait_for_all", wait_for_all)
+        monkeypatch.setattr(registry, "wait_for_all", wait_for_all)
 
         event = await told_by(batch(["a"]))
 
@@ -342,8 +347,8 @@ class TestRecord:
         assert event["message"] == (
             "The triggerer does not know which generations to wait for. The record of the batch, "
             f"{tmp_path.as_uri()}/{NAME}, is not there. Keep the batch where the triggerer can read it: in "
-            "object storage, or on a disk that they share. Nothing was spent by this, and no generation is "
-            "lost: the task looks itself."
+            "object storage, or on a disk that they share. The generations go on and may have been paid for: "
+            "the task looks for them itself."
         )
         assert str(logged).count("is not there. Reading it again in 0 s.") >= 2
         assert connected.requests() == []
@@ -380,7 +385,7 @@ class TestRecord:
         event = await told_by(trigger)
 
         assert event["status"] == "unreachable"
-        assert "is damaged: line 3 is not JSON. Nothing was spent by this" in event["message"]
+        assert "is damaged: line 3 is not JSON. The generations go on" in event["message"]
         assert connected.requests() == []
 
     async def test_record_of_another_batch(self, connected, batch):
@@ -499,7 +504,7 @@ class TestSharing:
     async def test_cancelling_it_while_its_jobs_enter_leaves_none_behind(
         self, connected, orders, batch, monkeypatch
     ):
-        monkeypatch.setattr(waiting, "STEP", 1)
+        monkeypatch.setattr(registry, "STEP", 1)
         task = asyncio.create_task(events(batch(orders(50))))
         async with asyncio.timeout(10):
             while not waited_for():
@@ -515,7 +520,7 @@ class TestSharing:
     async def test_beginning_to_wait_for_many_leaves_the_loop_its_turns(
         self, connected, orders, batch, monkeypatch
     ):
-        monkeypatch.setattr(waiting, "STEP", 5)
+        monkeypatch.setattr(registry, "STEP", 5)
         task = asyncio.create_task(events(batch(orders(20))))
         seen: list[int] = []
         async with asyncio.timeout(10):
@@ -531,7 +536,8 @@ class TestSharing:
         task = asyncio.create_task(events(batch(orders(50))))
         await until(lambda: len(waited_for()) == 50)
 
-        assert len(asyncio.all_tasks()) <= 4
+        # The trigger, its poller and the stream, with what connects them.
+        assert len(asyncio.all_tasks()) <= 10
         finish(connected)
         await task
 

@@ -7,20 +7,23 @@ from typing import Any, get_args
 
 import pytest
 
-from airflow_provider_oxen.api.errors import OxenPollError, OxenServerError
-from airflow_provider_oxen.jobs.polling import End, Status
+from airflow_provider_oxen.api.errors import OxenPollError
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.jobs.ending import End, Status
 from airflow_provider_oxen.triggers.events import (
     BatchEnd,
     BatchStatus,
     ModelEnd,
     ModelStatus,
     batch_event,
+    ended_event,
     generation_event,
     model_event,
     read_batch_event,
     read_event,
     read_model_event,
-    reason,
 )
 
 GOOD = generation_event("8d1f", End("succeeded"))
@@ -55,6 +58,18 @@ def test_every_end_of_a_generation_is_understood(status):
     end = End(status, "a reason")
 
     assert read_event(generation_event("8d1f", end), "8d1f") == end
+
+
+@pytest.mark.parametrize("retryable", [True, False, None])
+def test_verdict_on_a_failure_travels(retryable):
+    end = End("failed", "a reason", retryable)
+
+    assert read_event(generation_event("8d1f", end), "8d1f") == end
+
+
+@pytest.mark.parametrize("told", ["false", 0, {}, None])
+def test_odd_verdict_is_none(told):
+    assert read_event({**GOOD, "retryable": told}, "8d1f") == End("succeeded")
 
 
 @pytest.mark.parametrize("status", get_args(ModelStatus))
@@ -93,14 +108,13 @@ def test_what_a_later_version_adds_is_passed_over():
 
 
 @pytest.mark.parametrize("event", BAD.values(), ids=BAD)
-def test_event_that_is_not_understood_says_that_the_job_is_not_lost(event):
+def test_event_that_is_not_understood_says_what_may_have_been_paid_for(event):
     with pytest.raises(OxenPollError) as caught:
         read_event(event, "8d1f")
 
     message = str(caught.value)
     assert "is not understood" in message
-    assert "Nothing was spent by this" in message
-    assert "known and not lost: the next try looks at it again" in message
+    assert message.startswith("An image may have been paid for. The next try looks for it. ")
     assert "secret" not in message
     assert caught.value.retry_helps
 
@@ -112,14 +126,13 @@ def test_model_event_that_is_not_understood_is_an_error(event):
 
 
 @pytest.mark.parametrize("event", BAD_BATCH.values(), ids=BAD_BATCH)
-def test_batch_event_that_is_not_understood_says_that_no_job_is_lost(event):
+def test_batch_event_that_is_not_understood_says_what_may_have_been_paid_for(event):
     with pytest.raises(OxenPollError) as caught:
         read_batch_event(event, ".batch-5e.jsonl")
 
     message = str(caught.value)
     assert "expected was one of airflow-provider-oxen/batch/1 about .batch-5e.jsonl" in message
-    assert "Nothing was spent by this" in message
-    assert "known and not lost: the next try looks at them again" in message
+    assert message.startswith("The batch's generations may have been paid for. The next try looks for them. ")
     assert "secret" not in message
     assert caught.value.retry_helps
 
@@ -129,9 +142,32 @@ def test_event_of_a_generation_is_none_of_a_batch():
         read_batch_event(GOOD, "8d1f")
 
 
-def test_reason_of_our_errors_is_what_they_say():
-    assert reason(OxenServerError("no", status=500)) == "no (HTTP 500)"
+KEY = "events-key-that-must-not-leak"
+learn(KEY)
+DIRTY = f"{KEY} https://store.example/a.png?X-Amz-Signature=5f1c2d3e"
+CLEAN = "*** https://store.example/a.png"
 
 
-def test_reason_of_other_errors_holds_no_signature():
-    assert reason(ValueError("https://f.example/a?sig=b")) == "ValueError: https://f.example/a"
+def test_event_of_an_asset_tells_no_secret_in_any_of_its_fields():
+    row = Generation.model_validate(
+        {
+            "generation_id": "g-1",
+            "status": "failed",
+            "model_name": DIRTY,
+            "media_type": DIRTY,
+            "target_namespace": DIRTY,
+            "error": DIRTY,
+        }
+    )
+
+    event = ended_event(row, None, Settings(api_key=KEY).redact)
+
+    assert [event[name] for name in ("model", "media_type", "namespace", "message")] == [CLEAN] * 4
+    assert ended_event(Generation(generation_id="g-1"), None, str)["model"] is None
+
+
+def test_message_of_an_event_that_an_earlier_version_sent_is_redacted():
+    Settings(api_key=KEY)
+    sent = generation_event("g-1", End("failed", DIRTY))
+
+    assert read_event(sent, "g-1").message == CLEAN

@@ -16,11 +16,12 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.hooks.oxen import OxenHook
-from airflow_provider_oxen.jobs import following, listening
-from airflow_provider_oxen.jobs.listening import Listener, Ring
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.triggers.events import ENDED
 from airflow_provider_oxen.triggers.generation_events import OxenGenerationEventTrigger
+from airflow_provider_oxen.waiting import follower, listener, wakeups
+from airflow_provider_oxen.waiting.listener import EventListener
+from airflow_provider_oxen.waiting.wakeups import Wakeup, Wakeups
 
 from .conftest import KEY, rebuilt
 
@@ -30,7 +31,7 @@ shares = pytest.mark.skipif(
     reason="Airflow shares streams, and keeps positions, from 3.3 on",
 )
 
-KWARGS = {
+KWARGS: dict[str, Any] = {
     "oxen_conn_id": "another",
     "namespace": "team",
     "models": ["a", "b"],
@@ -41,9 +42,9 @@ KWARGS = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "GATHER", 0.02)
-    monkeypatch.setattr(listening, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(following, "LATE", (0.02, 0.05, 0.1))
+    monkeypatch.setattr(wakeups, "GATHER", 0.02)
+    monkeypatch.setattr(listener, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(follower, "LATE", (0.02, 0.05, 0.1))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ class TestArguments:
 
     def test_those_of_the_first_version_stay_loadable(self):
         # What stands in databases out there; add to it, take nothing away.
-        first = {
+        first: dict[str, Any] = {
             "oxen_conn_id": "oxen_default",
             "namespace": None,
             "models": None,
@@ -157,6 +158,7 @@ class TestAlone:
             "namespace": None,
             "media_type": "image",
             "message": "",
+            "retryable": None,
             "cost": 0.01,
         }
         assert (later["generation_id"], later["namespace"]) == (second, "local-user")
@@ -169,7 +171,7 @@ class TestAlone:
         for age in (3600, 600, 0):
             connected.settings.clock_ahead = -age
             wanted += order()
-        events = OxenGenerationEventTrigger(lookback=lookback).run()
+        events: Any = OxenGenerationEventTrigger(lookback=lookback).run()
 
         async with asyncio.timeout(10):
             heard = [(await anext(events)).payload["generation_id"] for _ in told]
@@ -177,19 +179,32 @@ class TestAlone:
 
         assert heard == [wanted[number] for number in told]
 
+    async def test_hub_whose_clock_is_behind_is_heard_from_the_first_moment(self, connected, order):
+        connected.settings.clock_ahead = -7200
+        [wanted] = order()
+        events: Any = OxenGenerationEventTrigger(lookback=60).run()
+
+        async with asyncio.timeout(10):
+            payload = (await anext(events)).payload
+        await events.aclose()
+
+        assert payload["generation_id"] == wanted
+
     async def test_failures_say_why_without_key_and_link(self, connected, order):
         connected.fail(
-            Fault("fails", on="enqueue", message=f"{KEY} see https://f.example/a?X-Signature=s " + "x" * 999)
+            Fault(
+                "fails", on="enqueue", message=f"{KEY} see https://f.example/a?X-Signature=s " + "and " * 250
+            )
         )
         order()
-        told = OxenGenerationEventTrigger(statuses=["failed"]).run()
+        told: Any = OxenGenerationEventTrigger(statuses=["failed"]).run()
 
         async with asyncio.timeout(10):
             payload = (await anext(told)).payload
         await told.aclose()
 
         assert payload["status"] == "failed"
-        assert payload["message"].startswith("*** see https://f.example/a xxx")
+        assert payload["message"].startswith("*** see https://f.example/a and and")
         assert len(payload["message"]) == 300
         assert KEY not in json.dumps(payload)
 
@@ -408,15 +423,15 @@ class TestShared:
     async def test_a_ring_that_was_not_stored_moves_nothing(self):
         from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-        from airflow_provider_oxen.triggers._sharing import EventProducer
+        from airflow_provider_oxen.triggers._watchers import EventProducer
 
         moved = []
 
-        def ring(name: str) -> Ring:
+        def ring(name: str) -> Wakeup:
             async def move() -> None:
                 moved.append(name)
 
-            ring = Ring(Listener(OxenHook()), (), False)
+            ring = Wakeup(Wakeups(EventListener(OxenHook())), (), False)
             ring.after["watcher"] = move
             return ring
 

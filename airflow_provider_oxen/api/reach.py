@@ -1,0 +1,113 @@
+"""Where an image may be fetched from: anywhere public; nearer to us only where the hub itself is.
+
+A link is the word of a stranger. It must not make a worker ask what only the worker can reach: the metadata
+of a cloud's machines, a service on its loopback, a host of the company's network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import httpcore
+import httpx
+
+from airflow_provider_oxen.api.addresses import Address, Kind, is_here, kind, literal
+from airflow_provider_oxen.api.errors import OxenDownloadError
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.transports import RESOLVERS, resolve
+from airflow_provider_oxen.api.ways import Ways
+
+__all__ = ["Reach"]
+
+_HERE = ipaddress.IPv4Address("127.0.0.1")
+
+_SECONDS = 10.0
+"""How long it may take to learn where the hub itself is."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Judges the addresses of links.
+
+    :ivar ways: behind a proxy, neither links' names nor the hub's can be judged.
+    """
+
+    settings: Settings
+    ways: Ways
+
+    def may_ask(self, url: str) -> None:
+        """Judge a link by what is written in it: an address, or a name of this machine.
+
+        :raises OxenDownloadError: where it must not be asked.
+        """
+        host = _host(httpx.URL(url))
+        address = _written(host)
+        if address is not None:
+            self.admit(host, [address])
+
+    async def amay_ask(self, url: str) -> None:
+        """Judge a link as :meth:`may_ask` does; where the hub itself is looked up for that, by a thread."""
+        host = _host(httpx.URL(url))
+        if not self.is_home(host) and _written(host) is not None:
+            await asyncio.wrap_future(RESOLVERS.submit(self.may_ask, url))
+
+    def admit(self, host: str, addresses: Sequence[Address]) -> Sequence[Address]:
+        """Return those of a host's addresses that may be connected to.
+
+        :raises OxenDownloadError: where none may.
+        """
+        if self.settings.allow_private_links or self.is_home(host):
+            return addresses
+        kinds = [kind(address) for address in addresses]
+        if not set(kinds) - {"public"}:
+            return addresses
+        allowed: set[Kind] = {"public", *self._own()}
+        admitted = [address for address, found in zip(addresses, kinds, strict=True) if found in allowed]
+        if not admitted:
+            raise self._refused(host, next(found for found in kinds if found != "public"))
+        return admitted
+
+    def is_home(self, host: str) -> bool:
+        """Whether a host is the hub's own."""
+        return host == _host(self._hub)
+
+    @cached_property
+    def _hub(self) -> httpx.URL:
+        return httpx.URL(self.settings.base_url)
+
+    def _own(self) -> set[Kind]:
+        """Return where the hub is."""
+        host = _host(self._hub)
+        if is_here(host):
+            return {"loopback", "unspecified"}
+        address = literal(host)
+        if address is None and self.ways.proxy(self._hub) is not None:
+            return set()
+        try:
+            found = [address] if address else resolve(host, self._hub.port or 443, _SECONDS)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            return set()
+        return {kind(address) for address in found}
+
+    def _refused(self, host: str, found: Kind) -> OxenDownloadError:
+        article = "an" if found == "unspecified" else "a"
+        return OxenDownloadError(
+            f"The link to the image leads to {article} {found} address ({self.settings.redact(host)[:100]}), "
+            "and the connection's own host has no such address: it was not asked.",
+            remedy="If that host is meant, set the connection's extra allow_private_links to true and clear "
+            "the task: the image is not given up, and is then fetched without being paid for again.",
+        )
+
+
+def _written(host: str) -> Address | None:
+    """Return the address that a host's own name tells, None where it tells none."""
+    return literal(host) or (_HERE if is_here(host) else None)
+
+
+def _host(url: httpx.URL) -> str:
+    """Return the host as it is connected to."""
+    return url.raw_host.decode("ascii")

@@ -1,0 +1,164 @@
+"""A row of the queue, the history or the stream in the usual words, in whatever clothes it comes. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_oxen.api.items import link_of
+from airflow_provider_oxen.api.redact import FEW, redact, told, without_queries
+from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
+
+__all__ = ["id_of", "ids_of", "is_id", "list_of", "unwrapped", "usual", "words"]
+
+_IS_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
+_FIT = re.compile(r"[^\s/?#%\\\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+"""An id: it becomes part of a path, and of a record."""
+
+_IDS = ("generation_id", "id", "generationId")
+_WRAPPERS = ("generation", "data", "job", "result", "generations")
+_LISTS = ("generations", "data", "items", "results")
+_RESULTS = ("result_url", "url", "result", "output", "outputs", "output_url", "result_urls")
+_ID_LISTS = ("generation_ids", "ids")
+_MESSAGES = (
+    "detail", "message", "title", "msg", "reason", "error_message", "error", "errors", "description", "type",
+    "code",
+)  # fmt: skip
+
+_GREAT = 10**100
+"""Integers below it may be ids, or a message."""
+
+_DEEPEST = 6
+_LONGEST = 2000
+"""Characters of a message that are kept: it may quote a prompt, or a page."""
+
+_MANY = 100
+"""Things in a list that are looked at for that."""
+
+
+def usual(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as the hub's documentation has it.
+
+    A link on a row whose status nobody knows is worth fetching, and so is one beside a bad end that is told
+    in another word than the hub's: "expired" may be said of a result.
+    """
+    row = dict(unwrapped(row))
+    if id := id_of(row):
+        row["generation_id"] = id
+    elif redact(str(row.get("generation_id"))) != str(row.get("generation_id")):
+        # No id that was ever given has the key in it.
+        del row["generation_id"]
+    state = row.get("status", row.get("state"))
+    status, link = standing(state), _take_link(row)
+    if link and status not in RUNNING and not is_proof(state):
+        status = "succeeded"
+    message = next(filter(None, (words(row.pop(key, None)) for key in ("error_message", "error"))), None)
+    if status == "failed" and not message and not is_proof(state):
+        message = f"the hub calls it {told(str(state))!r}"
+    return row | {"status": status, "result_url": link, "error_message": message}
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be the id of a generation."""
+    return isinstance(value, str) and _FIT.fullmatch(value) is not None
+
+
+def id_of(row: Any) -> str | None:
+    """Return the id that a row, or an answer, tells of itself."""
+    if not isinstance(row, Mapping):
+        return None
+    for key in _IDS:
+        value = row.get(key)
+        if isinstance(value, str) and _IS_ID.fullmatch(value.strip()) and redact(value) == value:
+            return value.strip()
+        if isinstance(value, int) and not isinstance(value, bool) and -_GREAT < value < _GREAT:
+            return str(value)
+    return None
+
+
+def unwrapped(data: Any) -> Any:
+    """Return the row that an answer about one generation holds."""
+    for _ in range(_DEEPEST):
+        if not isinstance(data, Mapping) or "generation_id" in data:
+            break
+        inside = next((data[key] for key in _WRAPPERS if _is_row(data.get(key))), None)
+        inside = inside[0] if isinstance(inside, list) else inside
+        is_row = id_of(data) is not None and ("status" in data or "state" in data)
+        if inside is None or (is_row and "generation_id" not in inside):
+            # What stands in a row is its result, and may have an id of its own.
+            break
+        data = inside
+    return data
+
+
+def list_of(data: Any) -> list[Any] | None:
+    """Return the list of rows that an answer holds, or None where it holds none."""
+    for depth in range(_DEEPEST):
+        if isinstance(data, list):
+            # Of an empty one that stands alone nobody knows what it is a list of.
+            return data if data or depth else None
+        if not isinstance(data, Mapping):
+            break
+        data = next((data[key] for key in _LISTS if isinstance(data.get(key), list | Mapping)), None)
+    return None
+
+
+def ids_of(answer: Any) -> list[str]:
+    """Return the ids that the answer to an enqueue tells. An empty list of generations names none."""
+    listed = list_of(answer)
+    if listed is None and isinstance(answer, Mapping):
+        listed = next((answer[key] for key in _ID_LISTS if isinstance(answer.get(key), list)), None)
+    if listed is None:
+        ids = [id_of(unwrapped(answer))]
+    else:
+        ids = [id_of({"id": row} if isinstance(row, str | int) else unwrapped(row)) for row in listed]
+    return list(dict.fromkeys(filter(None, ids)))
+
+
+def words(value: Any, depth: int = 0) -> str | None:
+    """Return a message in words, whatever it is made of, and redacted; None where it says nothing."""
+    if value is None or isinstance(value, bool) or depth > _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        said = next(filter(None, (words(value.get(key), depth + 1) for key in _MESSAGES)), None)
+        text = said or (_as_json(value) if value else "")
+    elif isinstance(value, list | tuple):
+        text = "; ".join(filter(None, (words(item, depth + 1) for item in value[:_MANY])))
+    else:
+        text = str(value) if not isinstance(value, int) or -_GREAT < value < _GREAT else ""
+    # Before it is cut: half a key is half a secret.
+    return without_queries(text, FEW).strip()[:_LONGEST] or None
+
+
+def _take_link(row: dict[str, Any]) -> str | None:
+    """Take the link to the result out of a row.
+
+    ``images`` counts only where it holds objects: a list of links is an echo of the request's input images.
+    """
+    found = None
+    for key in _RESULTS:
+        link = link_of(row.get(key))
+        if link:
+            found = found or link
+            del row[key]
+    images = row.get("images")
+    objects = [item for item in images if isinstance(item, Mapping)] if isinstance(images, list) else []
+    if link := link_of(objects):
+        found = found or link
+        del row["images"]
+    return found
+
+
+def _is_row(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) == 1 and isinstance(value[0], Mapping) and id_of(value[0]) is not None
+    return isinstance(value, Mapping) and any(key in value for key in (*_IDS, *_WRAPPERS, "status"))
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        return ""

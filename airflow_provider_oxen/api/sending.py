@@ -1,0 +1,212 @@
+"""The steps of sending a call, which a client that blocks and one for event loops take alike.
+
+What is sent, what an answer means and what may be sent again is decided elsewhere
+(:mod:`.calls`, :mod:`.answers`, :mod:`.retries`). Where a client blocks, what is written here for an event
+loop never waits for one (see :func:`.blocking.unsuspended`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar
+
+import httpx
+import tenacity
+
+from airflow_provider_oxen.api import answers, body, retries
+from airflow_provider_oxen.api.calls import LAYOUTS, Call, Layout
+from airflow_provider_oxen.api.clock import Clock
+from airflow_provider_oxen.api.deadline import Deadline
+from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound, OxenRouteNotFound
+from airflow_provider_oxen.api.http_logs import suppress_http_logs
+from airflow_provider_oxen.api.keyless import holds_key, refuse_key
+from airflow_provider_oxen.api.reach import Reach
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.transports import AsyncTransport, Transport
+from airflow_provider_oxen.api.ways import Ways, read_ways
+
+__all__ = ["Sender", "Watch", "bearer"]
+
+T = TypeVar("T")
+Guard: TypeAlias = Callable[[], Awaitable[None] | None]
+
+_layouts: dict[tuple[str, str | None], Layout] = {}
+"""What ``auto`` has found in this process, by host and proxy."""
+
+
+class Sender:
+    """What both clients share: settings, the layout in use, and the making of requests.
+
+    :param networked: whether there is a network, and not a test's transport, which knows a hub of its own.
+    :ivar http: sends what costs nothing.
+    :ivar clock: the hub's, as far as its answers tell.
+    :ivar reach: where images may be fetched from.
+    """
+
+    http: httpx.Client | httpx.AsyncClient
+    _payer: Transport | AsyncTransport | None
+    """Sends what is paid for, without a client's redirects, cookies and logins; None in tests, where all goes
+    one way."""
+    _pause: Callable[[float], Awaitable[None]]
+    _trace: Callable[[Watch, Callable[[], Coroutine[Any, Any, None]]], Callable[..., Any]]
+    _blocks = False
+
+    def __init__(self, settings: Settings, networked: bool) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.reach = Reach(settings, read_ways(settings.proxy) if networked else Ways())
+        self._layouts = _layouts if networked else {}
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout that is set, or that has worked for this host; None where that is not known yet."""
+        if self.settings.api_layout != "auto":
+            return self.settings.api_layout
+        return self._layouts.get((self.settings.base_url, self.settings.proxy))
+
+    def _order(self, call: Call[Any]) -> Sequence[Layout]:
+        """Return the layouts to try: one where it is set or does not matter, else the known one first."""
+        known = self.layout or LAYOUTS[0]
+        if self.settings.api_layout != "auto" or not call.has_layouts:
+            return (known,)
+        return sorted(LAYOUTS, key=lambda layout: layout != known)
+
+    def _worked(self, call: Call[Any], layout: Layout) -> None:
+        """Remember a layout, in place of another that has worked before."""
+        if call.has_layouts:
+            self._layouts[self.settings.base_url, self.settings.proxy] = layout
+
+    def _request(self, call: Call[Any], layout: Layout) -> httpx.Request:
+        settings = self.settings
+        if call.paid:
+            # Others have looked before, and told which argument it is; nobody gets past here.
+            refuse_key(["the request"] if holds_key(call.body, settings.api_key) else [])
+        headers = httpx.Headers(self.http.headers)
+        headers.update(bearer(settings.api_key))
+        if call.paid:
+            # A server, too, keeps no connection that nobody will use; with this, nor does a busy pool.
+            headers["Connection"] = "close"
+        wait = httpx.Timeout(self._wait(call), connect=settings.connect_timeout)
+        # Not by the client's build_request, which merges anew what is the same each time.
+        return httpx.Request(
+            call.method,
+            _url(settings.base_url, call.paths[layout]),
+            params=call.params,
+            json=call.body,
+            headers=headers,
+            cookies=self.http.cookies,
+            extensions={"timeout": wait.as_dict()},
+        )
+
+    def _wait(self, call: Call[Any]) -> float:
+        """Return for how many seconds nothing may come."""
+        return min(call.patience or self.settings.timeout, self.settings.timeout)
+
+    def deadline(self, call: Call[Any]) -> Deadline:
+        """Return the deadline of one attempt at a call."""
+        return Deadline(self._wait(call) * call.slack, self._blocks)
+
+    async def _sent(self, call: Call[T], guard: Guard | None) -> T:
+        """Send a call to where its layout is served."""
+        missing: list[OxenRouteNotFound] = []
+        for layout in self._order(call):
+            try:
+                result: T = await retries.acall_with_retries(self._again, self._attempt, call, layout, guard)
+            except OxenRouteNotFound as error:
+                missing.append(error)
+                continue
+            self._worked(call, layout)
+            return result
+        raise self._nowhere(call, missing)
+
+    def _again(self) -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(sleep=self._pause, **retries.policy(self.settings.max_retries))
+
+    async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None = None) -> T:
+        watch, sent = Watch(), time.time()
+        try:
+            with suppress_http_logs():
+                request = self._request(call, layout)
+                async with self.deadline(call) as deadline:
+                    response = await (
+                        self._pay(request, watch, guard, deadline) if call.paid else self._fetch(request)
+                    )
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise answers.from_transport(error, call, self.settings, sent=watch.sent) from None
+        self.clock.heard(response.headers, sent, time.time())
+        return await self._understood(response, call)
+
+    async def _fetch(self, request: httpx.Request) -> httpx.Response:
+        return await body.fetched(self.http, request, body.USUAL)
+
+    async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
+        return answers.read(response, call, self.settings)
+
+    async def _pay(
+        self, request: httpx.Request, watch: Watch, guard: Guard | None, deadline: Deadline
+    ) -> httpx.Response:
+        async def look() -> None:
+            # The hub's time begins with the first byte.
+            deadline.suspend()
+            if guard and (looking := guard()):
+                await looking
+            deadline.restart()
+            watch.sent = True
+            # Each further event would only be compared.
+            request.extensions.pop("trace", None)
+
+        if self.http.is_closed:
+            raise RuntimeError("The client has been closed.")
+        if self._payer is None:
+            await look()
+        else:
+            request.extensions["trace"] = self._trace(watch, look)
+        return await body.fetched(self._payer or self.http, request, body.MOST)
+
+    def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
+        last = missing[-1]
+        facts: dict[str, Any] = {"status": last.status, "request_id": last.request_id, "type": last.type}
+        if call.model and any(error.type == "resource_not_found" for error in missing):
+            return OxenModelNotFound(
+                f"Model not found: {call.model}. The hub answered the request to {call.name} that it "
+                "does not know it.",
+                **facts,
+            )
+        if len(missing) == 1:
+            return last
+        paths = " nor ".join(call.paths[layout] for layout in LAYOUTS)
+        return OxenRouteNotFound(
+            f"{self.settings.base_url} serves neither {paths}.",
+            remedy="Check the connection's host; if the hub has moved its paths, set the connection's "
+            "api_layout (auto, classic or ai).",
+            **facts,
+        )
+
+
+class Watch:
+    """Hears from ``httpcore`` what it does with a paid request.
+
+    :ivar sent: whether a byte of it may have left. None where that was not watched.
+    """
+
+    def __init__(self) -> None:
+        self.sent: bool | None = None
+
+    def is_due(self, event: str, info: Mapping[str, Any]) -> bool:
+        """Whether the first byte is what comes next. A proxy's CONNECT is a request of its own, before it."""
+        self.sent = bool(self.sent)
+        begins = ".send_request_" in event and event.endswith(".started")
+        return begins and not self.sent and info["request"].method != b"CONNECT"
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """Return the header that carries the key. Only for requests to the hub's own origin."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+@lru_cache(maxsize=64)
+def _url(base: str, path: str) -> httpx.URL:
+    # httpx reads a URL letter by letter, twice where it is relative.
+    return httpx.URL(f"{base}{path}")

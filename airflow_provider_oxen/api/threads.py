@@ -1,0 +1,80 @@
+"""A few threads for what blocks, beside an event loop that must not be held up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+__all__ = ["Threads"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Threads(Executor):
+    """A few threads for what blocks; they begin when they are needed, and die with the process.
+
+    Not ``ThreadPoolExecutor``: the interpreter waits at its end for threads of that, and so a task whose time
+    is over would go on for as long as a store takes to answer.
+
+    :param most: threads at most.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self.most = most
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = self._begun = 0
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a function called by one of the threads."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                # A thread that is gone would be waited for for ever.
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            self._idle -= 1
+            if self._idle < 0 and self._begun < self.most:
+                self._begun += 1
+                self._idle += 1
+                name = f"{self._name}-{self._begun}"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._work.put(work)
+        return future
+
+    def each(self, work: Callable[[U], T], items: Iterable[U]) -> Iterator[T]:
+        """Yield what is made of the items, in their order; few are taken ahead of that."""
+        ahead: deque[Future[T]] = deque()
+        for item in items:
+            ahead.append(self.submit(work, item))
+            if len(ahead) >= 4 * self.most:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the threads end when they have done what they are at; nobody waits for them."""
+        for _ in range(self._begun):
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            # Whoever waits for it must not hold what it made.
+            del work
+            with self._lock:
+                self._idle += 1

@@ -1,0 +1,230 @@
+"""How requests reach the network: straight or by proxy, within their deadline, and links only where they may.
+
+``httpx`` hands each request to a transport. Ours chooses the way (:mod:`.ways`); below it, connections are
+made by a network backend of our own, so that the address that is judged is the one that is connected to, and
+each blocking read and write ends by the request's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import httpcore
+import httpx
+
+from airflow_provider_oxen.api.addresses import Address
+from airflow_provider_oxen.api.streams import AsyncStream, Stream, told_as, within
+from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.api.ways import Ways
+
+__all__ = ["RESOLVERS", "AsyncTransport", "Transport", "resolve"]
+
+Admit = Callable[[str, Sequence[Address]], Sequence[Address]]
+"""Told a host and its addresses, gives those that may be connected to, or raises."""
+
+RESOLVERS = Threads(4, "oxen-resolve")
+"""For event loops: whoever connects waits for them, and many connect at once."""
+
+
+class Transport(httpx.BaseTransport):
+    """Sends each request straight or by the proxy that is meant for it.
+
+    :param admit: which addresses may be connected to; behind a proxy, only the proxy knows them.
+    :param options: those of ``httpx.HTTPTransport``.
+    """
+
+    def __init__(self, ways: Ways, context: ssl.SSLContext, admit: Admit, **options: Any) -> None:
+        self._ways = ways
+        self._straight = httpx.HTTPTransport(verify=context, trust_env=False, **options)
+        self._proxied = {
+            name: httpx.HTTPTransport(
+                verify=context, trust_env=False, proxy=_trusting(proxy, context), **options
+            )
+            for name, proxy in ways.proxies.items()
+        }
+        _connect_by(self._straight, _Backend(admit))
+        for transport in self._proxied.values():
+            _connect_by(transport, _Backend(lambda host, addresses: addresses))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        proxy = self._ways.proxy(request.url)
+        return (self._straight if proxy is None else self._proxied[proxy]).handle_request(request)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in (self._straight, *self._proxied.values()):
+            transport.close()
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """The async twin of :class:`Transport`; asyncio ends it at its deadline."""
+
+    def __init__(
+        self,
+        ways: Ways,
+        context: ssl.SSLContext,
+        admit: Admit,
+        is_home: Callable[[str], bool],
+        **options: Any,
+    ) -> None:
+        self._ways = ways
+        self._straight = httpx.AsyncHTTPTransport(verify=context, trust_env=False, **options)
+        self._proxied = {
+            name: httpx.AsyncHTTPTransport(
+                verify=context, trust_env=False, proxy=_trusting(proxy, context), **options
+            )
+            for name, proxy in ways.proxies.items()
+        }
+        _connect_by(self._straight, _AsyncBackend(admit, is_home))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        proxy = self._ways.proxy(request.url)
+        return await (self._straight if proxy is None else self._proxied[proxy]).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in (self._straight, *self._proxied.values()):
+            await transport.aclose()
+
+
+def resolve(host: str, port: int, seconds: float | None) -> list[Address]:
+    """Return a host's addresses, in the order in which they should be tried.
+
+    It is asked in a thread of its own: with several search domains, a resolver may take minutes.
+
+    :raises httpcore.ConnectError: where it has none.
+    :raises httpcore.ConnectTimeout: where that was not told in time.
+    """
+    if written := _written(host):
+        return written
+    answers: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_ask(host, port))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name="oxen-resolve", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None
+    if isinstance(answer, Exception):
+        raise httpcore.ConnectError(str(answer)) from answer
+    return answer
+
+
+def _written(host: str) -> list[Address]:
+    """Return the address that a host is written as; nothing for a name."""
+    with contextlib.suppress(ValueError):
+        return [ipaddress.ip_address(host)]
+    return []
+
+
+def _ask(host: str, port: int) -> list[Address]:
+    found = []
+    for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        address, scope = str(where[0]), where[3] if len(where) == 4 else 0
+        found.append(ipaddress.ip_address(f"{address}%{scope}" if scope and "%" not in address else address))
+    return found
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Resolves a name once, and connects to an address that was judged."""
+
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first of the host's addresses that takes the connection."""
+        found = resolve(host, port, within(timeout, httpcore.ConnectTimeout))
+        failed: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in self._admit(host, found):
+            seconds = within(timeout, httpcore.ConnectTimeout)
+            try:
+                return Stream(
+                    self._plain.connect_tcp(str(address), port, seconds, local_address, socket_options)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+
+class _AsyncBackend(httpcore.AsyncNetworkBackend):
+    """The async twin of :class:`_Backend`; names are resolved, and their addresses judged, by threads.
+
+    :param is_home: whether a host is the hub's own, about which nobody has to be asked.
+    """
+
+    def __init__(self, admit: Admit, is_home: Callable[[str], bool]) -> None:
+        self._admit = admit
+        self._is_home = is_home
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first of the host's addresses that takes the connection."""
+        failed: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in await self._addresses(host, port, timeout):
+            try:
+                with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+                    async with asyncio.timeout(timeout):
+                        return await AsyncStream.to(str(address), port)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+    async def _addresses(self, host: str, port: int, timeout: float | None) -> Sequence[Address]:
+        written = _written(host)
+        if written and self._is_home(host):
+            return written
+
+        def judged() -> Sequence[Address]:
+            return self._admit(host, written or _ask(host, port))
+
+        with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(RESOLVERS.submit(judged))
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _trusting(proxy: httpx.Proxy, context: ssl.SSLContext) -> httpx.Proxy:
+    """Have the connection's certificates hold for a proxy that is spoken to by TLS, too."""
+    if proxy.url.scheme != "https":
+        return proxy
+    return httpx.Proxy(proxy.url, auth=proxy.auth, headers=proxy.headers, ssl_context=context)
+
+
+def _connect_by(
+    transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport,
+    backend: httpcore.NetworkBackend | httpcore.AsyncNetworkBackend,
+) -> None:
+    # httpx has no argument for it; its pool asks the backend whenever it connects. Tests would be red if it
+    # did not.
+    transport._pool._network_backend = backend

@@ -1,0 +1,140 @@
+"""What keeps two runs apart that are at work in one folder: a row's record there, and a batch's claim.
+
+A row's record is one that only one can create. Where the store cannot keep two apart who create one file at
+one moment, each batch writes a file of its own and then lists the folder: of two, at least one sees the
+other's, and does not begin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from pydantic_core import to_json
+
+from airflow_provider_oxen.api.errors import OxenError, OxenOvertaken, OxenStoreUnavailable
+from airflow_provider_oxen.images.known import KnownFolder
+from airflow_provider_oxen.images.media import SUFFIXES
+from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.jobs.filestore import FileRecordStore
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.task import Identity
+
+__all__ = ["CLAIM", "Appeared", "RowRecordStore", "claim", "release"]
+
+OTHERS, OURS = -1, 0
+"""Clearings, as the protocol sees them: those of this task instance's present clearing are ours, and what any
+other has left is older."""
+
+CLAIM = ".oxen-claim-"
+"""How the name of a file begins that says whose batch is at work in a folder."""
+
+
+class Appeared(Exception):
+    """Another run has been at work on the row since this one looked."""
+
+
+class RowRecordStore(FileRecordStore):
+    """A row's record in the folder, which every run and task that asks for the row shares.
+
+    :param clear_key: which clearing of which task instance this is.
+    """
+
+    def __init__(self, folder: KnownFolder, stem: str, identity: str, mark: str, clear_key: str) -> None:
+        super().__init__(folder, stem, identity, mark)
+        self.clear_key = clear_key
+        self._known = folder
+        self._sidecar = f"{stem}.json"
+        self.counted = 0
+        self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
+
+    def read(self) -> Record | None:
+        record = super().read()
+        # As the plan counts what earlier tries have sent.
+        self.counted = record.submissions if record and record.clear_key == self.clear_key else 0
+        if record is None or record.clear_key == self.clear_key:
+            return record
+        return record.to(record.phase, clear_count=OTHERS)
+
+    def create(self, record: Record) -> None:
+        super().create(self._signed(record))
+
+    def write(self, record: Record) -> None:
+        """Write the record; the intent only over what was there when the row was looked at.
+
+        Whoever keeps an image removes the record only after the sidecar is there: who could write an intent
+        and sees no new sidecar is alone.
+
+        :raises Appeared: where another run has been at work since; the intent is gone again.
+        :raises OxenStoreUnavailable: where that cannot be told; so it is there, if the store lets it.
+        """
+        if record.phase != "intent":
+            super().write(self._signed(record))
+            return
+        try:
+            super().write(self._signed(record))
+        except OxenOvertaken:
+            raise Appeared from None
+        try:
+            if not asked(self._known, lambda: self._known.has_appeared(self._sidecar)):
+                return
+        except OxenError:
+            with contextlib.suppress(OxenError):
+                self.withdraw(record)
+            raise
+        self.withdraw(record)
+        raise Appeared
+
+    def close(self, record: Record) -> None:
+        super().close(self._signed(record))
+
+    def known(self) -> Record | None:
+        """Return the record, where there is one that can be read."""
+        with contextlib.suppress(OxenError):
+            return self.read()
+        return None
+
+    def note(self, record: Record) -> None:
+        """Write what is known more of a record, where it still is the one that is there."""
+        there = self.known()
+        if there is not None and (there.nonce, there.phase) == (record.nonce, record.phase):
+            with contextlib.suppress(OxenError):
+                self.write(record)
+
+    def _signed(self, record: Record) -> Record:
+        return record.to(record.phase, clear_key=self.clear_key, files=record.files or self.files)
+
+
+def claim(folder: Folder, identity: Identity, mark: str) -> None:
+    """Make sure that no other task's batch is at work in the folder, where its store does not see to that.
+
+    :param mark: as for :meth:`.Folder.put`.
+    :raises OxenStoreUnavailable: where one is.
+    """
+    if folder.is_exclusive:
+        return
+    own = _name(identity)
+    source = io.BytesIO(to_json(identity._asdict(), indent=2) + b"\n")
+    asked(folder, lambda: folder.put(own, source, mark))
+    others = asked(
+        folder, lambda: [name for name in folder.names() if name.startswith(CLAIM) and name != own]
+    )
+    if others:
+        release(folder, identity)
+        raise OxenStoreUnavailable(
+            f"Another task's batch is at work in {folder.asset_uri('')}, as {others[0]} says, and this store "
+            "cannot keep two apart: they could pay for one row twice.",
+            retry="The next try looks again.",
+            remedy="Give each batch a folder of its own; where the other is over for good, remove that file.",
+        )
+
+
+def release(folder: Folder, identity: Identity) -> None:
+    """Let others begin; where that fails, the file stays, and they are told of it."""
+    if not folder.is_exclusive:
+        with contextlib.suppress(Exception):
+            folder.remove(_name(identity))
+
+
+def _name(identity: Identity) -> str:
+    return f"{CLAIM}{identity.key[:16]}.json"

@@ -1,0 +1,96 @@
+"""The facts that Airflow keeps of a batch while it is deferred."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from airflow_provider_oxen.api.errors import OxenRecordError
+
+__all__ = ["WAITED_FOR", "Deferral", "lost_record", "read_deferral"]
+
+WAITED_FOR = "The generations that this task waited for may have been paid for."
+
+
+class Deferral(BaseModel):
+    """What Airflow keeps while the task is deferred. What the record holds is not trusted without it.
+
+    :ivar folder: of the batch, as :func:`~.storage.open_folder` takes it; None: the operator's.
+    :ivar record: name of the batch's record in that folder.
+    :ivar sha256: of that file; None where an earlier version wrote it.
+    :ivar jobs: how many generations were submitted and are waited for.
+    :ivar spent: USD by then.
+    :ivar held: USD that count against ``max_cost`` by then.
+    :ivar spent_unknown: submissions by then whose cost is not known.
+    :ivar series: which clearing of the task this is; None where an earlier version wrote it.
+    :ivar anew: whether this very try has begun the folder anew before.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    folder: str | None = None
+    storage_conn_id: str | None = None
+    record: str
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    jobs: int = Field(0, ge=0, lt=2**63)
+    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
+    held: float = Field(0.0, ge=0, allow_inf_nan=False)
+    spent_unknown: int = Field(0, ge=0, lt=2**63)
+    series: str | None = None
+    anew: bool = False
+
+
+def read_deferral(kept: Mapping[str, Any] | None, event: Any, identity: str) -> Deferral:
+    """Return what the task was deferred with.
+
+    Earlier versions kept no record's name, and Airflow's ``dag.test()`` keeps the trigger's event only.
+
+    :param kept: what Airflow gave back; None where that was lost.
+    :param event: the trigger's.
+    :param identity: key of the task instance.
+    :raises OxenRecordError: where it is damaged, or names another task's record.
+    """
+    if not isinstance(kept, Mapping | None):
+        raise _unfit(" (it is no mapping)")
+    facts = dict(kept or {})
+    seen = event if isinstance(event, Mapping) else {}
+    facts.setdefault("record", seen.get("record") or f".batch-{identity[:16]}.jsonl")
+    facts.setdefault("jobs", seen.get("jobs", 0))
+    try:
+        deferral = Deferral.model_validate(facts)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        raise _unfit(f" ({fields})") from None
+    if not re.fullmatch(rf"\.batch-{identity[:16]}(\.\d+-[0-9a-f]+)?\.jsonl", deferral.record):
+        raise _unfit(": it names the record of another task")
+    return deferral
+
+
+def lost_record(deferral: Deferral, where: str) -> OxenRecordError:
+    """Return what a task fails with whose record is not there any more.
+
+    :param where: the record, for people.
+    """
+    jobs = f"{deferral.jobs:,}" if deferral.jobs else "Some"
+    unknown = f", and {deferral.spent_unknown:,} of unknown cost" if deferral.spent_unknown else ""
+    return OxenRecordError(
+        f"The record of the batch, {where}, is not there. {jobs} generations were submitted before this "
+        f"task was deferred (${deferral.spent:,.2f} spent by then{unknown}), and whether their images lie "
+        "somewhere else nobody can tell: this worker does not see the folder that the batch was begun in, or "
+        "somebody removed it.",
+        money="Images may have been paid for.",
+        remedy="Use object storage, or a disk that all workers share; then clear the task: it looks for what "
+        "was paid for. With on_unknown_outcome='resubmit' it starts the folder anew instead, and pays for "
+        "all that is not there once more.",
+    )
+
+
+def _unfit(why: str) -> OxenRecordError:
+    return OxenRecordError(
+        f"What Airflow kept of this batch while it was deferred cannot be used{why}.",
+        money=WAITED_FOR,
+        remedy="Clear the task to go on with them.",
+    )

@@ -1,0 +1,303 @@
+"""What one row's protocol can do in step with the other rows: wrappers of a single image's effects.
+
+From the outside in, :class:`~.costs.Budgeted` counts what is sent and charged, :class:`Claimed` gives each
+generation to one row, :class:`Joined` looks and waits together with the others, and :class:`Paced` goes at
+the batch's pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_oxen.api.errors import (
+    OxenConnectionError,
+    OxenError,
+    OxenImageError,
+    OxenOutcomeUnknown,
+    OxenPollError,
+    OxenRateLimited,
+    OxenRefused,
+    OxenUnavailable,
+)
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.batch.limits import Gate, Outcome
+from airflow_provider_oxen.batch.lookup import SharedLookup
+from airflow_provider_oxen.jobs.effects import Accepted, Effects, Prepared, Remade
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.tasks.running import Running
+from airflow_provider_oxen.tasks.runtime import Runtime
+from airflow_provider_oxen.waiting.polling import Poll
+from airflow_provider_oxen.waiting.registry import KnownConnection, wait
+
+__all__ = ["Claimed", "Joined", "Paced", "Passing", "Rows"]
+
+_MOMENT = 0.5
+"""Seconds between a row's intent and its last look, mostly: a connection is opened meanwhile."""
+
+
+class Passing:
+    """Passes everything on to the effects that it wraps."""
+
+    def __init__(self, do: Effects) -> None:
+        self.do = do
+
+    async def write(self, record: Record) -> None:
+        await self.do.write(record)
+
+    async def close(self, record: Record) -> None:
+        await self.do.close(record)
+
+    async def prepare(self, counter: int) -> Prepared:
+        return await self.do.prepare(counter)
+
+    async def remake(self, counter: int) -> Remade:
+        return await self.do.remake(counter)
+
+    async def send(self, record: Record) -> Accepted:
+        return await self.do.send(record)
+
+    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
+        return await self.do.rows(record, others)
+
+    async def row(self, generation_id: str) -> Generation | None:
+        return await self.do.row(generation_id)
+
+    async def pause(self, seconds: float) -> float:
+        return await self.do.pause(seconds)
+
+    async def linger(self, seconds: float, error: OxenImageError) -> bool:
+        return await self.do.linger(seconds, error)
+
+    async def wait(self, record: Record) -> End:
+        return await self.do.wait(record)
+
+    async def cancel(self, generation_id: str) -> None:
+        await self.do.cancel(generation_id)
+
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        return await self.do.keep(record, same)
+
+
+class Paced(Passing):
+    """Goes at the batch's pace: it waits before the intent is written, when provably nothing was sent.
+
+    :ivar came_back: whether the request was sent back, provably not accepted, and may be sent again at that
+        pace.
+    """
+
+    def __init__(self, do: Effects, gate: Gate, running: Running, runtime: Runtime) -> None:
+        super().__init__(do)
+        self.came_back = False
+        self._gate = gate
+        self._running = running
+        self._runtime = runtime
+        self._entered: float | None = None
+
+    async def prepare(self, counter: int) -> Prepared:
+        await self._enter()
+        return await self.do.prepare(counter)
+
+    async def write(self, record: Record) -> None:
+        if record.phase == "intent":
+            await self._enter()
+            # For the last look, too: who is killed between the intent and the first byte leaves a request of
+            # which nobody can tell that it was not sent.
+            if self._running.is_known(_MOMENT):
+                self._running.check(lasting=_MOMENT)
+            else:
+                await self._runtime.blocking(lambda: self._running.check(lasting=_MOMENT))
+        await self.do.write(record)
+
+    async def send(self, record: Record) -> Accepted:
+        entered, self._entered = self._entered, None
+        outcome: Outcome = "failed"
+        retry_after = None
+        try:
+            accepted = await self.do.send(record)
+            outcome = "accepted"
+            return accepted
+        except OxenError as error:
+            outcome, retry_after = _outcome(error), error.retry_after
+            self.came_back = isinstance(error, OxenRefused) and outcome != "refused"
+            raise
+        finally:
+            if entered is not None:
+                self._gate.leave(entered, outcome, retry_after)
+
+    def let_go(self) -> None:
+        """Give back the place of a request that was not sent after all."""
+        if self._entered is not None:
+            self._gate.leave(self._entered, None)
+            self._entered = None
+
+    async def _enter(self) -> None:
+        if self._entered is None:
+            self._entered = await self._gate.enter()
+
+
+@dataclass
+class Rows:
+    """What the rows of a batch share on their loop.
+
+    :param lookup: the hub's lists.
+    :param interval: seconds between two looks at the hub's queue.
+    :ivar patient: whether a row waits for an image that is not there yet; else the next try does.
+    """
+
+    connection: KnownConnection
+    lookup: SharedLookup
+    interval: float
+    patient: bool = True
+    _looked: float | None = field(default=None, init=False)
+    _claims: dict[str, str] = field(default_factory=dict, init=False)
+    _waiting: set[asyncio.Task[End]] = field(default_factory=set, init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    def claim(self, generation_id: str, stem: str) -> bool:
+        """Note whose a generation is; return whether it is this row's: one job gives one row its image."""
+        return self._claims.setdefault(generation_id, stem) == stem
+
+    def is_anothers(self, row: Generation, stem: str) -> bool:
+        """Whether a row of the hub's lists is known to be another row's job."""
+        return self._claims.get(row.generation_id, stem) != stem
+
+    def begin_look(self) -> None:
+        """Note that a row begins to look for what an earlier try may have sent."""
+        self._looked = self._looked or time.monotonic()
+
+    def since_look(self) -> float:
+        """Return the seconds since the first such look of this try."""
+        return 0.0 if self._looked is None else time.monotonic() - self._looked
+
+    async def wait(self, generation_id: str, namespace: str | None, poll: Poll) -> End:
+        """Wait until a generation has ended: one list request a tick, however many rows wait.
+
+        :raises OxenPollError: where the task is told to stop meanwhile.
+        """
+        if self._stopping:
+            raise _stopped()
+        told = wait(self.connection, generation_id, namespace=namespace, interval=self.interval, poll=poll)
+        waiting = asyncio.get_running_loop().create_task(told)
+        self._waiting.add(waiting)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if self._stopping:
+                raise _stopped() from None
+            raise
+        finally:
+            self._waiting.discard(waiting)
+
+    def stop(self) -> None:
+        """Let nobody wait any longer."""
+        self._stopping = True
+        for waiting in self._waiting:
+            waiting.cancel()
+
+
+class Joined(Passing):
+    """Looks and waits together with the other rows.
+
+    :param unsure: whether an earlier try may have sent something for a row that has no record.
+    """
+
+    def __init__(
+        self, do: Effects, rows: Rows, *, unsure: bool, timeout: float | None, lookup_grace: float
+    ) -> None:
+        super().__init__(do)
+        self._rows = rows
+        self._unsure = unsure
+        self._timeout = timeout
+        self._lookup_grace = lookup_grace
+        self._ended: Generation | None = None
+
+    async def send(self, record: Record) -> Accepted:
+        # From now on there is a request of this try, with a grace of its own.
+        self._unsure = False
+        return await self.do.send(record)
+
+    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
+        if self._unsure:
+            self._rows.begin_look()
+        return await self._rows.lookup.rows(record, others)
+
+    async def pause(self, seconds: float) -> float:
+        if self._unsure:
+            # Whatever was sent was sent before this try began, of all rows: one grace is enough for all.
+            seconds = max(0.0, seconds - self._rows.since_look())
+        return await self.do.pause(seconds)
+
+    async def row(self, generation_id: str) -> Generation | None:
+        row, self._ended = self._ended, None
+        if row is None:
+            row = await self.do.row(generation_id)
+            if row is not None and row.status == "succeeded":
+                # The next question is for the link that it holds.
+                self._ended = row
+        return row
+
+    async def wait(self, record: Record) -> End:
+        if record.endpoint != "queue":
+            # It is in the history only, where nobody looks for many at once.
+            return await self.do.wait(record)
+        since = record.submitted_at or record.time
+        deadline = None if self._timeout is None else record.since + self._timeout
+        poll = Poll(deadline, since + self._lookup_grace)
+        if self._ended is not None and (end := poll.seen(self._ended, time.time())):
+            return end
+        self._ended = None
+        return await self._rows.wait(str(record.generation_id), record.namespace, poll)
+
+    async def linger(self, seconds: float, error: OxenImageError) -> bool:
+        return self._rows.patient and await self.do.linger(seconds, error)
+
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        # Whoever asks for the row after this wants another link than it told before.
+        self._ended = None
+        return await self.do.keep(record, same)
+
+
+class Claimed(Passing):
+    """Takes no generation that is another row's.
+
+    :param stem: what the row goes by.
+    :param files: names that its first image may have, which are its own from the intent on.
+    """
+
+    def __init__(self, do: Effects, rows: Rows, stem: str, files: list[str]) -> None:
+        super().__init__(do)
+        self._rows = rows
+        self._stem = stem
+        self._files = files
+
+    async def write(self, record: Record) -> None:
+        if record.phase == "submitted" and not self._rows.claim(str(record.generation_id), self._stem):
+            raise OxenOutcomeUnknown(
+                f"Generation {record.generation_id}, the one that could be this row's, is another row's of "
+                "the same prompt."
+            )
+        await self.do.write(record)
+
+    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
+        rows = await self.do.rows(record, others)
+        return [row for row in rows if not self._rows.is_anothers(row, self._stem)]
+
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        # Claimed with the intent: a write less for each image.
+        return await self.do.keep(record.to(record.phase, files=record.files or self._files), same)
+
+
+def _outcome(error: OxenError) -> Outcome:
+    if isinstance(error, OxenRateLimited):
+        return "limited"
+    passing = isinstance(error, OxenUnavailable | OxenConnectionError)
+    return "failed" if passing or isinstance(error, OxenOutcomeUnknown) else "refused"
+
+
+def _stopped() -> OxenPollError:
+    return OxenPollError("The task was told to stop while the generation was on its way.")

@@ -1,0 +1,123 @@
+"""The whole input is read and checked before a cent is spent, and what is wrong is said all at once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest
+from airflow_provider_oxen.api.jsontext import loads
+from airflow_provider_oxen.api.keyless import holds_key
+from airflow_provider_oxen.batch.rows import CheckedRow, check
+from airflow_provider_oxen.batch.rowstore import RowStore, identity_of, stem_of
+from airflow_provider_oxen.batch.source import Source
+from airflow_provider_oxen.images import sidecar
+from airflow_provider_oxen.images.folder import UnreadableFile
+from airflow_provider_oxen.images.known import Listing
+from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.jobs.filestore import file_name
+
+__all__ = ["SHOWN", "FormerRows", "Problems", "read_rows"]
+
+_KEY_INSIDE = "it holds the API key of the Oxen connection, which would be recorded: who wrote this row?"
+
+SHOWN = 50
+"""Problems that an error names one by one; it gives the number of the others."""
+
+
+@dataclass
+class Problems:
+    """What is wrong with rows, collected to be reported at once.
+
+    :param where: what the rows come from, for people.
+    """
+
+    where: str
+    first: list[tuple[int, str]] = field(default_factory=list)
+    count: int = 0
+    kinds: set[type[OxenError]] = field(default_factory=set)
+
+    def add(self, line: int, problem: str, kind: type[OxenError] = OxenInvalidRequest) -> None:
+        """Note a problem of a line."""
+        self.count += 1
+        self.kinds.add(kind)
+        if len(self.first) < SHOWN:
+            self.first.append((line, problem.strip().rstrip(".")))
+
+    def check(self, rows: int) -> None:
+        """Raise what was noted, if anything.
+
+        :param rows: that there are in all.
+        :raises OxenRefused: naming lines and reasons.
+        """
+        if not self.count:
+            return
+        lines = "".join(f"\n  line {line}: {problem}" for line, problem in sorted(self.first))
+        more = f"\n  and {self.count - len(self.first):,} more" if self.count > len(self.first) else ""
+        kind = next(iter(self.kinds)) if len(self.kinds) == 1 else OxenInvalidRequest
+        raise kind(f"{self.count:,} of {rows:,} rows of {self.where} cannot be used.{lines}{more}")
+
+
+def read_rows(
+    source: Source, defaults: Mapping[str, Any], rows: RowStore, folder: Folder, key: str | None = None
+) -> None:
+    """Read and check the whole input.
+
+    :param folder: of the batch, where rows may lie that earlier versions have bought.
+    :param key: of the connection, which no row may hold.
+    :raises OxenInvalidRequest: naming every line that cannot be used; or where there is none.
+    """
+    problems, former, read = Problems(str(source)), FormerRows(folder), 0
+    for read, raw in enumerate(source.rows(), 1):  # noqa: B007 (how many there were is told below)
+        try:
+            if holds_key(raw.values, key):
+                raise OxenInvalidRequest(_KEY_INSIDE)
+            rows.add(former.choose(check(raw, defaults)))
+        except OxenInvalidRequest as error:
+            problems.add(raw.line, error.message)
+    problems.check(read)
+
+
+class FormerRows:
+    """Rows that an earlier version has bought under another fingerprint: it read their input otherwise.
+
+    The batch's folder says so; it is looked into for few rows, most often for none.
+
+    :param folder: of the batch.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def choose(self, row: CheckedRow) -> CheckedRow:
+        """Return the row as it was read before where its image or its job lies in the folder; else as it is.
+
+        :raises OxenStoreUnavailable: where the store does not answer.
+        """
+        former = row.former
+        if former is None:
+            return row
+        stem = former.id or stem_of(former, 1)
+        names = (sidecar.name_of(stem), file_name(stem, identity_of(stem)))
+        return former if any(self._is_of(former, name) for name in names) else row
+
+    def _is_of(self, row: CheckedRow, name: str) -> bool:
+        if not self._listing.has(name):
+            return False
+        try:
+            found = loads(asked(self._folder, lambda: self._read(name)))
+        except ValueError:
+            return False
+        return isinstance(found, dict) and found.get("fingerprint") == row.fingerprint
+
+    def _read(self, name: str) -> bytes:
+        with contextlib.suppress(UnreadableFile):
+            return self._folder.read(name) or b""
+        return b""
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return asked(self._folder, lambda: Listing(self._folder.names()))

@@ -1,0 +1,126 @@
+"""Opens what one try of a batch needs: its arguments, its folder, its connection, its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_oxen.api.errors import (
+    OxenOvertaken,
+    OxenPollError,
+    OxenStoreUnavailable,
+)
+from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.batch.account import AccountStore
+from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
+from airflow_provider_oxen.batch.results import Results
+from airflow_provider_oxen.batch.row import BatchTry
+from airflow_provider_oxen.batch.rowstore import RowStore
+from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
+from airflow_provider_oxen.hooks.oxen import OxenHook
+from airflow_provider_oxen.images.storage import open_folder
+from airflow_provider_oxen.jobs.stores import StateStore
+from airflow_provider_oxen.jobs.task import Identity
+from airflow_provider_oxen.tasks.prepare import RequestBuilder
+from airflow_provider_oxen.tasks.running import Running
+from airflow_provider_oxen.tasks.xcoms import TaskXComs
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+__all__ = ["open_batch"]
+
+_THREADS = 10
+"""Threads that do what blocks: files, stores, the proof of images. More of them gain little: a store's driver
+has as many connections by default, and a disk is no faster. With the loop's own, a driver's, and those that
+resolve names, a batch has at most 20."""
+
+
+@contextmanager
+def open_batch(
+    operator: BatchOperator, context: Context, deferred: Mapping[str, Any] | None = None
+) -> Iterator[BatchRun]:
+    """Read an operator's arguments after rendering, and open what its try needs.
+
+    :param deferred: what a task that comes back from the triggerer was deferred with.
+    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
+    """
+    options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
+    folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
+    ti, log = context["ti"], operator.log
+    xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {})
+    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    with ExitStack() as stack:
+        rows = stack.enter_context(RowStore(folds_case=folder.folds_case()))
+        client = stack.enter_context(OxenHook(options.oxen_conn_id).get_conn())
+        threads = Threads(_THREADS, "oxen-batch-files")
+        stack.callback(threads.shutdown)
+        apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
+        this_try = BatchTry(
+            identity=identity,
+            try_number=ti.try_number,
+            # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+            clear_key=f"{identity.key[:16]}.{ti.max_tries or 0}",
+            clear_number=getattr(context.get("dag_run"), "clear_number", None),
+            tries_left=ti.try_number <= (ti.max_tries or 0),
+            running=Running(ti, seconds=1.0),
+        )
+        results = Results(folder, rows, this_try)
+        results.check = partial(_still_runs, this_try.running)
+        accounts = AccountStore(*_store(context), folder, identity, results.mark)
+        yield BatchRun(
+            operator,
+            context,
+            options,
+            folder,
+            rows,
+            this_try,
+            RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
+            Gate(Pace(options.max_in_flight, apart), log.warning),
+            Budget(options.max_cost),
+            threads,
+            results,
+            xcoms,
+            accounts,
+        )
+
+
+def _still_runs(running: Running) -> None:
+    """Make sure that this try may write its books.
+
+    :raises OxenError: where another runs by now, or nobody can tell.
+    """
+    try:
+        running.check()
+    except OxenOvertaken as error:
+        error.advise("What this try has paid for, the next one finds.")
+        raise
+    except OxenStoreUnavailable as error:
+        raise OxenPollError(
+            f"{error.message} Its manifest was left as it was.",
+            retry="What this try has paid for, the next one finds.",
+        ) from None
+
+
+def _store(context: Context) -> tuple[StateStore | None, Any]:
+    """Return Airflow's task state store, and its word for what never expires; before 3.3 there is none."""
+    store = cast("StateStore | None", context.get("task_state_store"))
+    if store is None:
+        return None, None
+    # Only where Airflow has the store does it have the word; the compat provider has it nowhere.
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    return store, NEVER_EXPIRE
+
+
+def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:
+    """Return the options with the folder in which the batch was begun: its rows' records are there."""
+    folder, conn_id = deferred.get("folder", options.storage_path), deferred.get("storage_conn_id")
+    if folder == options.storage_path:
+        return options
+    log.warning("storage_path changed while this task waited; it goes on in %s.", folder)
+    return options.model_copy(update={"storage_path": folder, "storage_conn_id": conn_id})

@@ -1,0 +1,250 @@
+"""What the rows' errors mean: when a batch stops, how its task ends, and what a row has cost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from airflow_provider_oxen.api import errors
+from airflow_provider_oxen.api.answers import LONGEST
+from airflow_provider_oxen.batch.limits import NotSent
+from airflow_provider_oxen.jobs.record import Record
+
+__all__ = ["BARREN", "BatchOutcome", "Bill", "StopRule", "bill", "has_ended", "is_unknown", "read_outcome"]
+
+_ALL: dict[type[errors.OxenError], str] = {
+    errors.OxenCreditsError: "the account that is billed is out of credits",
+    errors.OxenAuthenticationError: "the hub does not accept the API key",
+    errors.OxenPermissionError: "the key may not do this",
+    errors.OxenRouteNotFound: "the host does not serve this path",
+    errors.OxenUpdateRequired: "the hub takes this package for a program that is too old",
+    errors.OxenSettingsError: "the connection does not make sense",
+    errors.OxenBudgetError: "max_cost is reached",
+    errors.OxenRateLimited: "the hub asks for fewer requests, for longer than a worker waits",
+    errors.OxenUnavailable: "the hub takes no requests, for longer than a worker waits",
+    errors.OxenConnectionError: "the hub cannot be reached",
+    errors.OxenStoreUnavailable: "the store of the images does not answer",
+    errors.OxenStorageError: "the store of the images does not take them",
+}
+"""What one row meets and every other would meet too."""
+
+BARREN = 10
+"""Images in a row that were paid for and could not be kept, until a batch asks for no more: something is
+wrong with all of them. What is under way by then is paid for too."""
+
+
+@dataclass
+class StopRule:
+    """Decides by the rows that gave no image whether the batch sends more.
+
+    :param continue_on_error: whether one row's failure does not stop the others.
+    :param most: how many may fail; None for any number.
+    :param failed: how many have.
+    :ivar barren: how many images were paid for and not kept since the last one that was.
+    """
+
+    continue_on_error: bool
+    most: int | None
+    failed: int = 0
+    barren: int = 0
+
+    def kept(self) -> None:
+        """Note an image that is kept."""
+        self.barren = 0
+
+    @property
+    def is_barren(self) -> bool:
+        """Whether image after image is paid for, and none comes."""
+        return self.barren >= BARREN
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether more failed than may."""
+        return bool(self.failed) and (not self.continue_on_error or self._are_too_many)
+
+    @property
+    def _are_too_many(self) -> bool:
+        return self.most is not None and self.failed > self.most
+
+    def reason_to_stop(self, error: errors.OxenError) -> str | None:
+        """Return why nothing more is to be sent, as a clause, or None to go on."""
+        if isinstance(error, NotSent):
+            return None
+        self.barren += error.spent == "yes"
+        for kind, why in _ALL.items():
+            if isinstance(error, kind):
+                return why
+        if isinstance(error, errors.OxenGenerationFailed) and error.type == "insufficient_credits":
+            return _ALL[errors.OxenCreditsError]
+        self.failed += 1
+        if not self.continue_on_error:
+            return "a prompt gave no image (on_error='continue' would go on)"
+        if self._are_too_many:
+            return f"more than max_failures ({self.most}) prompts gave no image"
+        if self.is_barren:
+            return f"{self.barren} images in a row were paid for, and none of them could be kept"
+        return None
+
+
+def has_ended(error: BaseException) -> bool:
+    """Whether the hub says that the generation gave no image: what it does not charge then, it never will."""
+    return isinstance(error, errors.OxenGenerationFailed | errors.OxenGenerationCancelled)
+
+
+def is_unknown(error: BaseException) -> bool:
+    """Whether a row that ended so may have been paid for, and its image may still come."""
+    # Of an error that nobody foresaw, nobody knows what came before it.
+    return not isinstance(error, errors.OxenError) or (error.spent == "unknown" and not has_ended(error))
+
+
+class Bill(NamedTuple):
+    """What a row has cost that gave no image: the hub bills by the request, not by what became of it.
+
+    :ivar cost: USD that the hub has charged for it, all its generations together; None where it gives none.
+    :ivar unclear: whether it was billed, or may have been, and the hub does not say how much.
+    :ivar news: USD of the cost that no metric has counted yet.
+    """
+
+    seed: Any = None
+    generation_id: str | None = None
+    cost: float | None = None
+    unclear: bool = False
+    news: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a line of the manifest says of it."""
+        return {"seed": self.seed, "generation_id": self.generation_id, "cost": self.cost}
+
+
+def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) -> Bill:
+    """Return what a row that ended with an error has cost.
+
+    :param record: of its job, as far as it came.
+    :param cost: USD that the hub has charged.
+    :param ours: whether this task has sent the request; what others have paid is in their books.
+    """
+    if record.generation_id is None and isinstance(error, errors.OxenError) and error.spent == "no":
+        # What was not accepted has no facts.
+        return Bill()
+    known = Bill(record.body.get("seed"), record.generation_id)
+    if not ours:
+        return known
+    if cost is None:
+        return known._replace(unclear=not has_ended(error))
+    return known._replace(cost=cost, news=cost - record.counted)
+
+
+_LOST = (
+    " What became of {lost:,} requests nobody can tell: each may have been paid for, and is not sent again. "
+    "Look at the account's history; to go on, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or to "
+    "'adopt' (take the one generation that matches), and clear the task."
+)
+_LATER = " {later:,} may be had without paying again: another try, or the task once cleared, looks."
+
+
+@dataclass
+class BatchOutcome:
+    """What the rows without an image have met; plain values, to be written down while the task is deferred.
+
+    :ivar stopped: why nothing more was sent, as a clause, or None.
+    :ivar too_many: whether more rows failed than may.
+    :ivar interrupted: whether the task was asked to stop.
+    :ivar final: whether any row met what another try would meet again.
+    :ivar passes: whether any met what passes.
+    :ivar lost: rows whose request's outcome nobody knows.
+    :ivar unfetched: rows whose image is paid for, and could not be fetched or kept by now.
+    :ivar retry_after: seconds that the hub asked to wait.
+    """
+
+    stopped: str | None = None
+    too_many: bool = False
+    interrupted: bool = False
+    final: bool = False
+    passes: bool = False
+    lost: int = 0
+    unfetched: int = 0
+    retry_after: float | None = None
+
+    def add(self, error: Exception) -> None:
+        """Note what a row has met."""
+        if not isinstance(error, errors.OxenError):
+            return
+        if isinstance(error, NotSent):
+            self.passes = self.passes or error.passes
+        else:
+            self.final = self.final or not error.retry_helps
+            self.passes = self.passes or error.retry_helps
+        self.lost += isinstance(error, errors.OxenOutcomeUnknown)
+        self.unfetched += error.spent == "yes" and error.retry_helps
+        if error.retry_after is not None:
+            self.retry_after = max(self.retry_after or 0.0, error.retry_after)
+
+    def error(
+        self, result: Mapping[str, Any], where: str, *, tries_left: bool
+    ) -> errors.OxenBatchError | None:
+        """Return the error that the task ends with, or None where all came that had to.
+
+        :param result: of the task.
+        :param where: the batch's folder.
+        :param tries_left: whether Airflow would try again.
+        """
+        kept = result["generated"] + result["reused"]
+        if kept == result["prompts"]:
+            return None
+        # What is paid for is fetched, even where a prompt without an image is no failure.
+        later = tries_left and self._later(result) > 0
+        if not (self.stopped or self.too_many or later or not kept):
+            return None
+        why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
+        spent = f"{'at least ' if result['cost_unknown'] else ''}${result['cost']:,.2f}"
+        first = "".join(
+            f"\n  line {item['line']} ({item['id']}): {item['error']}" for item in result["failures"][:5]
+        )
+        return errors.OxenBatchError(
+            f"{self.missing(result)} {kept:,} are kept in {where}.{why}{first}",
+            money=f"{spent} spent so far.",
+            retry="Another try does only what is missing.",
+            retry_helps=self.passes or self.interrupted or later or not self.final,
+            retry_after=self.retry_after,
+        )
+
+    def missing(self, result: Mapping[str, Any]) -> str:
+        """Return how many prompts gave no image, and what to do about it; an empty text for none.
+
+        :param result: of the task.
+        """
+        unknown, failed, unsent = result["unknown"], result["failed"], result["not_sent"]
+        if not unknown + failed:
+            return ""
+        counts = {"failed": failed - unsent, "not sent": unsent, "unknown": unknown}
+        parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        later = self._later(result)
+        where = (
+            "the manifest is left to the next try, which may be at work already"
+            if self.interrupted
+            else f"why stands in {result['manifest']}"
+        )
+        return (
+            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); {where}."
+            + (_LOST.format(lost=self.lost) if self.lost else "")
+            + (_LATER.format(later=later) if later else "")
+        )
+
+    def _later(self, result: Mapping[str, Any]) -> int:
+        return int(result["unknown"]) - self.lost + self.unfetched
+
+
+def read_outcome(stored: Any) -> BatchOutcome:
+    """Return the outcome that a record holds.
+
+    :raises ValueError: where it is none.
+    """
+    outcome = TypeAdapter(BatchOutcome).validate_python(stored)
+    seconds = outcome.retry_after
+    if seconds is not None:
+        outcome.retry_after = min(max(seconds, 0.0), LONGEST) if isfinite(seconds) else None
+    return outcome

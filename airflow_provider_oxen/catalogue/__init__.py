@@ -1,0 +1,1 @@
+"""All that a model can do and costs. It decides; whoever has a client does the asking."""

@@ -1,0 +1,76 @@
+"""Can this model do what is asked? A catalogue entry and a request in, findings out."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+from airflow_provider_oxen.api.models import Model
+from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.catalogue import schema
+
+__all__ = ["Findings", "check", "near_names", "report"]
+
+log = logging.getLogger(__name__)
+
+
+class Findings(NamedTuple):
+    """What stands against a request.
+
+    :ivar never: what waiting will not change: the model makes no images, a parameter contradicts its schema.
+    :ivar not_yet: why the model cannot run now, or None.
+    :ivar warnings: what is odd but may be right.
+    """
+
+    never: list[str]
+    not_yet: str | None
+    warnings: list[str]
+
+
+def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) -> Findings:
+    """Hold parameters against the model's catalogue entry.
+
+    :param parameters: the request without the hub's own fields.
+    :param whole: whether these are all parameters of a request.
+    """
+    never, warnings = [], []
+    if "image" not in model.outputs:
+        made = ", ".join(sorted(model.outputs)) or "nothing it tells of"
+        never.append(f"Model {model.id!r} does not make images (it makes {made})")
+    if model.deprecated:
+        warnings.append(f"Model {model.id!r} is deprecated")
+    for problem in schema.check(model.request_schema, parameters, whole=whole):
+        (never if problem.is_error else warnings).append(problem.message)
+    not_yet = f"Model {model.id!r} cannot run now: {model.obstacle}" if model.obstacle else None
+    # The catalogue's words, schemas included, are a stranger's.
+    return Findings(
+        [without_queries(text) for text in never],
+        without_queries(not_yet) if not_yet else None,
+        [without_queries(text) for text in warnings],
+    )
+
+
+def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
+    """Log what is odd and raise what is wrong.
+
+    :raises OxenInvalidRequest: naming every parameter, rule and value, where ``validate`` is ``error``.
+    """
+    findings = check(model, parameters)
+    wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
+    if wrong and validate == "error":
+        raise OxenInvalidRequest(
+            f"Model {model.id!r} cannot do what is asked: {'; '.join(wrong)}.",
+            remedy="validate='warn' sends it all the same.",
+        )
+    for message in (*wrong, *findings.warnings):
+        log.warning("%s", message)
+
+
+def near_names(wanted: str, models: Iterable[Model]) -> str:
+    """Return a question that names the models most like the one asked for, or the empty string."""
+    names = [model.id for model in models]
+    close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(told(name)) for name in close)}?" if close else ""

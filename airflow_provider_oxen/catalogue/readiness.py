@@ -1,0 +1,126 @@
+"""Can a model be used now, later, or never? What to ask the hub, and what the answers mean.
+
+The same for the sensor, which has a client that blocks, for its trigger, and for the operators.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from airflow_provider_oxen.api import calls, queue
+from airflow_provider_oxen.api.blocking import Hub
+from airflow_provider_oxen.api.errors import (
+    OxenError,
+    OxenInvalidRequest,
+    OxenModelNotFound,
+    OxenRouteNotFound,
+    OxenServerError,
+)
+from airflow_provider_oxen.api.models import Model, User
+from airflow_provider_oxen.catalogue.check import check, near_names
+from airflow_provider_oxen.catalogue.schema import sized
+from airflow_provider_oxen.catalogue.values import coerce
+
+__all__ = ["Readiness", "find_model", "find_price", "look", "prove_key"]
+
+log = logging.getLogger(__name__)
+
+
+class Readiness(NamedTuple):
+    """What a look at a model found.
+
+    :ivar messages: what to log, as level and text.
+    :ivar error: why the model never can be used.
+    """
+
+    state: Literal["ready", "not_yet", "never"]
+    messages: tuple[tuple[int, str], ...] = ()
+    error: OxenError | None = None
+
+
+async def look(hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast: bool) -> Readiness:
+    """Look at a model.
+
+    :param parameters: must fit the model's request schema; others that it requires may be missing.
+    :param fail_fast: whether a model that the hub does not know never will be there.
+    """
+    try:
+        # The catalogue answers without a key.
+        await prove_key(hub)
+        model = await hub.send(calls.get_model(name))
+    except OxenModelNotFound as error:
+        if not fail_fast:
+            said = f"Model {name!r} is not there yet: the hub does not know it."
+            return Readiness("not_yet", ((logging.INFO, said),))
+        error.advise(await _suggestion(hub, name))
+        return Readiness("never", error=error)
+    except OxenError as error:
+        if error.retry_helps:
+            return Readiness("not_yet", ((logging.WARNING, f"{error.message} Looking again later."),))
+        return Readiness("never", error=error)
+    schema = model.request_schema
+    findings = check(model, sized(schema, coerce(schema, parameters)), whole=False)
+    messages = tuple((logging.WARNING, message) for message in findings.warnings)
+    if findings.never:
+        reasons = "; ".join(findings.never)
+        return Readiness("never", messages, OxenInvalidRequest(f"Waiting will not help: {reasons}."))
+    if findings.not_yet:
+        return Readiness("not_yet", (*messages, (logging.INFO, findings.not_yet)))
+    return Readiness("ready", messages)
+
+
+async def find_model(hub: Hub, name: str, validate: str) -> Model | None:
+    """Return the model's catalogue entry, or None where it cannot be had and ``validate`` is ``warn``.
+
+    :raises OxenModelNotFound: with near names from the catalogue.
+    """
+    try:
+        return await hub.send(calls.get_model(name))
+    except OxenModelNotFound as error:
+        error.advise(await _suggestion(hub, name))
+        if validate == "error":
+            raise
+        log.warning("%s Going on, because validate is 'warn'.", error.message)
+    except (OxenRouteNotFound, OxenServerError) as error:
+        if validate == "error":
+            raise
+        log.warning("The model could not be checked: %s Going on, because validate is 'warn'.", error.message)
+    return None
+
+
+async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:
+    """Return the model with its pricing, which another route tells; without it where the hub does not know.
+
+    :param needed: whether a hub that cannot be asked is an error.
+    """
+    try:
+        return await hub.send(calls.get_priced_model(model.id))
+    except OxenError as error:
+        if needed and not isinstance(error, OxenRouteNotFound | OxenModelNotFound):
+            raise
+        return model
+
+
+async def prove_key(hub: Hub) -> User | None:
+    """Return whose key it is, or None where the hub does not tell. Listing models needs no key.
+
+    :raises OxenAuthenticationError: where the key is missing or wrong.
+    """
+    for call in calls.whose_key():
+        with contextlib.suppress(OxenRouteNotFound):
+            return await hub.send(call)
+    # A hub without these routes has the queue, which asks for the key too.
+    await hub.send(queue.list_queue())
+    return None
+
+
+async def _suggestion(hub: Hub, name: str) -> str:
+    """Return «Did you mean …?» from the catalogue, or nothing where that cannot be had."""
+    try:
+        models = await hub.send(calls.list_models())
+    except OxenError:
+        return ""
+    return near_names(name, (model for model in models if "image" in model.outputs))

@@ -1,0 +1,277 @@
+"""How the rules of a model's request schema are evaluated, each on its own.
+
+The hub's schemas are OpenAPI-flavoured JSON Schema, written by many hands. A rule that cannot be
+evaluated here (an unknown type, a pattern of another dialect, a reference to somewhere else) must not
+switch off the others. :func:`readable` puts a mark in its place; the mark tells of itself where it is
+reached, and what depends on it is undecided: not against the request, whatever ``not`` or ``oneOf``
+would make of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_oxen.catalogue.bounds import LONGEST_TEXT, MOST_ITEMS, repeats
+
+__all__ = ["UNREAD", "readable", "validator_class"]
+
+UNREAD = "$unread"
+"""The mark: a keyword that holds the rules that are not evaluated, by their keyword."""
+
+_DROPPED = frozenset({UNREAD, "$schema", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
+"""What is never a rule here: names that a schema does not list are no contradiction."""
+
+_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+
+_ROUNDING = 2
+"""Units in the last place by which the sum of two decimals is off; 0.1 + 0.2 is no 0.3."""
+
+
+def readable(node: Any) -> Any:
+    """Return a schema as plain JSON Schema: ``nullable`` spelled out, marks where a rule cannot be read."""
+    if isinstance(node, list):
+        return [readable(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    out: dict[str, Any] = {}
+    unread = {}
+    for key, value in _with_limits(node).items():
+        if key in _DROPPED or (value is None and key in _SHAPES):
+            # Some generators write a null for each rule that they do not have.
+            continue
+        if key in _SHAPES and not _SHAPES[key](value):
+            unread[key] = value
+        elif key in _BY_NAME and isinstance(value, Mapping):
+            out[key] = {name: _schema(rules) for name, rules in value.items()}
+        elif key in _IN_A_LIST:
+            out[key] = [_schema(rules) for rules in value]
+        else:
+            out[key] = value if key in _VALUES else readable(value)
+    if node.get("nullable") is True:
+        out = _nullable(out)
+    return {**out, UNREAD: unread} if unread else out
+
+
+@lru_cache(maxsize=1)
+def validator_class() -> Any:
+    """Return the class that judges a request by a readable schema."""
+    import jsonschema
+
+    base = jsonschema.Draft202012Validator
+    own = {
+        UNREAD: _unread,
+        "$ref": _reference(base.VALIDATORS["$ref"]),
+        "$dynamicRef": _reference(base.VALIDATORS["$dynamicRef"]),
+        "multipleOf": _multiple_of,
+        "pattern": _pattern,
+        "uniqueItems": _unique(base.VALIDATORS["uniqueItems"]),
+        "anyOf": _any_of,
+        "oneOf": _one_of,
+        "not": _not,
+        "if": _if,
+        "contains": _contains,
+    }
+    return jsonschema.validators.extend(base, own)
+
+
+def _is_multiple(value: float, step: float) -> bool:
+    """Whether a number is a multiple of another as both are written: 3.3 is one of 0.1.
+
+    What is off by a rounding of floats alone counts as well.
+    """
+    if value in (math.inf, -math.inf) or value != value:
+        return False
+    number, each = (Fraction(repr(one)) if isinstance(one, float) else Fraction(one) for one in (value, step))
+    off = abs(number - round(number / each) * each)
+    return off == 0 or (isinstance(value, float) and off <= _ROUNDING * Fraction(math.ulp(value)))
+
+
+def _with_limits(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules with OpenAPI 3.0's exclusive limits, which are booleans beside a limit, as numbers."""
+    rules = dict(node)
+    for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if rules.get(exclusive) is False:
+            del rules[exclusive]
+        elif rules.get(exclusive) is True and _is_number(rules.get(limit)):
+            rules[exclusive] = rules.pop(limit)
+    return rules
+
+
+def _nullable(rules: dict[str, Any]) -> dict[str, Any]:
+    if not {"$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(rules):
+        return {"anyOf": [{"type": "null"}, rules]}
+    if isinstance(rules.get("type"), str):
+        rules["type"] = [rules["type"], "null"]
+    if isinstance(rules.get("enum"), list):
+        rules["enum"] = [*rules["enum"], None]
+    return rules
+
+
+def _schema(rules: Any) -> Any:
+    return readable(rules) if _is_schema(rules) else {UNREAD: {"schema": rules}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 0 and value == int(value)
+
+
+def _is_a(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+_is_schema = _is_a(Mapping, bool)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_type(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return _are_names(names) and _TYPES.issuperset(names)
+
+
+def _is_pattern(value: Any) -> bool:
+    if repeats(value) is None:
+        return False
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError, Warning):
+        return False
+    return True
+
+
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "type": _is_type,
+    "enum": _is_a(list),
+    "multipleOf": lambda value: _is_number(value) and value > 0,
+    **dict.fromkeys(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"], _is_number),
+    **dict.fromkeys(["minLength", "maxLength", "minItems", "maxItems"], _is_count),
+    **dict.fromkeys(["minProperties", "maxProperties", "minContains", "maxContains"], _is_count),
+    "uniqueItems": _is_a(bool),
+    "pattern": _is_pattern,
+    "patternProperties": lambda value: isinstance(value, Mapping) and all(map(_is_pattern, value)),
+    "required": _are_names,
+    "dependentRequired": lambda value: isinstance(value, Mapping) and all(map(_are_names, value.values())),
+    **dict.fromkeys(["$ref", "$dynamicRef", "$id", "$anchor", "$dynamicAnchor"], _is_a(str)),
+    **dict.fromkeys(["not", "if", "then", "else", "items", "contains", "propertyNames"], _is_schema),
+    **dict.fromkeys(["allOf", "anyOf", "oneOf", "prefixItems"], _is_a(list)),
+    **dict.fromkeys(["properties", "dependentSchemas"], _is_a(Mapping)),
+}
+"""What the value of each keyword must be, so that the rule can be evaluated."""
+
+_BY_NAME = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+_IN_A_LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_VALUES = frozenset({"enum", "const", "required", "type", "dependentRequired"})
+
+
+def _unread(validator: Any, rules: Mapping[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
+    for rule, value in rules.items():
+        yield _mark(rule, value)
+
+
+def _mark(rule: str, value: Any) -> Any:
+    from jsonschema import ValidationError
+
+    return ValidationError("not evaluated", validator=UNREAD, validator_value=(rule, value))
+
+
+def _against() -> Any:
+    """Return an error; the words are made of the rule and the value, which the library notes on it."""
+    from jsonschema import ValidationError
+
+    return ValidationError("broken")
+
+
+def _undecided(errors: list[Any]) -> list[Any]:
+    """Return the marks that leave open whether a schema allows the value; none where it is decided."""
+    return errors if all(error.validator == UNREAD for error in errors) else []
+
+
+def _tried(validator: Any, pairs: Iterable[tuple[Any, Any]], *, items: bool = False) -> tuple[int, list[Any]]:
+    """Hold values against schemas; return how many fit, and the marks of those that are undecided."""
+    tried = [
+        list(validator.descend(value, rules, path=at if items else None))
+        for at, (value, rules) in enumerate(pairs)
+    ]
+    return tried.count([]), [mark for errors in tried for mark in _undecided(errors)]
+
+
+def _any_of(validator: Any, branches: list[Any], instance: Any, schema: Any) -> Iterator[Any]:
+    fitting, marks = _tried(validator, ((instance, rules) for rules in branches))
+    if not fitting:
+        yield from marks or [_against()]
+
+
+def _one_of(validator: Any, branches: list[Any], instance: Any, schema: Any) -> Iterator[Any]:
+    fitting, marks = _tried(validator, ((instance, rules) for rules in branches))
+    if fitting > 1 or not (fitting or marks):
+        yield _against()
+    yield from marks
+
+
+def _not(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    fitting, marks = _tried(validator, [(instance, rules)])
+    yield from [_against()] if fitting else marks
+
+
+def _if(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    fitting, marks = _tried(validator, [(instance, rules)])
+    branch = schema.get("then" if fitting else "else", True)
+    yield from marks or validator.descend(instance, branch)
+
+
+def _contains(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if not validator.is_type(instance, "array"):
+        return
+    fitting, marks = _tried(validator, ((item, rules) for item in instance), items=True)
+    if marks:
+        yield from marks
+    elif not schema.get("minContains", 1) <= fitting <= schema.get("maxContains", fitting):
+        yield _against()
+
+
+def _multiple_of(validator: Any, step: float, instance: Any, schema: Any) -> Iterator[Any]:
+    if validator.is_type(instance, "number") and not _is_multiple(instance, step):
+        yield _against()
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
+    if not validator.is_type(instance, "string"):
+        return
+    if len(instance) > LONGEST_TEXT and repeats(pattern):
+        yield _mark("pattern", pattern)
+    elif not re.search(pattern, instance):
+        yield _against()
+
+
+def _unique(base: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def rule(validator: Any, unique: bool, instance: Any, schema: Any) -> Iterator[Any]:
+        if validator.is_type(instance, "array") and len(instance) > MOST_ITEMS:
+            yield _mark("uniqueItems", unique)
+        else:
+            yield from base(validator, unique, instance, schema)
+
+    return rule
+
+
+def _reference(base: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def rule(validator: Any, target: str, instance: Any, schema: Any) -> Iterator[Any]:
+        from referencing.exceptions import Unresolvable
+
+        try:
+            yield from base(validator, target, instance, schema)
+        except (Unresolvable, ValueError, TypeError, AttributeError, LookupError):
+            # It leads nowhere, elsewhere (nothing is fetched), or to what is no schema.
+            yield _mark("$ref", target)
+
+    return rule

@@ -1,0 +1,94 @@
+"""A connection of type ``oxen`` is read into settings, and tested for its form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from airflow_provider_oxen.api import calls, errors
+from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.deadline import Deadline
+from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.catalogue.readiness import prove_key
+from airflow_provider_oxen.connections import missing
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+__all__ = ["check", "found", "read_connection"]
+
+_SECONDS = 5.0
+"""How long each step of the test may take: somebody is looking at the button."""
+
+_ALL = 12.0
+"""How long all its steps may take together."""
+
+
+@contextmanager
+def found(conn_id: str) -> Iterator[None]:
+    """Have Airflow's word for a connection that is not there as one of ours.
+
+    :raises OxenSettingsError: naming it.
+    """
+    try:
+        yield
+    except AirflowNotFoundException:
+        why = missing(conn_id, "oxen_conn_id")
+        raise errors.OxenSettingsError(why.told, retry_helps=why.may_pass) from None
+
+
+def read_connection(conn_id: str, conn: Connection) -> Settings:
+    """Return the fields of a connection, checked.
+
+    :raises OxenSettingsError: naming it, and the field.
+    """
+    try:
+        return Settings.from_fields(
+            host=conn.host,
+            password=conn.password,
+            schema=conn.schema,
+            port=conn.port,
+            # Airflow goes on without an extra that is no JSON; but who is billed may stand in it.
+            extra=conn.extra_dejson or conn.extra,
+        )
+    except errors.OxenSettingsError as error:
+        error.advise(f"That is the Airflow connection {conn_id!r}.")
+        raise
+    except Exception as error:
+        # Airflow decrypts the fields here, and its libraries' words may quote them.
+        raise errors.OxenSettingsError(
+            f"The Airflow connection {conn_id!r} cannot be read ({type(error).__name__}).",
+            remedy="Write its password and extra anew: they may be encrypted with another Fernet key.",
+        ) from None
+
+
+def check(read: Callable[[], Settings]) -> tuple[bool, str]:
+    """Return whether the connection works, and a sentence for the form.
+
+    The catalogue answers without a key, so it tells whether host and layout are right; then the
+    key is asked about, where the hub lacks the routes for that by way of the queue.
+
+    :param read: gives the settings, or raises what is wrong with them.
+    """
+    try:
+        settings = read()
+        settings = replace(settings, timeout=_SECONDS, connect_timeout=_SECONDS, max_retries=0)
+        with Client(settings) as client, Deadline(_ALL):
+            client.send(calls.list_models())
+            user = unsuspended(prove_key(BlockingHub(client)))
+    except errors.OxenAuthenticationError:
+        return False, "The hub was reached, but the API key (the password field) is missing or wrong."
+    except errors.OxenRouteNotFound as error:
+        return False, f"The host was reached, but does not look like the hub in this layout: {error.message}"
+    except errors.OxenError as error:
+        return False, error.message
+    if user is None:
+        return True, f"Connected to {settings.base_url}. The key is accepted."
+    who = told(settings.redact(user.name or user.email or ""))
+    return True, f"Connected to {settings.base_url}{f' as {who}' if who else ''}."

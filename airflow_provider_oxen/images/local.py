@@ -1,0 +1,203 @@
+"""A folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from airflow_provider_oxen.images.folder import MOST, PROBE, Folder, UnreadableFile
+
+__all__ = ["LocalFolder"]
+
+_PART = 60
+"""Bytes of a file's name in that of its unfinished one: whole, it could be longer than names may be."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+"""How a file is made: never one that is there, and never through a link."""
+
+_ODD = (errno.EACCES, errno.ELOOP, errno.ENXIO)
+"""What is said of one name, and not of its folder: closed, a link to itself, a socket."""
+
+
+class LocalFolder(Folder):
+    """A folder of this machine.
+
+    :param path: absolute.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._root = str(self.path).rstrip("/")
+        self._lock, self._syncing = threading.Lock(), threading.Lock()
+        self._begun = self._synced = 0
+
+    def check(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError(f"no permission to write in {self.path}")
+
+    def folds_case(self) -> bool:
+        # Found out by looking, since inodes do not tell: exFAT in user space gives one file two of them.
+        token = secrets.token_hex(8)
+        names = [f"{PROBE}-{token}-{case}" for case in ("Aa", "aA")]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._at(names[0]), _NEW, 0o666))
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._at(names[1]), _NEW, 0o666))
+            return sum(token in found for found in self.names()) == 1
+        except OSError:
+            # What is wrong with the place is told where it is checked.
+            return False
+        finally:
+            for name in names:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._at(name))
+
+    def names(self) -> Iterable[str]:
+        with os.scandir(self.path) as entries:
+            yield from (entry.name for entry in entries)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            with os.fdopen(_opened(self._at(name)), "rb", buffering=0) as file:
+                return file.read(min(os.fstat(file.fileno()).st_size, MOST) + 1)
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        return os.fdopen(_opened(self._at(name)), "rb")
+
+    def size(self, name: str) -> int | None:
+        try:
+            return os.stat(self._at(name)).st_size
+        except FileNotFoundError:
+            return None
+
+    def is_folder(self, name: str) -> bool:
+        return os.path.isdir(self._at(name))
+
+    def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
+        with self._written(name, source, writer_id, lasting=lasting) as part:
+            os.replace(part, self._at(name))
+        if lasting:
+            self._sync()
+
+    def _make(self, name: str, source: BinaryIO, writer_id: str) -> bool:
+        with self._written(name, source, writer_id) as part:
+            try:
+                os.link(part, self._at(name))
+            except FileExistsError:
+                return False
+            except OSError:
+                # A file system without links. What a death cuts short there stays, empty, and keeps the name.
+                try:
+                    os.close(os.open(self._at(name), _NEW, 0o666))
+                except FileExistsError:
+                    return False
+                try:
+                    os.replace(part, self._at(name))
+                except BaseException:
+                    self.remove(name)
+                    raise
+        self._sync()
+        return True
+
+    @contextlib.contextmanager
+    def _written(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
+        """Give a new file the content under a name that nobody can foresee; it is gone afterwards."""
+        shown = os.fsencode(name)[:_PART].decode(errors="ignore")
+        part = self._at(f".{shown}.{writer_id}-{secrets.token_hex(8)}.part")
+        source.seek(0)
+        try:
+            _write(part, source, lasting=lasting)
+            yield part
+        finally:
+            # On a full disk above all, what is of no use must not stay.
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._at(name))
+
+    def _at(self, name: str) -> str:
+        # A Path for each file of thousands costs as much as looking at it.
+        return f"{self._root}/{name}"
+
+    def _sync(self) -> None:
+        """Make a new name survive a power cut.
+
+        The file is whole and in its place by now: a file system that cannot sync a folder does not undo that.
+        """
+        with self._lock:
+            wanted = self._begun + 1
+        with self._syncing:
+            # Of many threads that wait here, one does it for all whose names were there when it began.
+            if self._synced >= wanted:
+                return
+            with self._lock:
+                self._begun += 1
+                begun = self._begun
+            with contextlib.suppress(OSError):
+                handle = os.open(self.path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            self._synced = begun
+
+    def clean(self, writer_id: str) -> None:
+        identity = writer_id.partition(".")[0]
+        for leftover in self.path.glob(f".*.{glob.escape(identity)}.*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                leftover.unlink()
+
+    def uri(self, name: str) -> str:
+        return str(self.path / name)
+
+    def asset_uri(self, name: str) -> str:
+        return (self.path / name).as_uri()
+
+
+def _opened(path: str) -> int:
+    """Open a file to be read, also behind a link; anything else is an error: a pipe would wait for ever."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _ODD:
+            raise UnreadableFile(error.errno, error.strerror, path) from None
+        raise
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise UnreadableFile(errno.EISDIR, "Is a directory", path)
+    raise UnreadableFile(errno.EINVAL, "No regular file", path)
+
+
+def _write(path: str, source: BinaryIO, *, lasting: bool = True) -> None:
+    """Write a new file, and onto the disk where it must last.
+
+    By its descriptor: a file object asks the system four more questions, and of hundreds of threads each
+    waits its turn after each.
+    """
+    handle = os.open(path, _NEW, 0o666)
+    try:
+        while chunk := source.read(1024 * 1024):
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        if lasting:
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,168 @@
+"""A prefix in an object store, through the driver that Airflow's ``ObjectStoragePath`` finds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import mimetypes
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from airflow_provider_oxen.images.folder import MOST, Folder
+from airflow_provider_oxen.images.stores import AZURE, S3, is_taken, store_of
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+__all__ = ["ObjectFolder"]
+
+_BLOCK = 8 * 1024 * 1024
+"""Bytes held in memory of an object that is written in parts: above the 5 MiB that S3 asks of a part."""
+
+_READ = 1024 * 1024
+"""Bytes that are fetched at once of an object that is read bit by bit: each time is a request."""
+
+
+class ObjectFolder(Folder):
+    """A prefix in an object store: one put a file, never a copy, and of an image never a delete.
+
+    :param protocol: the URL's scheme.
+    :param path: bucket and prefix.
+    :param conn_id: the Airflow connection that ``fs`` was made from.
+    :param options: keywords of each write, see :mod:`.stores`.
+    """
+
+    def __init__(
+        self,
+        fs: AbstractFileSystem,
+        protocol: str,
+        path: str,
+        conn_id: str | None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.fs = fs
+        self.protocol = protocol
+        self.store = store_of(protocol)
+        self.path = path.rstrip("/")
+        self.conn_id = conn_id
+        self.options = dict(options or {})
+
+    def check(self) -> None:
+        # Other stores' drivers also say so of a bucket that is empty and may not be described: there, the
+        # first write tells.
+        if self.store is not S3:
+            return
+        bucket = self.path.partition("/")[0]
+        try:
+            self.fs.info(bucket)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
+        except PermissionError:
+            # Many keys may write below a prefix and not look at the bucket.
+            return
+
+    def names(self) -> Iterable[str]:
+        self.fs.invalidate_cache(self.path)
+        try:
+            found = self.fs.ls(self.path, detail=False)
+        except FileNotFoundError:
+            return
+        yield from (str(key).rpartition("/")[2] for key in found)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return bytes(self.fs.cat_file(self._key(name), end=MOST + 1))
+        except FileNotFoundError:
+            return None
+        except Exception:
+            # Stores have no first bytes of an empty object.
+            with contextlib.suppress(Exception):
+                if self.size(name) == 0:
+                    return b""
+            raise
+
+    def open(self, name: str) -> BinaryIO:
+        # A listing that fsspec remembers would tell the size of what stood there before.
+        self.fs.invalidate_cache(self.path)
+        raw: Any = self.fs.open(self._key(name), "rb", block_size=_READ)
+        # fsspec's own readline copies a block for each line.
+        return io.BufferedReader(raw, _READ)
+
+    def size(self, name: str) -> int | None:
+        # A listing that fsspec remembers would hide what another worker wrote.
+        self.fs.invalidate_cache(self.path)
+        try:
+            return int(self.fs.info(self._key(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def is_folder(self, name: str) -> bool:
+        return bool(self.fs.isdir(self._key(name)))
+
+    def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
+        self._write(name, source)
+
+    def _make(self, name: str, source: BinaryIO, writer_id: str) -> bool:
+        try:
+            self._write(name, source, new=True)
+        except Exception as error:
+            # Anything else is no reason to write without the condition.
+            if is_taken(error):
+                return False
+            raise
+        return True
+
+    def _write(self, name: str, source: BinaryIO, *, new: bool = False) -> None:
+        """Write an object.
+
+        :param new: only where there is none; the store refuses it otherwise.
+        """
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
+        keywords = {**self._typed(name), **self.options}
+        # Google's driver takes the name of an encryption key with files only; Azure's takes most of what the
+        # store is told with whole contents only, and reads those bit by bit where they are files.
+        in_parts = size > _BLOCK or "kms_key_name" in keywords
+        if in_parts and self.store is not AZURE:
+            self._write_in_parts(name, source, "xb" if new else "wb", keywords)
+        else:
+            content: Any = source if size > _BLOCK else source.read()
+            mode = {"mode": "create"} if new else {}
+            self.fs.pipe_file(self._key(name), content, **mode, **keywords)
+        found = self.size(name)
+        if found != size:
+            raise OSError(f"{self.asset_uri(name)} holds {found} bytes after {size} were written")
+
+    def _write_in_parts(self, name: str, source: BinaryIO, mode: str, keywords: Mapping[str, Any]) -> None:
+        file: Any = self.fs.open(self._key(name), mode, block_size=_BLOCK, **keywords)
+        try:
+            shutil.copyfileobj(source, file, _BLOCK)
+            file.close()
+        except BaseException:
+            # Leaving a "with", or being collected, would commit what has come so far as if it were whole.
+            file.closed = True
+            with contextlib.suppress(Exception):
+                file.discard()
+            raise
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self._key(name))
+
+    def uri(self, name: str) -> str:
+        user = f"{self.conn_id}@" if self.conn_id else ""
+        return f"{self.protocol}://{user}{self._key(name)}"
+
+    def asset_uri(self, name: str) -> str:
+        return f"{self.protocol}://{self._key(name)}"
+
+    def _typed(self, name: str) -> dict[str, str]:
+        """Return what tells the store of a file's type: a browser shows what else it would download."""
+        kind, _ = mimetypes.guess_type(name, strict=False)
+        option = self.store and self.store.type_option
+        return {option: kind} if option and kind else {}
+
+    def _key(self, name: str) -> str:
+        return f"{self.path}/{name}"

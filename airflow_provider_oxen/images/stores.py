@@ -1,0 +1,241 @@
+"""What object stores differ in: their drivers, the options of a write, and what their errors mean.
+
+``storage_options`` are what a store is told with each write, such as how to encrypt or who may read. Only
+what is known to reach the store in every kind of write is taken: drivers drop names that they do not know
+without a word, and then a bucket would not be encrypted as somebody believes. They hold no credentials.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from logging import getLogger
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.errors import OxenInvalidRequest
+
+__all__ = [
+    "AZURE",
+    "GCS",
+    "S3",
+    "STORES",
+    "Store",
+    "check",
+    "is_final",
+    "is_taken",
+    "keywords",
+    "knows_no_conditions",
+    "store_of",
+    "warn_of_old_driver",
+]
+
+log = getLogger(__name__)
+
+
+class Store(NamedTuple):
+    """A kind of object store that is known by its driver.
+
+    :ivar schemes: of its URLs.
+    :ivar extra: of this package, which installs the driver.
+    :ivar driver: the package.
+    :ivar floor: its version, as in the extra, which nobody has to use. Drivers before December 2024 write
+        over what is there although they were asked not to; later ones of s3fs took an empty bucket for a
+        missing one.
+    :ivar options: names that ``storage_options`` may hold.
+    :ivar type_option: the one that tells a file's type; None where the driver finds it out.
+    """
+
+    schemes: frozenset[str]
+    extra: str
+    driver: str
+    floor: tuple[int, int]
+    options: tuple[str, ...]
+    type_option: str | None = None
+
+
+S3 = Store(
+    frozenset({"s3", "s3a", "s3n"}), "s3", "s3fs", (2025, 10),
+    # Parameters of both PutObject and CreateMultipartUpload.
+    (
+        "ACL", "BucketKeyEnabled", "CacheControl", "ChecksumAlgorithm", "ContentDisposition",
+        "ContentEncoding", "ContentLanguage", "ContentType", "ExpectedBucketOwner", "Expires",
+        "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP", "Metadata",
+        "ObjectLockLegalHoldStatus", "ObjectLockMode", "ObjectLockRetainUntilDate", "RequestPayer",
+        "SSEKMSEncryptionContext", "SSEKMSKeyId",
+        "ServerSideEncryption", "StorageClass", "Tagging", "WebsiteRedirectLocation",
+    ),
+    "ContentType",
+)  # fmt: skip
+
+GCS = Store(
+    frozenset({"gs", "gcs"}), "gcs", "gcsfs", (2024, 12),
+    ("consistency", "content_type", "fixed_key_metadata", "kms_key_name", "metadata"),
+    "content_type",
+)  # fmt: skip
+
+AZURE = Store(
+    frozenset({"abfs", "abfss", "az", "adl"}), "azure", "adlfs", (2026, 2),
+    # Keywords of ``upload_blob``.
+    ("content_settings", "encryption_scope", "standard_blob_tier", "tags"),
+)  # fmt: skip
+
+STORES = (S3, GCS, AZURE)
+
+_SECRET = re.compile(
+    r"key|secret|token|passw|pwd|credential|conn(ection)?_?str|signature|^sas|_sas", re.IGNORECASE
+)
+_NAMES_OF_KEYS = frozenset({"BucketKeyEnabled", "SSEKMSKeyId", "fixed_key_metadata", "kms_key_name"})
+"""Names with "key" in them that hold the name of one, or none."""
+
+_SECRETS = re.compile(r"AccountKey=|SharedAccessSignature=|-----BEGIN|[?&]sig=|\b(AKIA|ASIA)[A-Z0-9]{16}\b")
+"""What credentials look like in values."""
+
+_warned: set[str] = set()
+
+_FINAL = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError)
+_FINAL_NUMBERS = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
+
+_PASSING = frozenset({408, 409, 412, 423, 425, 429})
+"""Statuses of the 4xx that say "not now"."""
+
+_PASSING_CODES = frozenset({"RequestTimeout", "ExpiredToken", "RequestTimeTooSkewed", "OperationAborted"})
+"""Of S3: passing, though their status is 400 or 403."""
+
+
+def store_of(scheme: str) -> Store | None:
+    """Return the kind of store that a URL's scheme means; None for one that other providers bring."""
+    return next((store for store in STORES if scheme in store.schemes), None)
+
+
+def warn_of_old_driver(store: Store | None) -> None:
+    """Say once in a process that a store's driver is older than it should be."""
+    if store is None or store.driver in _warned:
+        return
+    _warned.add(store.driver)
+    try:
+        installed = version(store.driver)
+        numbers = tuple(int(part) for part in installed.split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return
+    if numbers < store.floor:
+        wanted = ".".join(map(str, store.floor))
+        log.warning(
+            "%s %s is older than %s, the first that keeps what is promised of images in its store. Upgrade "
+            "it: pip install '%s>=%s'.",
+            store.driver, installed, wanted, store.driver, wanted,
+        )  # fmt: skip
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse credentials, in names and in values; no value is told.
+
+    :raises OxenInvalidRequest: naming the option.
+    """
+    for name, value in _flat(options):
+        last = name.rpartition(".")[2]
+        hidden = _SECRET.search(last) and last not in _NAMES_OF_KEYS
+        if hidden or (isinstance(value, str) and _SECRETS.search(value)):
+            raise OxenInvalidRequest(
+                f"storage_options must hold no credentials, and {name!r} looks like one.",
+                remedy="They belong in an Airflow connection, which storage_conn_id names.",
+            )
+
+
+def keywords(scheme: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as a store's driver takes them.
+
+    :param scheme: of the store's URL.
+    :raises OxenInvalidRequest: naming what the store does not take, and what it does.
+    """
+    if not options:
+        return {}
+    check(options)
+    store = store_of(scheme)
+    if store and (unknown := [name for name in options if name not in store.options]):
+        raise OxenInvalidRequest(
+            f"storage_options for {scheme}:// must not hold {', '.join(map(repr, unknown))}; allowed are "
+            f"{', '.join(store.options)}."
+        )
+    return _azure(options) if store is AZURE else dict(options)
+
+
+def _azure(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with Azure's own types, which its library asks for in places."""
+    from azure.storage.blob import ContentSettings, StandardBlobTier
+
+    made = dict(options)
+    try:
+        if isinstance(made.get("content_settings"), Mapping):
+            made["content_settings"] = ContentSettings(**made["content_settings"])
+        if "standard_blob_tier" in made:
+            made["standard_blob_tier"] = StandardBlobTier(made["standard_blob_tier"])
+    except (TypeError, ValueError) as error:
+        raise OxenInvalidRequest(f"storage_options are not what Azure takes: {error}.") from None
+    return made
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        inside = isinstance(value, Mapping)
+        yield f"{before}{name}", None if inside else value
+        if inside:
+            yield from _flat(value, f"{before}{name}.")
+
+
+def is_taken(error: BaseException) -> bool:
+    """Whether a conditional write was refused because something is there."""
+    # Azure's 409 has many reasons; its driver makes FileExistsError of the right one.
+    return any(isinstance(one, FileExistsError) or _status(one) == 412 for one in _chain(error))
+
+
+def knows_no_conditions(error: BaseException) -> bool:
+    """Whether a driver or a store does not know "only where there is none"."""
+    return any(
+        isinstance(one, NotImplementedError | TypeError)
+        or (isinstance(one, OSError) and one.errno in (errno.ENOSYS, errno.ENOTSUP))
+        or _status(one) == 501
+        for one in _chain(error)
+    )
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether the same write would be refused again: the place, or the right to it, is missing."""
+    for one in _chain(error):
+        if _code(one) in _PASSING_CODES:
+            return False
+        status = _status(one)
+        if status is not None:
+            return 400 <= status < 500 and status not in _PASSING
+        if isinstance(one, OSError) and one.errno in _FINAL_NUMBERS:
+            return True
+    # Google's driver tells a 403, and many a 400, in words only.
+    return isinstance(error, _FINAL) or str(error).startswith(("Forbidden", "Bad Request"))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error was made of, where it tells one."""
+    answer: Any = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore
+        found = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        # Azure's libraries; aiohttp; gcsfs.
+        names = ("status_code", "status", "code")
+        found = next((x for x in (getattr(error, name, None) for name in names) if x is not None), None)
+    return int(found) if str(found).isdecimal() else None
+
+
+def _code(error: BaseException) -> str | None:
+    """Return S3's word for an error."""
+    answer: Any = getattr(error, "response", None)
+    return answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None

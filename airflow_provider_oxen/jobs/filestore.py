@@ -1,0 +1,170 @@
+"""A record in a file beside the output: of two tries that create the same intent, one alone can."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from functools import partial
+
+from pydantic_core import to_json
+
+from airflow_provider_oxen.api.errors import OxenRecordError, OxenStoreUnavailable
+from airflow_provider_oxen.images.folder import Folder, UnreadableFile
+from airflow_provider_oxen.images.known import RECORD
+from airflow_provider_oxen.jobs import record as records
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.stores import ask_store, is_later, overtaken
+
+__all__ = ["FileRecordStore", "file_name"]
+
+_MOST = 1000
+"""Files of intents that are looked at: more is nobody's work."""
+
+
+class FileRecordStore:
+    """A hidden file beside the output, named after output and task.
+
+    Each intent after the first record is a file of its own, with its number in the name: it is created only
+    where there is none, so that of two tries one alone goes on. It is gone when the next phase is written.
+
+    :param stem: of the output.
+    :param mark: for the names of unfinished files.
+    """
+
+    keeps = True
+
+    def __init__(self, folder: Folder, stem: str, identity: str, mark: str) -> None:
+        self.folder = folder
+        self.stem = stem
+        self.name = file_name(stem, identity)
+        self.identity = identity
+        self.mark = mark
+        self._base: Record | None = None
+        self._numbered: int | None = None
+        self._intent: Record | None = None
+
+    def read(self) -> Record | None:
+        self._base = found = self._at(self.name)
+        self._numbered = None
+        number = found.order if found else 0
+        for following in range(number + 1, number + _MOST):
+            later = self._at(self._name(following))
+            if later is None:
+                return found
+            found, self._numbered = later, following
+        raise OxenRecordError(
+            f"Beside {self.folder.asset_uri(self.name)} are {_MOST} intents or more, which this package has "
+            "not written.",
+            remedy="Look at the folder, and remove what is not its own.",
+        )
+
+    def create(self, record: Record) -> None:
+        ask_store("written", lambda: self.folder.create(self.name, _dump(record), self.mark))
+
+    def write(self, record: Record) -> None:
+        if record.phase == "intent":
+            if self._intent is None or self._intent.nonce != record.nonce:
+                self._intend(record)
+            else:
+                # More is known of it by now.
+                number = None if self._numbered is None else record.number
+                self._put(record, file_name(self.stem, self.identity, number))
+            return
+        there = self.read()
+        if is_later(there, record):
+            raise overtaken(there)
+        self._keep(record)
+
+    def close(self, record: Record) -> None:
+        if record.phase != "kept":
+            self.write(record)
+            return
+        # The sidecar tells all that is still of use.
+        try:
+            self._remove(record)
+        except OxenStoreUnavailable:
+            self._keep(record.to("kept", items=[]))
+
+    def _intend(self, record: Record) -> None:
+        base = self._base
+        if base is None:
+            if not self._create(self.name, record):
+                raise overtaken(None)
+            self._base = self._intent = record
+            return
+        if (self._numbered or base.order) != record.number - 1:
+            # Another place knows of later ones: what is read next begins here.
+            base = record.to("not_sent", number=record.number - 1)
+            self._keep(base)
+        name = self._name(record.number)
+        if not self._create(name, record):
+            raise overtaken(None)
+        self._numbered = record.number
+        there = self._at(self.name)
+        if there is None or (there.nonce, there.phase) != (base.nonce, base.phase):
+            # Others have been at work meanwhile, and may have come to their end.
+            with contextlib.suppress(OxenStoreUnavailable):
+                self.withdraw(record)
+            raise overtaken(there)
+        self._intent = record
+
+    def withdraw(self, record: Record) -> None:
+        """Remove an intent that was just created here, before anything was sent."""
+        name = self.name if self._numbered is None else self._name(record.number)
+        there = self._at(name)
+        if there is not None and there.nonce == record.nonce:
+            ask_store("removed", lambda: self.folder.remove(name))
+
+    def _create(self, name: str, record: Record) -> bool:
+        return ask_store("written", lambda: self.folder.create(name, _dump(record), self.mark))
+
+    def _put(self, record: Record, name: str) -> None:
+        # An answer's image is on the disk in a moment; where a power cut is faster, its call is one of those
+        # whose outcome nobody knows.
+        lasting = record.phase != "answered"
+        content = io.BytesIO(_dump(record))
+        ask_store("written", lambda: self.folder.put(name, content, self.mark, lasting=lasting))
+
+    def _keep(self, record: Record) -> None:
+        """Write the record itself, and remove the file of its intent."""
+        self._put(record, self.name)
+        self._base = record
+        if self._numbered is not None:
+            # What is left of it is older than the record, and so is not looked at.
+            with contextlib.suppress(OxenStoreUnavailable):
+                name = self._name(self._numbered)
+                ask_store("removed", lambda: self.folder.remove(name))
+            self._numbered = None
+
+    def _remove(self, record: Record) -> None:
+        # An intent that was left behind would be taken for the record where that is gone.
+        left = range(1, record.number + 1) if record.number > 1 or self._numbered else ()
+        for name in [*(self._name(number) for number in left), self.name]:
+            ask_store("removed", partial(self.folder.remove, name))
+        self._base = self._numbered = None
+
+    def _at(self, name: str) -> Record | None:
+        raw = ask_store("read", lambda: self._raw(name))
+        return None if raw is None else records.read(raw, self.folder.asset_uri(name), self.identity)
+
+    def _raw(self, name: str) -> bytes | None:
+        try:
+            return self.folder.read(name)
+        except NotADirectoryError:
+            # Where no folder can be, no record is; the look at the output's place tells what is wrong.
+            return None
+        except UnreadableFile:
+            # Something is there in the record's place; that it is damaged is told where it is read.
+            return b""
+
+    def _name(self, number: int) -> str:
+        return file_name(self.stem, self.identity, number)
+
+
+def file_name(stem: str, identity: str, number: int | None = None) -> str:
+    """Return the name of the record's file beside an output, or of that of an intent."""
+    return f".{stem}.{identity[:16]}{'' if number is None else f'.{number}'}{RECORD}"
+
+
+def _dump(record: Record) -> bytes:
+    return to_json(record.as_json(), indent=2) + b"\n"

@@ -1,0 +1,60 @@
+"""Links that only their own record leads to, kept so that nobody reads them there.
+
+The link of a synchronous answer cannot be had again, so the next try must find it. But Airflow shows a task's
+record to whoever may look at the task, and its supervisor prints it at debug level. So it is written down
+encrypted, by Airflow's own library for that, with a key that is made of the connection's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_oxen.api.redact import said
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+__all__ = ["SEALED", "seal", "unseal"]
+
+log = logging.getLogger(__name__)
+
+SEALED = "sealed"
+"""Name of an item of a record that holds such a link; earlier versions wrote it as it is, under ``url``."""
+
+
+def seal(link: str, key: str | None) -> dict[str, Any]:
+    """Return a record's item for a link; it raises nothing, since the image is paid for.
+
+    :param key: of the connection; without one there is nothing to seal it with.
+    """
+    try:
+        return {SEALED: _fernet(key).encrypt(link.encode()).decode()} if key else {"url": link}
+    except Exception as error:
+        log.warning(
+            "The link to the image is on record as it is: it could not be encrypted (%s).", said(error)
+        )
+        return {"url": link}
+
+
+def unseal(item: Mapping[str, Any], key: str | None) -> str | None:
+    """Return the link that a record's item holds, or None: it holds none, or was sealed with another key."""
+    sealed = item.get(SEALED)
+    if not (sealed and key):
+        return item.get("url")
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return _fernet(key).decrypt(str(sealed).encode(errors="replace")).decode()
+    except InvalidToken:
+        return None
+
+
+def _fernet(key: str) -> Fernet:
+    from cryptography.fernet import Fernet
+
+    digest = hashlib.sha256(f"airflow-provider-oxen/link/1:{key}".encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(digest))

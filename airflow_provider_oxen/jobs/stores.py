@@ -1,0 +1,210 @@
+"""Where a task's record lives: Airflow's task state store, files beside the output, both, or nowhere.
+
+"Could not read" is never "there is none": it raises, and nothing is sent. Who finds that another try has
+written since writes nothing over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from airflow_provider_oxen.api.errors import (
+    OxenError,
+    OxenOvertaken,
+    OxenRecordError,
+    OxenStoreUnavailable,
+)
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.jobs import record as records
+from airflow_provider_oxen.jobs.record import Record
+
+__all__ = [
+    "BothRecordStores",
+    "NoRecordStore",
+    "RecordStore",
+    "StateRecordStore",
+    "StateStore",
+    "ask_store",
+    "is_later",
+    "overtaken",
+]
+
+T = TypeVar("T")
+
+KEY = "airflow_provider_oxen_job"
+"""The record's key in the task state store; changing it would lose the jobs that are on their way."""
+
+_FURTHER = ("not_sent", "intent", "submitted", "cancelling", "answered", "ended", "kept")
+
+
+class StateStore(Protocol):
+    """The part of Airflow's task state store, scoped to one task instance, that is used here."""
+
+    def get(self, key: str) -> Any: ...
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+
+class RecordStore(Protocol):
+    """A place for one record. All methods raise :class:`~.errors.OxenStoreUnavailable` where they fail."""
+
+    keeps: bool
+    """Whether what is written stays."""
+
+    def read(self) -> Record | None:
+        """Return the record, or None where there is none."""
+
+    def create(self, record: Record) -> None:
+        """Write a record where there is none; one that is there stays."""
+
+    def write(self, record: Record) -> None:
+        """Write the record over the one that was read; an intent where nobody else has written one.
+
+        :raises OxenOvertaken: where another try has written since.
+        """
+
+    def close(self, record: Record) -> None:
+        """Write the record of a job that is done, in the form in which it stays."""
+
+
+class StateRecordStore:
+    """The task state store of Airflow 3.3 and newer: it survives retries and moves.
+
+    It knows no exclusive write: what is there is compared before each. And Airflow gives each try an id of
+    its own, and takes nothing from a try that is over.
+
+    :param never: the store's word for a value that does not expire.
+    """
+
+    keeps = True
+
+    def __init__(self, store: StateStore, identity: str, never: Any) -> None:
+        self.store = store
+        self.identity = identity
+        self.never = never
+
+    def read(self) -> Record | None:
+        value = ask_store("read", lambda: self.store.get(KEY))
+        where = f"the value {KEY!r} of its task state store"
+        return None if value is None else records.read(value, where, self.identity)
+
+    def create(self, record: Record) -> None:
+        if self.read() is None:
+            self._set(record)
+
+    def write(self, record: Record) -> None:
+        there = self.read()
+        if is_later(there, record):
+            raise overtaken(there)
+        self._set(record)
+
+    def _set(self, record: Record) -> None:
+        ask_store("written", lambda: self.store.set(KEY, record.as_json(), retention=self.never))
+
+    def close(self, record: Record) -> None:
+        self.write(record)
+
+
+class BothRecordStores:
+    """The store and the file, because either can vanish: newer Airflow empties a cleared task's store."""
+
+    keeps = True
+
+    def __init__(self, store: RecordStore, file: RecordStore) -> None:
+        self.store = store
+        self.file = file
+
+    def read(self) -> Record | None:
+        return _latest(self.store.read(), self.file.read())
+
+    def create(self, record: Record) -> None:
+        self.file.create(record)
+        self.store.create(record)
+
+    def write(self, record: Record) -> None:
+        # The file first: it alone can tell that somebody else was faster.
+        self._both(record, lambda store: store.write(record))
+
+    def close(self, record: Record) -> None:
+        self._both(record, lambda store: store.close(record))
+
+    def _both(self, record: Record, write: Callable[[RecordStore], None]) -> None:
+        failed: OxenError | None = None
+        for store in (self.file, self.store):
+            try:
+                write(store)
+            except OxenStoreUnavailable as error:
+                failed = failed or error
+                if record.phase == "intent":
+                    break
+        if failed:
+            raise failed
+
+
+class NoRecordStore:
+    """Nowhere: there is no store, and nothing is kept in files."""
+
+    keeps = False
+
+    def read(self) -> Record | None:
+        return None
+
+    def create(self, record: Record) -> None:
+        """Do nothing."""
+
+    def write(self, record: Record) -> None:
+        """Do nothing."""
+
+    def close(self, record: Record) -> None:
+        """Do nothing."""
+
+
+def _latest(one: Record | None, other: Record | None) -> Record | None:
+    """Return what two places say together.
+
+    :raises OxenRecordError: where they tell of two jobs, and nobody can say which is the later one.
+    """
+    if one is None or other is None:
+        return one or other
+    if one.nonce == other.nonce:
+        return max(one, other, key=lambda record: _FURTHER.index(record.phase))
+    if one.order == other.order:
+        raise OxenRecordError(
+            f"The task state store remembers {one.job} ({one.phase}), and the file beside the output "
+            f"{other.job} ({other.phase}): which of them is the later one cannot be told.",
+            remedy="Look at the account's history; then delete the record of the one that is of no use, and "
+            "clear the task.",
+        )
+    return max(one, other, key=lambda record: record.order)
+
+
+def is_later(there: Record | None, record: Record) -> bool:
+    """Whether what is there is another try's, which has come as far or further."""
+    return there is not None and there.nonce != record.nonce and there.order >= record.order
+
+
+def overtaken(there: Record | None) -> OxenOvertaken:
+    """Return the error of a try that another one has overtaken."""
+    what = "Another try" if there is None else f"Another try ({there.phase}, {there.job})"
+    return OxenOvertaken(
+        f"{what} has written the record of this task's job since this one looked. This try sends nothing, "
+        "and leaves that record as it is."
+    )
+
+
+def ask_store(done: str, ask: Callable[[], T]) -> T:
+    """Ask the place of a record.
+
+    :param done: what is asked for, for the message.
+    :raises OxenStoreUnavailable: whatever goes wrong there.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        raise OxenStoreUnavailable(
+            f"The record of this task's paid job could not be {done}: {type(error).__name__}: "
+            f"{without_queries(str(error))}."
+        ) from None

@@ -1,0 +1,151 @@
+"""What the operators that generate images have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+__all__ = ["GeneratingOperator", "resume_batch", "run_batch", "templated"]
+
+_OF_FUNCTIONS = ("op_args", "op_kwargs", "templates_dict")
+"""Arguments that go to a Dag author's function, and not into the request."""
+
+
+def templated(init: Callable[..., None]) -> tuple[str, ...]:
+    """Return the names of an operator's own arguments that are templated: all but ``deferrable``.
+
+    :param init: its ``__init__``, with keyword arguments alone.
+    """
+    own = (
+        argument
+        for argument in signature(init).parameters.values()
+        if argument.kind is Parameter.KEYWORD_ONLY
+    )
+    return tuple(argument.name for argument in own if argument.name != "deferrable")
+
+
+class GeneratingOperator(BaseOperator):
+    """An operator that generates images: its arguments are read by a model when it is executed."""
+
+    template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "storage_options": "json"}
+    ui_color = "#e8f0e4"
+    oxen_conn_id: str
+    at_stake: ClassVar[str]
+    """For the message: what goes on, and what a retry does."""
+
+    pushed_links: dict[str, str] | None = None
+    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
+
+    lineage: Callable[[], OperatorLineage[Any, Any]] | None = None
+    """What OpenLineage is told, from when on the outputs are there."""
+
+    this_try: Any = None
+    """What works for the task in this process, and can be stopped."""
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a template, also in a path object, of which Airflow knows its own kind only."""
+        from airflow_provider_oxen.images.paths import to_render
+
+        if content is getattr(self, "storage_path", None) or content is getattr(self, "prompts", None):
+            content = to_render(content)
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from the trigger, or from its failure."""
+        from airflow_provider_oxen.api.errors import OxenPollError
+        from airflow_provider_oxen.api.redact import without_queries
+        from airflow_provider_oxen.hooks.failures import for_airflow
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
+                raise
+            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
+            with for_airflow():
+                raise OxenPollError(
+                    f"The deferred wait failed: {without_queries(str(error))}.",
+                    money=f"{self.at_stake} may have been paid for.",
+                    retry="The next try looks again.",
+                    remedy="Where no try is left, clear the task: what was paid for is fetched without "
+                    "paying again.",
+                ) from None
+
+    def on_kill(self) -> None:
+        """Send nothing more, and tell what becomes of what is on its way: the next try finds it."""
+        if self.this_try is not None:
+            self.this_try.stop()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
+        return self.lineage() if self.lineage else None
+
+    def arguments_with_key(self) -> list[str]:
+        """Return the names of the rendered arguments that hold the key; a batch checks each of its rows.
+
+        From here on no message of this process shows that key. Nothing is raised: a connection that cannot be
+        read is told of by whoever needs it.
+        """
+        from airflow_provider_oxen.api.keyless import names_with_key
+        from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.images.paths import to_render
+        from airflow_provider_oxen.jobs.arguments import given
+
+        try:
+            conn_id = given(self.oxen_conn_id, OxenHook.default_conn_name)
+            key = OxenHook(str(conn_id)).settings().api_key
+        except Exception:
+            return []
+        names = [name for name in ("prompt", *self.template_fields) if name not in _OF_FUNCTIONS]
+        values = {name: to_render(getattr(self, name, None)) for name in names}
+        if not isinstance(values.get("prompts"), str):
+            values.pop("prompts", None)
+        return names_with_key(values, key)
+
+    def begun(self, context: Context, secret: Sequence[str]) -> AbstractContextManager[None]:
+        """Write down that nothing was sent yet, and leave it beside the output where the task fails now.
+
+        :param secret: arguments that hold the key. Not even an empty record goes by a name that does.
+        """
+        from airflow_provider_oxen.tasks.beginning import begin, begun
+
+        if "storage_path" in secret:
+            return nullcontext()
+        begin(self, context)
+        return begun(self, context)
+
+
+def run_batch(operator: Any, context: Context) -> dict[str, Any]:
+    """Generate what is missing, for any operator that has the arguments of a batch."""
+    from airflow_provider_oxen.batch.opening import open_batch
+    from airflow_provider_oxen.tasks.beginning import begun, forget
+
+    with ExitStack() as opened:
+        with begun(operator, context, sends=False):
+            operator.this_try = run = opened.enter_context(open_batch(operator, context))
+        if context["ti"].try_number > 1:
+            forget(operator, context)
+        return run.run()
+
+
+def resume_batch(
+    operator: Any, context: Context, event: Mapping[str, Any] | None, batch: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Go on with it, as in ``execute_complete`` of the batch operator."""
+    from airflow_provider_oxen.batch.opening import open_batch
+    from airflow_provider_oxen.batch.run import WAITED
+    from airflow_provider_oxen.hooks.failures import waited_for
+
+    with waited_for(WAITED), open_batch(operator, context, batch) as run:
+        operator.this_try = run
+        return run.resume(event, batch)

@@ -1,0 +1,191 @@
+"""One try at one image: what is kept or on its way is found, else asked for, and then kept."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from airflow_provider_oxen.api.errors import (
+    OxenOutputExists,
+    OxenPollError,
+    OxenRefused,
+    OxenStoreUnavailable,
+)
+from airflow_provider_oxen.api.redact import without_query
+from airflow_provider_oxen.jobs.complete import complete
+from airflow_provider_oxen.jobs.effects import Effects
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.intent import blank
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.resolve import resolve
+from airflow_provider_oxen.jobs.stores import RecordStore
+from airflow_provider_oxen.jobs.task import Task, nonce_of
+from airflow_provider_oxen.tasks.output import Output
+from airflow_provider_oxen.tasks.runtime import Runtime
+
+__all__ = ["ImageAttempt", "Looked", "describe", "is_open"]
+
+
+class Looked(NamedTuple):
+    """What there is before anything is spent.
+
+    :ivar found: the result that is kept in the output's place.
+    :ivar replaced: the job whose image is to be replaced, where no record tells of it.
+    """
+
+    found: dict[str, Any] | None
+    record: Record | None
+    replaced: Record | None = None
+
+
+@dataclass
+class ImageAttempt:
+    """One try, in its two halves: :meth:`begin` spends, :meth:`finish` waits and keeps.
+
+    :param runtime: how what blocks is done.
+    :param log: of the task.
+    """
+
+    task: Task
+    output: Output
+    store: RecordStore
+    do: Effects
+    runtime: Runtime
+    log: Any
+    cancel_on_timeout: bool
+
+    async def begin(self, looked: Looked | None = None) -> dict[str, Any] | Record:
+        """Find what is kept, or the job that is on its way, or submit one.
+
+        :param looked: what :meth:`look` has just found; None looks.
+        :return: the result where nothing is left to be done, else the job's record.
+        :raises OxenError: see the protocol.
+        """
+        if looked is None:
+            looked = await self.runtime.blocking(self.look)
+        found, record, kept = looked
+        if found is not None:
+            return await self._reused(found, record)
+        job = await resolve(self.do, self.task, record, time.time(), kept)
+        if job.phase != "kept":
+            return job
+        self.log.info("This task has generated its image already, and fetches it again. Nothing is spent.")
+        # Of the queue's jobs the row tells the link again; one has no business in a deferred task.
+        again = job.to("submitted", items=[]) if job.generation_id else job.to("answered")
+        return {**await self.finish(again), "reused": True}
+
+    def look(self) -> Looked:
+        """Look what there is; this blocks."""
+        record = self.store.read()
+        if record is None and not self.task.unsure and self.task.begins:
+            record = self._first(None)
+        elif record is not None and record.phase == "not_sent" and not record.fingerprint:
+            # What was written before the arguments were read, and before it was known in which places. A
+            # place that does not take it is told of in a moment, before anything is spent.
+            with contextlib.suppress(OxenStoreUnavailable):
+                self.output.check()
+                self.store.create(record)
+                record = self.store.read()
+        found = self.find(record)
+        # Another task's output is no reason to forget what this one may have paid for.
+        if found is not None and (not is_open(record) or self.output.is_of(record)):
+            return Looked(found, record)
+        return Looked(None, *(self._left() if record is None else (record, None)))
+
+    async def _reused(self, found: dict[str, Any], record: Record | None) -> dict[str, Any]:
+        if record and is_open(record) and record.fingerprint == self.task.fingerprint:
+            # Stopped right after the last sidecar was written.
+            await self.do.close(record.to("kept", items=[]))
+        elif (
+            record
+            and record.phase == "not_sent"
+            and (not record.fingerprint or record.nonce == nonce_of(self.task, 0))
+        ):
+            unsent = record
+            await self.runtime.blocking(lambda: self.store.close(unsent.to("kept")))
+        self.log.info("Reused %s: it holds the answer to this very request. Nothing was spent.", self.output)
+        return found
+
+    def _first(self, kept: Record | None) -> Record | None:
+        """Say that nothing was sent yet, before anything can go wrong: so a later try need not wonder."""
+        if not self.task.has_store:
+            return None
+        self.output.check()
+        self.store.create(blank(self.task, time.time(), kept))
+        record = self.store.read()
+        if record is None:
+            raise OxenStoreUnavailable(
+                "The record of this task's job was written, and is not there: its place loses what it takes."
+            )
+        return record
+
+    def _left(self) -> tuple[Record | None, Record | None]:
+        """Return the record of this task's job where only the output's sidecar tells of it.
+
+        :return: the record; and, where another job may have come after it, the one whose image is replaced.
+        """
+        left = self.output.left()
+        if left is None or left.phase != "kept":
+            return left, None
+        if not self.task.overwrite:
+            return None, None
+        # Tries are numbered: this one is the first since that image was kept, or another was between.
+        next_one = left.try_number is not None and self.task.try_number == left.try_number + 1
+        if self.task.unsure and not next_one:
+            return None, left
+        return self._first(left) if self.task.begins else blank(self.task, time.time(), left), None
+
+    async def finish(self, record: Record, end: End | None = None) -> dict[str, Any]:
+        """Wait for a job, keep its images and return the result.
+
+        :param end: how the job ended, where somebody else has waited for it.
+        :raises OxenError: see the protocol.
+        """
+        result: dict[str, Any] = await complete(
+            self.do, self.task, record, end=end, cancel_on_timeout=self.cancel_on_timeout
+        )
+        self.log.info("Kept in %s: %s", self.output, describe(result))
+        return result
+
+    def find(self, record: Record | None) -> dict[str, Any] | None:
+        """Look at the output's place; what is paid for already must not be lost over what is there."""
+        try:
+            return self.output.find(record.files if record else ())
+        except OxenRefused as error:
+            if record is None or not (is_open(record) or self._is_gone(record, error)):
+                raise
+            if isinstance(error, OxenOutputExists):
+                if is_open(record):
+                    self.log.warning("%s The image of %s goes beside it.", error.message, record.job)
+                return None
+            raise OxenPollError(
+                error.message,
+                money=f"This task has {record.job}, which may have been paid for.",
+                retry="A later try goes on with it.",
+                retry_helps=error.retry_helps,
+            ) from None
+
+    def _is_gone(self, record: Record, error: OxenRefused) -> bool:
+        """Whether this job's kept image is not there any more, and the hub can give it again."""
+        again = record.phase == "kept" and record.generation_id is not None
+        return again and isinstance(error, OxenOutputExists) and self.output.is_of(record)
+
+
+def is_open(record: Record | None) -> bool:
+    """Whether the job may be on its way, or its image not yet kept."""
+    return record is not None and record.phase not in ("kept", "ended", "not_sent")
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return the images of a result in words for the log; of a link only the part that is not signed."""
+    return ", ".join(_describe(image) for image in result["images"])
+
+
+def _describe(image: Mapping[str, Any]) -> str:
+    if "url" in image:
+        return without_query(image["url"])
+    where = f"{image['path']}, " if "path" in image else ""
+    return f"{where}{image['media_type']} {image['width']}x{image['height']}, {image['bytes']:,} bytes"

@@ -1,0 +1,137 @@
+"""What a task takes along where it leaves its worker, and what is said of it.
+
+A task goes on with the arguments that it was asked with. The operator that it is resumed in is made anew: a
+template or the Dag file may say something else by then, and what a subclass's ``execute`` has set is gone.
+The arguments lie inside what the task was deferred with before: so a subclass that overrides
+``execute_complete`` gets no argument that it does not know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.tasks.arguments import ImageArguments
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.triggers.base import BaseTrigger
+
+__all__ = ["ImageDeferral", "TaskOperator", "has_arguments", "restore", "warn_of_last_try", "with_arguments"]
+
+_KEY = "arguments"
+
+_SLACK = 600.0
+"""Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+
+
+class TaskOperator(Protocol):
+    """An operator whose arguments are rendered.
+
+    :ivar pushed_links: links that this very instance has pushed, by key.
+    :ivar lineage: what OpenLineage is told, from when on the outputs are there.
+    """
+
+    do_xcom_push: bool
+    outlets: Any
+    pushed_links: dict[str, str] | None
+    lineage: Callable[[], OperatorLineage[Any, Any]] | None
+
+    @property
+    def log(self) -> Any:
+        """The log of the task."""
+
+    def defer(
+        self, *, trigger: BaseTrigger, method_name: str, kwargs: dict[str, Any], timeout: timedelta | None
+    ) -> NoReturn:
+        """Leave the worker."""
+
+
+def with_arguments(kept: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task is deferred with.
+
+    :param kept: what is known of what it waits for.
+    :param arguments: of the operator by name, as they were read; plain JSON.
+    """
+    return {**kept, _KEY: dict(arguments)}
+
+
+def has_arguments(kept: Any) -> bool:
+    """Whether what a task was deferred with holds the arguments; earlier versions did not keep them."""
+    return isinstance(kept, Mapping) and isinstance(kept.get(_KEY), Mapping)
+
+
+def restore(operator: Any, kept: Any, names: Iterable[str]) -> Any:
+    """Give an operator the arguments that its task was deferred with, and return the rest.
+
+    They are read again as any others, and so are checked again.
+
+    :param kept: what :func:`with_arguments` returned. Without arguments in it, as earlier versions wrote it,
+        the operator's own count.
+    :param names: of the arguments that are templated; another version may have kept others.
+    """
+    if not has_arguments(kept):
+        return kept
+    rest = dict(kept)
+    arguments = rest.pop(_KEY)
+    for name in arguments.keys() & {*names, "deferrable"}:
+        setattr(operator, name, arguments[name])
+    return rest
+
+
+def warn_of_last_try(ti: Any, log: Any) -> None:
+    """Warn where Airflow would not try again: it may fail a task that comes back quickly by itself.
+
+    :param ti: the task instance.
+    """
+    if ti.try_number > (ti.max_tries or 0):
+        log.warning(
+            "This is the task's last try, and Airflow may fail a deferred task through no fault of its own, "
+            "for example where a worker dies, or a busy scheduler takes a quick return for a killed process. "
+            "Set retries to 2 or more. If Airflow fails this one, clear it: it finds what it has paid for, "
+            "and fetches it without paying again."
+        )
+
+
+@dataclass
+class ImageDeferral:
+    """How one task leaves its worker.
+
+    :param resumed: whether it has been deferred before.
+    """
+
+    operator: TaskOperator
+    ti: Any
+    arguments: ImageArguments
+    resumed: bool
+
+    def defer(self, record: Record, deadline: float | None) -> None:
+        """Leave the worker until the generation has ended."""
+        from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
+
+        arguments = self.arguments
+        since = record.submitted_at or record.time
+        trigger = OxenGenerationTrigger(
+            generation_id=str(record.generation_id),
+            oxen_conn_id=arguments.oxen_conn_id,
+            namespace=record.namespace,
+            poll_interval=arguments.poll_interval,
+            deadline=deadline,
+            patience=since + arguments.lookup_grace,
+            cancel_on_kill=arguments.cancel_on_kill and record.may_be_cancelled,
+            deferred_at=time.time(),
+        )
+        left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
+        self.operator.log.info("Waiting for generation %s in the triggerer.", record.generation_id)
+        if not self.resumed:
+            warn_of_last_try(self.ti, self.operator.log)
+        self.operator.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"job": with_arguments(record.as_json(), arguments.as_json())},
+            timeout=None if left is None else timedelta(seconds=left),
+        )

@@ -1,0 +1,293 @@
+"""What a try at one image can do in its worker: the record, the hub, the output, the waiting.
+
+What is to be done, and in which order, is decided in :mod:`~airflow_provider_oxen.jobs.resolve` and
+:mod:`~airflow_provider_oxen.jobs.complete`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.blocking import unsuspended
+from airflow_provider_oxen.api.client import Client
+from airflow_provider_oxen.api.deadline import Deadline, for_look
+from airflow_provider_oxen.api.errors import (
+    OxenError,
+    OxenGenerationNotFound,
+    OxenImageError,
+    OxenPollError,
+    OxenUnavailable,
+)
+from airflow_provider_oxen.api.models import Generation, ImageItem
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.sealed import SEALED, unseal
+from airflow_provider_oxen.jobs.stores import RecordStore
+from airflow_provider_oxen.links import OxenGenerationLink
+from airflow_provider_oxen.tasks.costs import Costs
+from airflow_provider_oxen.tasks.generations import cancel, candidates, find_row
+from airflow_provider_oxen.tasks.output import Output
+from airflow_provider_oxen.tasks.recording import JobRecorder
+from airflow_provider_oxen.tasks.running import Running
+from airflow_provider_oxen.tasks.runtime import BlockingRuntime, Runtime
+from airflow_provider_oxen.tasks.sending import Sender
+from airflow_provider_oxen.waiting.polling import Poll, pace
+
+__all__ = ["WorkerEffects"]
+
+T = TypeVar("T")
+
+_KILL = 30.0
+"""Seconds that cancelling may take when the task is killed: Airflow ends its process after a minute."""
+
+_SLICE = 0.2
+"""Seconds of an uninterrupted pause: a signal handler only sets a flag, which is looked at in between."""
+
+
+@dataclass
+class WorkerEffects:
+    """:class:`~.jobs.effects.Effects` that never suspend.
+
+    They can be stopped at any instant: what counts is in the record.
+
+    :param runtime: how the hub is asked, and what blocks is done.
+    :param log: of the task.
+    :param costs: tells what was charged.
+    :param push: pushes a fact to XCom.
+    :param builds: checks the request against the model and settles the seed, by the counter given.
+    :param rebuilds: gives that request alone.
+    :param timeout: seconds from submission that a generation may take; None for ever.
+    :param running: tells whether this try is the one that Airflow runs.
+    :param defers: leaves the worker until the generation has ended, by raising; None waits here.
+    :ivar recorder: writes the record.
+    :ivar sender: sends the request.
+    :ivar stopping: whether the task was told to stop.
+    :ivar driving: whether a protocol is under way.
+    """
+
+    runtime: Runtime
+    log: Any
+    store: RecordStore
+    output: Output
+    costs: Costs
+    builds: Callable[[int], Awaitable[Prepared]]
+    rebuilds: Callable[[int], Awaitable[Remade]]
+    push: Callable[[str, str], None]
+    poll_interval: float
+    timeout: float | None
+    lookup_grace: float
+    cancel_on_kill: bool
+    running: Running
+    defers: Callable[[Record, float | None], None] | None = None
+    recorder: JobRecorder = field(init=False)
+    sender: Sender = field(init=False)
+    stopping: bool = field(default=False, init=False)
+    driving: bool = field(default=False, init=False)
+    _status: str = field(default="", init=False)
+    _announced: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = JobRecorder(self.store, self.running, self.log)
+        self.sender = Sender(self.runtime, self.log, self.store, self.output, self.recorder, self.running)
+
+    @property
+    def record(self) -> Record | None:
+        """The last that was written, or is at work."""
+        return self.recorder.record
+
+    def drive(self, protocol: Coroutine[Any, Any, T]) -> T:
+        """Run a protocol, and do afterwards what a kill has asked for meanwhile."""
+        self.driving = True
+        try:
+            return unsuspended(protocol)
+        finally:
+            self.driving = False
+            if self.stopping:
+                self.stop()
+
+    def _may_spend(self) -> None:
+        if self.stopping:
+            raise OxenUnavailable("The task was told to stop before it sent its request.")
+
+    async def prepare(self, counter: int) -> Prepared:
+        return await self.builds(counter)
+
+    async def remake(self, counter: int) -> Remade:
+        return await self.rebuilds(counter)
+
+    async def close(self, record: Record) -> None:
+        await self.runtime.blocking(lambda: self.recorder.close(record))
+
+    async def write(self, record: Record) -> None:
+        if record.phase == "intent":
+            self._may_spend()
+        await self.runtime.blocking(lambda: self._write(record))
+
+    def _write(self, record: Record) -> None:
+        self.recorder.write(record)
+        if record.phase == "submitted":
+            self._announce(record)
+
+    def _announce(self, record: Record) -> None:
+        """Tell where the generation can be followed, once, as soon as that is known."""
+        generation_id = str(record.generation_id)
+        if generation_id == self._announced:
+            return
+        self._announced = generation_id
+        link = queue.location(record.origin, generation_id, queued=record.endpoint == "queue")
+        self.log.info("The hub accepted generation %s. Follow it (with the key) at %s", generation_id, link)
+        try:
+            self.push("generation_id", generation_id)
+            self.push("generation_link", link)
+            self.push(OxenGenerationLink.key, link)
+        except Exception as error:
+            self.log.warning(
+                "The generation's id could not be pushed to XCom: %s", without_queries(str(error))
+            )
+
+    async def send(self, record: Record) -> Accepted:
+        self._may_spend()
+        return await self.sender.send(record)
+
+    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
+        self.log.info("Looking for %s in the hub's queue and history.", record.job)
+        bodies = [record.body, *(other.body for other in others)]
+        return await candidates(self.runtime, record.namespace, bodies)
+
+    async def row(self, generation_id: str) -> Generation | None:
+        return await find_row(self.runtime, generation_id)
+
+    async def cancel(self, generation_id: str) -> None:
+        await cancel(self.runtime, generation_id, self.log)
+
+    async def wait(self, record: Record) -> End:
+        since = record.submitted_at or record.time
+        deadline = None if self.timeout is None else record.since + self.timeout
+        poll = Poll(deadline, since + self.lookup_grace)
+        self.recorder.record = record
+        self._announce(record)
+        return await self._poll(str(record.generation_id), poll, deadline, record)
+
+    async def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
+        # A synchronous call is in the history only, where the trigger does not look.
+        defer = self.defers if record.endpoint == "queue" else None
+        look = 0
+        while True:
+            if look or defer is None or not self._is_fresh(record):
+                # Of a job that is late already there is one look in any case.
+                is_late = not look and deadline is not None and deadline <= time.time()
+                end = await self._look(generation_id, poll, None if is_late else deadline)
+                if end is not None:
+                    return end
+            if defer is not None:
+                defer(record, deadline)
+            seconds = pace(self.poll_interval, look)
+            await self._pause(
+                seconds if deadline is None else min(seconds, max(0.01, deadline - time.time()))
+            )
+            look += 1
+
+    async def _look(self, generation_id: str, poll: Poll, deadline: float | None) -> End | None:
+        try:
+            async with self.runtime.within(for_look(deadline)):
+                row = await self.row(generation_id)
+            if row is None:
+                raise OxenGenerationNotFound("The hub does not know it.")
+        except OxenError as error:
+            self.log.warning("Generation %s could not be looked at: %s", generation_id, error.message)
+            return poll.failed(error, time.time())
+        if row.status != self._status:
+            self._status = row.status
+            self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+        return poll.seen(row, time.time())
+
+    def _is_fresh(self, record: Record) -> bool:
+        """Whether it was submitted just now, so that there is nothing to look at yet."""
+        return 0 <= time.time() - (record.submitted_at or record.time) < self.poll_interval
+
+    async def pause(self, seconds: float) -> float:
+        self.log.info("Looking again in %.0f s.", seconds)
+        await self._pause(seconds)
+        return time.time()
+
+    async def linger(self, seconds: float, error: OxenImageError) -> bool:
+        self.log.warning("%s Asking for it again in %.0f s.", error.message, seconds)
+        await self._pause(seconds)
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self.stopping:
+                raise OxenPollError("The task was told to stop while it waited.")
+            await self.runtime.sleep(min(_SLICE, left))
+
+    def stop(self) -> None:
+        """Do what a kill asks for; called from a signal handler, or when ``execution_timeout`` has struck.
+
+        While the protocol is under way, it is not the handler that writes and asks: it may have struck in
+        the middle of just that.
+        """
+        self.stopping = True
+        record = self.record
+        if self.driving or record is None or record.phase in ("kept", "ended", "not_sent"):
+            return
+        if record.generation_id is None:
+            self.log.warning("The task is stopped. The next try looks up what became of %s.", record.job)
+        elif self.cancel_on_kill and record.phase == "submitted" and record.may_be_cancelled:
+            self.recorder.call_with_retries(
+                "written (cancelling)", lambda: self.store.write(record.to("cancelling"))
+            )
+            # By a connection of its own: the handler may have struck in the middle of another's request.
+            with Client(self.runtime.settings) as client, Deadline(_KILL):
+                unsuspended(cancel(BlockingRuntime(client), record.generation_id, self.log))
+        else:
+            self.log.warning(
+                "The task is stopped; generation %s goes on. The next try finds it.", record.generation_id
+            )
+
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        key = self.runtime.settings.api_key
+        images = self.sender.images.get(record.nonce) or [
+            ImageItem(url=link) for item in record.items if (link := unseal(item, key))
+        ]
+        if not images and any(SEALED in item for item in record.items):
+            raise OxenImageError(
+                f"The link to the image of {record.job} was sealed with the API key that the connection had "
+                "when it was asked for, and it has another now. Nothing else leads to it.",
+                remedy="Give the connection its former key, and clear the task to fetch it without paying "
+                "again.",
+            )
+        if not images:
+            raise OxenImageError(
+                f"The record of {record.job} names no image.", money="It may have been paid for."
+            )
+        record = self.recorder.claimed(record)
+        names = list(record.files)
+
+        def claim(name: str) -> None:
+            if name not in names:
+                names.append(name)
+                self._write(record.to(record.phase, files=list(names)))
+
+        self.recorder.record = record
+        cost = await self.costs.cost(record)
+        links = [image.url for image in images if image.url and not image.b64_json]
+        async with self.runtime.downloads(links, self.output.max_bytes) as download:
+            return await self.runtime.blocking(
+                lambda: self.output.keep(
+                    self.runtime.settings,
+                    record,
+                    images,
+                    cost=cost,
+                    download=download,
+                    claim=claim,
+                    same=same,
+                )
+            )

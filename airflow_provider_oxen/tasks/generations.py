@@ -1,0 +1,88 @@
+"""A generation on the hub: looked for where it may have been paid for, read, and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.errors import (
+    OxenError,
+    OxenGenerationNotFound,
+    OxenInvalidRequest,
+    OxenRouteNotFound,
+    OxenServerError,
+)
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.jobs.evidence import is_candidate
+from airflow_provider_oxen.tasks.runtime import Runtime
+
+__all__ = ["cancel", "candidates", "find_row"]
+
+PAGES = 1_000
+"""Pages of the history, of 1000 rows each, that a look reads. Of more than a million generations, or of a hub
+that goes on for ever, nobody is told that a job is not among them."""
+
+
+async def candidates(
+    hub: Runtime, namespace: str | None, bodies: Sequence[Mapping[str, Any]]
+) -> list[Generation]:
+    """Return the rows of the queue, and then of all pages of the history, that may be one of the bodies' job.
+
+    In this order: what leaves the queue meanwhile is in the history. When they were asked for is told by our
+    clock, against which it is held.
+    """
+    found: list[Generation] = []
+    async with aclosing(_rows(hub, namespace)) as rows:
+        async for row in rows:
+            lag = hub.clock.lag
+            if lag and row.enqueued_at is not None:
+                row = row.model_copy(update={"enqueued_at": row.enqueued_at + lag})
+            if any(is_candidate(body, row) for body in bodies):
+                found.append(row)
+    return found
+
+
+async def _rows(hub: Runtime, namespace: str | None) -> AsyncGenerator[Generation]:
+    for row in await hub.send(queue.list_queue(namespace)):
+        yield row
+    seen: set[str] = set()
+    for number in range(1, PAGES + 1):
+        page = await hub.send(queue.list_history(namespace, number))
+        for row in page.generations:
+            yield row
+        known = len(seen)
+        seen.update(row.generation_id for row in page.generations)
+        # Some servers give the last page for ever.
+        if len(seen) == known or (page.total_pages is not None and number >= page.total_pages):
+            return
+    raise OxenServerError(
+        f"The hub's history does not end: {PAGES:,} pages of it were read, and there is a next one. Whether "
+        "the job is in it cannot be told."
+    )
+
+
+async def find_row(hub: Runtime, generation_id: str) -> Generation | None:
+    """Return its row in the queue or, where it is not there, in the history."""
+    for ask in (queue.get_generation, queue.get_history):
+        try:
+            return await hub.send(ask(generation_id))
+        except OxenGenerationNotFound:
+            continue
+        except OxenRouteNotFound:
+            if ask is queue.get_generation:
+                raise
+    return None
+
+
+async def cancel(hub: Runtime, generation_id: str, log: Any) -> None:
+    """Cancel it, as far as the hub lets it be."""
+    try:
+        await hub.send(queue.cancel(generation_id))
+    except (OxenInvalidRequest, OxenGenerationNotFound) as error:
+        log.info("Generation %s had nothing to cancel: %s", generation_id, error.message)
+    except OxenError as error:
+        log.warning("Generation %s could not be cancelled: %s", generation_id, error.message)
+    else:
+        log.info("Cancelled generation %s.", generation_id)

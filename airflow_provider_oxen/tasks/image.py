@@ -1,0 +1,271 @@
+"""One try of an image task: its arguments read, its record found, the protocol carried out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api.errors import (
+    OxenInvalidRequest,
+    OxenPollError,
+    OxenRecordError,
+    OxenStoreUnavailable,
+)
+from airflow_provider_oxen.api.keyless import refuse_key
+from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.hooks.oxen import OxenHook
+from airflow_provider_oxen.jobs import record as records
+from airflow_provider_oxen.jobs import request as requests
+from airflow_provider_oxen.jobs.effects import Prepared, Remade
+from airflow_provider_oxen.jobs.intent import intend
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.resolve import refused_oddity
+from airflow_provider_oxen.jobs.task import Task, changed
+from airflow_provider_oxen.tasks.arguments import ImageArguments
+from airflow_provider_oxen.tasks.assets import add_asset_events
+from airflow_provider_oxen.tasks.attempt import ImageAttempt, is_open
+from airflow_provider_oxen.tasks.costs import Costs, counting
+from airflow_provider_oxen.tasks.deferral import ImageDeferral, TaskOperator
+from airflow_provider_oxen.tasks.effects import WorkerEffects
+from airflow_provider_oxen.tasks.lineage import lineage, of_images
+from airflow_provider_oxen.tasks.path_warnings import path_warnings
+from airflow_provider_oxen.tasks.places import open_output, record_store
+from airflow_provider_oxen.tasks.prepare import RequestBuilder
+from airflow_provider_oxen.tasks.running import Running, warn_of_local_disk
+from airflow_provider_oxen.tasks.runtime import BlockingRuntime
+from airflow_provider_oxen.tasks.xcoms import TaskXComs, of_result
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["ImageTask", "open_task"]
+
+
+@dataclass
+class ImageTask(ImageAttempt):
+    """One try of one task.
+
+    :param asked: the request as the user made it, its arguments read.
+    :param xcoms: what Airflow's web interface shows of the task.
+    """
+
+    context: Context
+    do: WorkerEffects
+    operator: TaskOperator
+    asked: GenerateRequest
+    xcoms: TaskXComs
+
+    def run(self, secret: Collection[str] = ()) -> dict[str, Any]:
+        """Find what is kept, or on its way, or generate; return the operator's result.
+
+        :param secret: names of arguments that hold the key: such a request is not sent, but what an earlier
+            version has paid for is fetched all the same.
+        :raises OxenError: see the protocol.
+        """
+        if secret and not is_open(self.store.read()):
+            refuse_key(secret)
+        self.xcoms.push_request(self.task.origin, self.asked.model, self.asked.prompt)
+        warn_of_local_disk(self.operator, self.output.folder)
+        metrics.retried(self.output.try_number)
+        with counting(self.do):
+            return self._done(self._run())
+
+    def resume(self, event: Any, job: Any) -> dict[str, Any]:
+        """Go on after deferral.
+
+        :raises OxenPollError: where the event is none that the trigger sends.
+        """
+        with counting(self.do):
+            return self._done(self._resume(event, job))
+
+    def _done(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Report a result to all who are to know."""
+        record = self.do.record
+        asked_at, counted = (record.time, record.counted) if record else (None, 0.0)
+        metrics.image(result, self.task.endpoint, asked_at, counted)
+        files = of_images(result)
+        add_asset_events(self.operator, self.context, files)
+        self.xcoms.push_page(files[0].path if files else None)
+        self.operator.lineage = lambda: lineage(
+            self.task.origin, [result.get("model", self.asked.model)], files
+        )
+        images = of_result(result, self.asked.prompt, self.output.previews)
+        self.xcoms.push_images(images, len(images))
+        return result
+
+    def _run(self) -> dict[str, Any]:
+        if self.output.folder is None and not self.operator.do_xcom_push:
+            raise OxenInvalidRequest(
+                "There is no place for the image: do_xcom_push=False keeps the result out of XCom, and there "
+                "is no storage_path.",
+                remedy="Set storage_path, or do_xcom_push=True.",
+            )
+        return self.do.drive(self._generated())
+
+    async def _generated(self) -> dict[str, Any]:
+        begun = await self.begin()
+        return await self.finish(begun) if isinstance(begun, Record) else begun
+
+    def _resume(self, event: Any, job: Any) -> dict[str, Any]:
+        from airflow_provider_oxen.triggers.events import read_event
+
+        identity = self.task.identity
+        # Airflow's dag.test() keeps the event only.
+        deferred = None if job is None else records.read(job, "what the deferred task remembers", identity)
+        try:
+            record = self.store.read() or deferred
+        except OxenStoreUnavailable as error:
+            raise OxenPollError(
+                error.message,
+                money="The generation that this task waited for may have been paid for.",
+                retry="It is known: the next try goes on with it.",
+            ) from None
+        if record is None:
+            record = self._told_by(event)
+        deferred = deferred or record
+        told = read_event(event, str(deferred.generation_id))
+        if record.nonce != deferred.nonce:
+            raise OxenRecordError(
+                f"While this task waited for {deferred.job}, its record became that of {record.job}.",
+                remedy="Clear the task to go on with the latter.",
+            )
+        if odd := refused_oddity(self.task, record):
+            raise odd
+        if record.phase in ("ended", "cancelling"):
+            return self._run()
+        if differs := changed(self.task, record):
+            self.operator.log.warning(
+                "The %s changed while this task waited; it goes on with what was asked for: %s.",
+                " and ".join(differs),
+                record.job,
+            )
+        end = None if told.status == "unreachable" else told
+        if end is None:
+            # This worker may be able to look: it reads the connection anew.
+            self.operator.log.warning("The triggerer could not look at the generation: %s", told.message)
+        self.find(record)
+        going_on = deferred if record.phase in ("not_sent", "intent", "kept") else record
+        return self.do.drive(self.finish(going_on, end))
+
+    def _told_by(self, event: Any) -> Record:
+        """Return the record of the job that an event tells of, where nothing else remembers it."""
+        generation_id = event.get("generation_id") if isinstance(event, Mapping) else None
+        if not generation_id:
+            raise OxenPollError(
+                "This task was resumed, and nothing is left that tells what it waited for.",
+                retry="The next try looks it up.",
+            )
+        intent = self.do.drive(intend(self.do, self.task, 1))
+        return intent.to("submitted", generation_id=str(generation_id), submitted_at=intent.time)
+
+    def stop(self) -> None:
+        """Do what a kill asks for."""
+        self.do.stop()
+
+
+@contextmanager
+def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False) -> Iterator[ImageTask]:
+    """Read an operator's arguments after rendering, and open what its try needs.
+
+    :param resumed: whether the task has been deferred before.
+    :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
+    """
+    arguments = ImageArguments.of(operator)
+    asked = arguments.request()
+    output = open_output(
+        context,
+        arguments.storage_path,
+        arguments.storage_conn_id,
+        fingerprint=requests.fingerprint(asked),
+        overwrite=arguments.overwrite,
+        max_bytes=arguments.max_bytes,
+        storage_options=arguments.storage_options,
+    )
+    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, operator.pushed_links or {})
+    output.preview_size = xcoms.size
+    store = record_store(context, output)
+    if arguments.overwrite and not store.keeps:
+        raise OxenInvalidRequest(
+            "overwrite=True needs a place to remember what was paid for, or every retry would pay again.",
+            remedy="Set storage_path, or use Airflow 3.3 or newer.",
+        )
+    began = getattr(context.get("dag_run"), "start_date", None)
+    with OxenHook(arguments.oxen_conn_id).get_conn() as client:
+        task = Task(
+            identity=output.identity.key,
+            fingerprint=output.fingerprint,
+            origin=client.settings.base_url,
+            namespace=asked.target_namespace or client.settings.target_namespace,
+            endpoint="queue" if arguments.use_queue else "generate",
+            nonce=secrets.token_hex(16),
+            try_number=output.try_number,
+            clear_count=context["ti"].max_tries or 0,
+            clear_number=output.clear_number,
+            has_store=store.keeps,
+            unsure=output.try_number > 1,
+            began=began.timestamp() if began else None,
+            overwrite=arguments.overwrite,
+            on_unknown_outcome=arguments.on_unknown_outcome,
+            on_changed_request=arguments.on_changed_request,
+            lookup_grace=arguments.lookup_grace,
+            max_cost=arguments.max_cost,
+            max_retries=client.settings.max_retries,
+            asked=asked.body(),
+        )
+        builder = RequestBuilder(
+            client, arguments.validation, arguments.max_cost is not None, arguments.target_repo
+        )
+        ti = context["ti"]
+
+        async def prepare(counter: int) -> Prepared:
+            prepared = builder.prepare(task, asked, operator.log, counter)
+            output.prove()
+            model = builder.model(asked.model)
+            for warning in path_warnings(
+                arguments.storage_path,
+                prepared.body,
+                model.request_schema if model else None,
+                run_id=ti.run_id,
+                overwrite=arguments.overwrite,
+            ):
+                operator.log.warning("%s", warning)
+            return prepared
+
+        async def remake(counter: int) -> Remade:
+            return builder.remake(task, asked, counter)
+
+        deferral = ImageDeferral(operator, ti, arguments, resumed)
+        runtime = BlockingRuntime(client)
+        do = WorkerEffects(
+            runtime=runtime,
+            log=operator.log,
+            store=store,
+            output=output,
+            costs=Costs(runtime, operator.log),
+            builds=prepare,
+            rebuilds=remake,
+            push=xcoms.push,
+            poll_interval=arguments.poll_interval,
+            timeout=arguments.timeout,
+            lookup_grace=arguments.lookup_grace,
+            cancel_on_kill=arguments.cancel_on_kill,
+            running=Running(ti),
+            defers=deferral.defer if arguments.deferrable else None,
+        )
+        yield ImageTask(
+            task,
+            output,
+            store,
+            do,
+            runtime,
+            operator.log,
+            arguments.cancel_on_timeout,
+            context=context,
+            operator=operator,
+            asked=asked,
+            xcoms=xcoms,
+        )

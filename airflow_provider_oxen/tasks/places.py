@@ -1,0 +1,70 @@
+"""The places of a task: where its images go, and where its record is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_oxen.images import names
+from airflow_provider_oxen.images.storage import open_folder
+from airflow_provider_oxen.jobs import filestore, stores
+from airflow_provider_oxen.jobs.task import Identity
+from airflow_provider_oxen.tasks.output import Output
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["open_output", "record_store"]
+
+
+def open_output(
+    context: Context,
+    storage_path: str | None,
+    storage_conn_id: str | None,
+    *,
+    fingerprint: str,
+    overwrite: bool,
+    max_bytes: int,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Output:
+    """Return the place that a task's arguments name. Nothing is written yet.
+
+    :raises OxenInvalidRequest: where the path is none, or its driver is missing.
+    """
+    ti = context["ti"]
+    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    stem, folder, given = names.default_stem(ti.task_id, identity.key), None, ""
+    if storage_path is not None:
+        where, stem = names.split(storage_path, stem)
+        given = names.locate(storage_path, "storage_path")[1]
+        folder = open_folder(where, storage_conn_id, storage_options)
+    return Output(
+        identity,
+        identity.key,
+        ti.try_number,
+        fingerprint,
+        folder,
+        stem,
+        overwrite,
+        max_bytes,
+        # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+        ti.max_tries or 0,
+        getattr(context.get("dag_run"), "clear_number", None),
+        given,
+    )
+
+
+def record_store(context: Context, output: Output) -> stores.RecordStore:
+    """Return the place of the task's record: Airflow's store and a file beside the output, as it has them."""
+    state = cast("stores.StateStore | None", context.get("task_state_store"))
+    kept, file = None, None
+    if state is not None:
+        # Only where Airflow has the store does it have the word; the compat provider has it nowhere.
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        kept = stores.StateRecordStore(state, output.identity.key, NEVER_EXPIRE)
+    if output.folder is not None:
+        file = filestore.FileRecordStore(output.folder, output.stem, output.identity.key, output.writer_id)
+    if kept and file:
+        return stores.BothRecordStores(kept, file)
+    return kept or file or stores.NoRecordStore()

@@ -1,0 +1,170 @@
+"""How a try asks the hub, fetches, waits and does what blocks: one by one, or on an event loop.
+
+The effects of one image and those of a batch's row are the same code; this is what they differ in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from airflow_provider_oxen.api.calls import Call
+from airflow_provider_oxen.api.client import AsyncClient, Client
+from airflow_provider_oxen.api.clock import Clock
+from airflow_provider_oxen.api.deadline import Deadline
+from airflow_provider_oxen.api.errors import OxenImageError
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.images import fetch, fetched
+from airflow_provider_oxen.images.fetched import Download
+
+__all__ = ["BlockingRuntime", "LoopRuntime", "Runtime"]
+
+T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """What both ways offer. What blocks is called by :meth:`blocking` alone."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call, again where it may be."""
+        ...
+
+    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+        """Send a call once.
+
+        :param guard: the last look before a paid call; it blocks, see :meth:`.Client.send`.
+        """
+        ...
+
+    def within(self, deadline: Deadline) -> AbstractAsyncContextManager[Deadline]:
+        """Return the context whose requests end by a deadline."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def blocking(self, work: Callable[[], T]) -> T:
+        """Do what blocks."""
+        ...
+
+    def downloads(self, links: Sequence[str], max_bytes: int) -> AbstractAsyncContextManager[Download]:
+        """Return the context in which links can be fetched, which are these above all."""
+        ...
+
+
+class BlockingRuntime:
+    """One thing after the other: nothing here ever suspends."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @property
+    def settings(self) -> Settings:
+        return self.client.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.client.clock
+
+    async def send(self, call: Call[T]) -> T:
+        return self.client.send(call)
+
+    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+        with Client(replace(self.settings, max_retries=0)) as client:
+            return client.send(call, guard=guard)
+
+    @contextlib.asynccontextmanager
+    async def within(self, deadline: Deadline) -> AsyncIterator[Deadline]:
+        with deadline:
+            yield deadline
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def blocking(self, work: Callable[[], T]) -> T:
+        return work()
+
+    @contextlib.asynccontextmanager
+    async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
+        yield lambda link: fetch.from_url(self.client, link, max_bytes)
+
+
+class LoopRuntime:
+    """Many tries side by side on one event loop, which must not be held up.
+
+    :param client: of all of them.
+    :param sender: sends once: whether a paid request is sent again, and when, is the batch's to say.
+    :param threads: do what blocks.
+    """
+
+    def __init__(self, client: AsyncClient, sender: AsyncClient, threads: Threads) -> None:
+        self.client = client
+        self._sender = sender
+        self._threads = threads
+
+    @property
+    def settings(self) -> Settings:
+        return self.client.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.client.clock
+
+    async def send(self, call: Call[T]) -> T:
+        return await self.client.send(call)
+
+    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+        async def look() -> None:
+            if guard is not None:
+                await self.blocking(guard)
+
+        return await self._sender.send(call, guard=look)
+
+    def within(self, deadline: Deadline) -> Deadline:
+        return deadline
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def blocking(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._threads.submit(work))
+
+    @contextlib.asynccontextmanager
+    async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
+        loop = asyncio.get_running_loop()
+        # Before the bytes are proved and written: no thread waits for the network.
+        came = [await self._fetched(link, max_bytes) for link in links]
+        left = dict(zip(links, came, strict=True))
+
+        def download(link: str) -> fetched.Fetched:
+            got = left.pop(link, None)
+            if got is None:
+                again = fetch.afrom_url(self.client, link, max_bytes)
+                return asyncio.run_coroutine_threadsafe(again, loop).result()
+            if isinstance(got, OxenImageError):
+                raise got
+            return got
+
+        try:
+            yield download
+        finally:
+            for got in left.values():
+                if isinstance(got, fetched.Fetched):
+                    got.close()
+
+    async def _fetched(self, link: str, max_bytes: int) -> fetched.Fetched | OxenImageError:
+        try:
+            return await fetch.afrom_url(self.client, link, max_bytes)
+        except OxenImageError as error:
+            return error

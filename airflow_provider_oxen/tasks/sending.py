@@ -1,0 +1,136 @@
+"""How one paid request is sent: after a last look, once, and whatever comes back of it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_oxen.api import calls, queue
+from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken, OxenUnavailable
+from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Generation, ImageItem
+from airflow_provider_oxen.api.redact import named
+from airflow_provider_oxen.jobs import evidence
+from airflow_provider_oxen.jobs.effects import Accepted
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.jobs.sealed import seal
+from airflow_provider_oxen.jobs.stores import RecordStore
+from airflow_provider_oxen.tasks.output import Output
+from airflow_provider_oxen.tasks.recording import JobRecorder
+from airflow_provider_oxen.tasks.running import Running, clocks
+from airflow_provider_oxen.tasks.runtime import Runtime
+
+__all__ = ["Sender"]
+
+_LOOKS = 3
+"""How often the last look is begun anew where a clock has jumped meanwhile."""
+
+
+@dataclass
+class Sender:
+    """Sends the request of one try.
+
+    :ivar images: that the synchronous endpoint answered, by the job's nonce.
+    """
+
+    runtime: Runtime
+    log: Any
+    store: RecordStore
+    output: Output
+    recorder: JobRecorder
+    running: Running
+    images: dict[str, list[ImageItem]] = field(default_factory=dict, init=False)
+
+    async def send(self, record: Record) -> Accepted:
+        request = GenerateRequest.model_validate(record.body)
+        self.log.info(
+            "Asking %s for an image of %s (seed %s) by way of %s. This costs money once it is accepted.",
+            record.origin,
+            request.model,
+            request.seed,
+            "the queue" if record.endpoint == "queue" else "the synchronous endpoint",
+        )
+        self.log.debug("Prompt: %s", request.prompt)
+        self.recorder.record = record
+
+        def look() -> None:
+            self._look_last(record)
+
+        try:
+            # Each request needs an intent of its own.
+            if record.endpoint == "queue":
+                return self._accepted(await self.runtime.send_once(queue.enqueue(request), guard=look))
+            answer = await self.runtime.send_once(calls.generate(request), guard=look)
+        except OxenOutcomeUnknown as error:
+            failed = error
+            return await self.runtime.blocking(lambda: self._unread(record, failed))
+        self._count(request, answer)
+        self.images[record.nonce] = answer.images
+        # The text of an image is too much for a record.
+        key = self.runtime.settings.api_key
+        items = [seal(item.url, key) if item.url else {"b64_json": True} for item in answer.images]
+        model = named(answer.model, request.model)
+        return Accepted(items=items, model=model, created=answer.created)
+
+    def _look_last(self, record: Record) -> None:
+        """Make sure, last before the first byte, that nobody else is at work.
+
+        :raises OxenOvertaken: where somebody is, or was.
+        """
+        for _ in range(_LOOKS):
+            began = clocks()
+            found = self.store.read()
+            self.running.check()
+            if self.store.keeps and (doubt := evidence.send_conflict(record, found)):
+                raise OxenOvertaken(doubt)
+            if not clocks().have_jumped(began):
+                return
+            self.log.warning("This process was stopped for a while, or a clock was set: looking again.")
+        raise OxenUnavailable(
+            "The look before the request took too long again and again: this machine is overloaded, or its "
+            "clock jumps."
+        )
+
+    def _unread(self, record: Record, error: OxenOutcomeUnknown) -> Accepted:
+        """Go on with the generation that an answer names which cannot be read; what came is kept first.
+
+        :raises OxenOutcomeUnknown: where it names none, or nothing came.
+        """
+        if (unread := error.unread) is None:
+            self.log.warning("%s Looking for it on the hub.", error.message)
+            raise error
+        try:
+            # The queue's answer holds no image, and its lists tell the job.
+            content = unread.content if record.endpoint == "generate" else b""
+            where = (
+                self.output.keep_answer(self.runtime.settings, record, content, error.message)
+                if content
+                else None
+            )
+            error.advise(f"What came is kept as {where}." if where else "")
+        except OxenError as failure:
+            self.log.error("The answer could not be kept: %s", failure.message)
+        self.log.warning("%s Looking for it on the hub.", error.message)
+        if not unread.ids:
+            if self.store.keeps:
+                told = record.to("intent", reason=error.message)
+                self.recorder.call_with_retries("written (intent)", lambda: self.store.write(told))
+            raise error
+        return Accepted(generation_id=unread.ids[0])
+
+    def _count(self, request: GenerateRequest, answer: GenerateAnswer) -> None:
+        """Say so where the answer holds other images than were asked for: all that came are kept."""
+        asked = (request.model_extra or {}).get("num_images", 1)
+        if answer.unread or len(answer.images) != asked:
+            self.log.warning(
+                "The hub answered %d images and %d items that are none, and was asked for %s.",
+                len(answer.images),
+                answer.unread,
+                asked,
+            )
+
+    def _accepted(self, rows: list[Generation]) -> Accepted:
+        for extra in rows[1:]:
+            self.log.warning(
+                "The hub made a further generation, %s, that was not asked for.", extra.generation_id
+            )
+        return Accepted(generation_id=rows[0].generation_id)

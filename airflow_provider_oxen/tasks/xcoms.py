@@ -1,0 +1,151 @@
+"""The XComs that Airflow's web interface shows of a task: links, and small previews for the Images view.
+
+Neither is worth an error: where Airflow does not take them, a warning is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.images.preview import LARGE, Size
+from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, model_page
+from airflow_provider_oxen.tasks.assets import plain
+
+__all__ = ["KEY", "MOST", "TaskXComs", "of_manifest", "of_result"]
+
+KEY = "oxen_images"
+"""Key of the XCom with the previews."""
+
+MOST = 24
+"""Images of a task that are shown: some 300 KiB of XCom at most, in Airflow's database."""
+
+_PROMPT = 500
+"""Characters of a prompt that are shown."""
+
+
+@dataclass
+class TaskXComs:
+    """Pushes those of one task.
+
+    :param ti: the task instance.
+    :param log: of the task.
+    :param wanted: the operator's ``previews``.
+    :param pushed: takes each text that is pushed, by key.
+    """
+
+    ti: Any
+    log: Any
+    wanted: bool
+    pushed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Before Airflow 3.1 a plugin has no place in its web interface.
+        self.wanted = self.wanted and _has_views()
+
+    @property
+    def size(self) -> Size | None:
+        """How large a preview each image gets; None for none."""
+        return LARGE if self.wanted else None
+
+    def push_request(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
+        """Show what is asked for, before anything is.
+
+        :param hub: the connection's origin.
+        :param total: images, as far as that is known.
+        """
+        if model:
+            with self._unharmed(OxenModelLink.key):
+                self.push(OxenModelLink.key, model_page(hub, model))
+        asked = [_known(prompt=_short(prompt), model=model)] if prompt else []
+        self._images(asked, total)
+
+    def push_images(self, images: Iterable[Mapping[str, Any]], total: int) -> None:
+        """Show the images.
+
+        :param images: see :func:`of_result` and :func:`of_manifest`; the first ones are shown.
+        :param total: how many there are in all.
+        """
+        self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
+
+    def push_page(self, path: str | None) -> None:
+        """Link to the output where its store has pages for that.
+
+        :param path: of the first image, or of the manifest.
+        """
+        if page := console(path):
+            with self._unharmed(OxenImageLink.key):
+                self.push(OxenImageLink.key, page)
+
+    def push(self, key: str, value: str) -> None:
+        """Push a text.
+
+        :raises Exception: whatever the XCom backend raises.
+        """
+        self.pushed[key] = value
+        self.ti.xcom_push(key=key, value=value)
+
+    def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
+        if self.wanted:
+            with self._unharmed(KEY):
+                self.ti.xcom_push(key=KEY, value={"total": total, "images": images})
+
+    @contextmanager
+    def _unharmed(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.log.warning("%s could not be pushed to XCom: %s", key, without_queries(str(error)))
+
+
+def of_result(result: Mapping[str, Any], prompt: str, previews: Sequence[str | None]) -> list[dict[str, Any]]:
+    """Return what is shown of a single operator's result."""
+    padded = [*previews, *[None] * len(result["images"])]
+    return [
+        _known(
+            prompt=_short(prompt),
+            model=result.get("model"),
+            seed=result.get("seed"),
+            cost=result.get("cost"),
+            status="reused" if result["reused"] else "generated",
+            width=image.get("width"),
+            height=image.get("height"),
+            bytes=image.get("bytes"),
+            path=_place(image),
+            preview=preview,
+        )
+        for image, preview in zip(result["images"], padded, strict=False)
+    ]
+
+
+def of_manifest(line: Mapping[str, Any], preview: str | None) -> dict[str, Any]:
+    """Return what is shown of a line of a batch's manifest."""
+    facts = ("id", "model", "seed", "cost", "status", "width", "height", "error")
+    return _known(
+        **{name: line.get(name) for name in facts},
+        prompt=_short(line.get("prompt")),
+        bytes=line.get("size"),
+        path=_place(line),
+        preview=preview,
+    )
+
+
+def _known(**facts: Any) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _short(prompt: str | None) -> str | None:
+    return prompt if prompt is None or len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
+
+
+def _place(facts: Mapping[str, Any]) -> str | None:
+    return plain(facts["path"]) if "path" in facts else None
+
+
+def _has_views() -> bool:
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
+    return AIRFLOW_V_3_1_PLUS

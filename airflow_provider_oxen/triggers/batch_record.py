@@ -1,0 +1,94 @@
+"""Which generations a deferred batch waits for: their ids, read out of its record, and nothing else of it.
+
+The record is the list of the batch's rows beside its output. The worker writes it, and reads it again; the
+triggerer only has to know whose end to wait for, and may be on another machine.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, BinaryIO
+
+from airflow_provider_oxen.api.errors import OxenError, OxenRecordError, OxenStoreUnavailable
+from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.images.storage import open_folder
+
+__all__ = ["FORMAT", "read_waiting"]
+
+FORMAT = "airflow-provider-oxen/batch/1"
+"""The word in a record's first line; another shape gets another number."""
+
+
+def read_waiting(path: str, conn_id: str | None, name: str, identity: str) -> dict[str | None, list[str]]:
+    """Return the ids of the generations that a batch waits for, by namespace, in the order of its rows.
+
+    None stands for the namespace of the hub's connection. This blocks, and asks Airflow for the store's
+    connection: call it off the event loop.
+
+    :param path: the folder, as :func:`~.storage.open_folder` takes it.
+    :param conn_id: the store's Airflow connection.
+    :param name: the record's file name.
+    :param identity: the batch's; another batch's record is not taken for it.
+    :raises OxenInvalidRequest: where the store's driver or connection is missing.
+    :raises OxenStoreUnavailable: where the record is not there, or cannot be read.
+    :raises OxenRecordError: where it is damaged, or another batch's.
+    """
+    where = name
+    try:
+        folder = open_folder(path, conn_id)
+        where = folder.asset_uri(name)
+        with folder.open(name) as file:
+            return _ids(file, where, identity)
+    except OxenError:
+        raise
+    except FileNotFoundError:
+        raise OxenStoreUnavailable(f"The record of the batch, {where}, is not there.") from None
+    except Exception as error:
+        # Each store's driver has errors of its own.
+        raise OxenStoreUnavailable(
+            f"The record of the batch, {where}, could not be read: {type(error).__name__}: "
+            f"{without_queries(str(error))}."
+        ) from None
+
+
+def _ids(file: BinaryIO, where: str, identity: str) -> dict[str | None, list[str]]:
+    lines = iter(partial(file.readline, LONGEST), b"")
+    rows = _announced(_read(next(lines, b""), where, 1), where, identity)
+    found: dict[str | None, list[str]] = {}
+    number = 1
+    for number, line in enumerate(lines, 2):
+        row = _read(line, where, number)
+        id, namespace = row.get("generation"), row.get("namespace")
+        if not (isinstance(id, str | None) and isinstance(namespace, str | None)):
+            raise _damaged(where, f"line {number} tells no id of a generation, or no namespace, that is text")
+        if id is not None:
+            found.setdefault(namespace, []).append(id)
+    if number - 1 != rows:
+        raise _damaged(where, f"its first line tells of {rows} rows, and {number - 1} follow")
+    return found
+
+
+def _announced(header: dict[str, Any], where: str, identity: str) -> int:
+    if header.get("format") != FORMAT:
+        raise _damaged(where, f"its first line does not tell the format {FORMAT}")
+    if header.get("identity") != identity:
+        raise OxenRecordError(f"The record {where} belongs to another batch: its first line says so.")
+    rows = header.get("rows")
+    if not isinstance(rows, int):
+        raise _damaged(where, "its first line does not tell the number of rows")
+    return rows
+
+
+def _read(line: bytes, where: str, number: int) -> dict[str, Any]:
+    try:
+        row = loads(line)
+    except ValueError:
+        raise _damaged(where, f"line {number} is not JSON") from None
+    if not isinstance(row, dict):
+        raise _damaged(where, f"line {number} is not a JSON object")
+    return row
+
+
+def _damaged(where: str, why: str) -> OxenRecordError:
+    return OxenRecordError(f"The record of the batch, {where}, is damaged: {why}.")

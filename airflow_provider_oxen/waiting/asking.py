@@ -1,0 +1,105 @@
+"""What a poller asks the hub: what is still to do, pages of the history, and rows side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.bulk import BulkClient, TooLong, list_unfinished
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.api.settings import Settings
+
+__all__ = ["Key", "RowAsker", "UnfinishedList", "history"]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 10
+"""Rows that are asked for side by side."""
+
+PAGES = 100
+"""Pages of the history read in one tick at most; what is further back is asked for row by row."""
+
+LIST_AGAIN = 600.0
+"""Seconds after which a list that was too long is tried again."""
+
+
+class Key(NamedTuple):
+    """What jobs must have in common to be looked after together."""
+
+    conn_id: str
+    namespace: str | None
+    settings: Settings
+
+
+class UnfinishedList:
+    """The list of what is still to do in a namespace. One that was too long is not read again for a while."""
+
+    def __init__(self, namespace: str | None) -> None:
+        self._namespace = namespace
+        self._from = 0.0
+
+    async def read(self, client: BulkClient) -> frozenset[str]:
+        """Return the ids of all that is still to do; none where the list is too long to be read."""
+        if asyncio.get_running_loop().time() < self._from:
+            return frozenset()
+        try:
+            return await client.send(list_unfinished(self._namespace))
+        except TooLong:
+            if not self._from:
+                log.warning(
+                    "The queue's list is longer than what is read of one answer (32 MB): the pages of the "
+                    "history are read instead, and the list is tried again every %d minutes.",
+                    LIST_AGAIN // 60,
+                )
+            self._from = asyncio.get_running_loop().time() + LIST_AGAIN
+            return frozenset()
+
+
+async def history(client: BulkClient, namespace: str | None) -> AsyncGenerator[Mapping[str, Generation]]:
+    """Yield the history's pages as rows by id, newest first."""
+    for page in range(1, PAGES + 1):
+        answer = await client.send(queue.list_history(namespace, page))
+        yield {row.generation_id: row for row in answer.generations}
+        if page >= (answer.total_pages or 1):
+            return
+
+
+class RowAsker:
+    """Has rows asked for without waiting: a slow answer must not hold up the next tick.
+
+    :param ask: asks for one row, and raises nothing.
+    :ivar asked: ids that are asked for, or about to be.
+    """
+
+    def __init__(self, ask: Callable[[BulkClient, str], Awaitable[None]]) -> None:
+        self.asked: set[str] = set()
+        self._ask = ask
+        self._unasked: deque[str] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask_for(self, client: BulkClient, ids: Sequence[str]) -> None:
+        """Ask for the rows, some of them side by side."""
+        self.asked.update(ids)
+        self._unasked.extend(ids)
+        for _ in range(min(AT_ONCE - len(self._tasks), len(self._unasked))):
+            task = asyncio.create_task(self._work(client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, client: BulkClient) -> None:
+        while self._unasked:
+            id = self._unasked.popleft()
+            try:
+                await self._ask(client, id)
+            finally:
+                self.asked.discard(id)
+
+    async def close(self) -> None:
+        """Ask for no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,202 @@
+"""Following what ends on the hub: from a wakeup to the generations that are to be told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from airflow_provider_oxen.api.errors import OxenGenerationNotFound
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.api.statuses import ENDED
+from airflow_provider_oxen.waiting.cursor import Cursor
+from airflow_provider_oxen.waiting.listener import reason
+from airflow_provider_oxen.waiting.wakeups import Wakeup
+
+__all__ = ["Filter", "GenerationFollower"]
+
+log = logging.getLogger(__name__)
+
+LATE = (1.0, 5.0, 30.0)
+"""Seconds after which a row is asked for again that the history does not show as ended though the stream has
+told its end."""
+
+PAGES = 100
+"""Pages of the history, of 1000 rows each, that one look reads at most."""
+
+TIMEOUT = 240.0
+"""Seconds that one look may take: Airflow 3.3 gives up on who takes 300."""
+
+_LONGEST_PAUSE = 60.0
+"""Seconds until the next look after some that have failed, at most."""
+
+
+class Filter(NamedTuple):
+    """Which generations are followed.
+
+    :ivar namespace: whose; None: the connection's, and where it has none, whatever the key hears of.
+    :ivar models: of these; empty: of any.
+    :ivar statuses: that ended so.
+    """
+
+    namespace: str | None
+    models: frozenset[str]
+    statuses: frozenset[str]
+
+    def has(self, row: Generation) -> bool:
+        """Whether a row of that namespace is one of them."""
+        return row.status in self.statuses and (not self.models or row.model in self.models)
+
+
+@dataclass
+class _Owed:
+    """An end that the stream has told and the history not yet.
+
+    :ivar told: as far as the stream tells of it.
+    :ivar looks: how often it was not there.
+    """
+
+    told: Generation
+    looks: int = 0
+
+
+class GenerationFollower:
+    """Turns rings into generations that have ended, each once for as long as it lives.
+
+    :param wanted: what is followed.
+    :param cursor: where to go on from.
+    """
+
+    def __init__(self, wanted: Filter, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self._wanted = wanted
+        self._is_behind = True
+        self._owed: dict[str, _Owed] = {}
+        self._failures = 0
+        self._namespace: str | None = None
+
+    @property
+    def namespace(self) -> str | None:
+        """Whose generations were looked up last."""
+        return self._namespace
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something may have ended that was not looked up, so that the cursor must not be kept."""
+        return self._is_behind
+
+    async def follow(self, wakeup: Wakeup) -> list[Generation]:
+        """Return what has ended since the last wakeup, in the order of the ends; it raises no error.
+
+        What could not be looked up is looked up at a later wakeup.
+        """
+        self._is_behind |= wakeup.connected
+        for told in wakeup.ended:
+            is_wanted = told.status in self._wanted.statuses
+            if is_wanted and not self.cursor.knows(told.generation_id):
+                self._owed.setdefault(told.generation_id, _Owed(told))
+        if not (self._owed or self._is_behind):
+            return []
+        found: dict[str, Generation] = {}
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._look(wakeup, found)
+        except TimeoutError:
+            self._retry(wakeup, f"The history was not read within {TIMEOUT:g} s.")
+        except Exception as error:
+            self._retry(wakeup, reason(error))
+        else:
+            self._failures = 0
+            self._wait_for_the_rest(wakeup, found)
+        for id in found:
+            self._owed.pop(id, None)
+        self.cursor.lag = wakeup.lag
+        taken = self.cursor.take(found.values(), time.time(), hold=self._is_behind)
+        new = [row for row in taken if self._wanted.has(row)]
+        for row in new:
+            self.cursor.tell(row)
+        return new
+
+    async def _look(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
+        """Look up what has ended.
+
+        :raises OxenError: where the history could not be read; what was found before is found.
+        """
+        self._namespace = self._wanted.namespace or await wakeup.namespace()
+        are_all_known = await self._settle(wakeup, found)
+        if self._is_behind:
+            await self._catch_up(wakeup, found)
+        elif not are_all_known:
+            await self._catch_up(wakeup, found, only=self._owed.keys() - found.keys())
+
+    async def _settle(self, wakeup: Wakeup, found: dict[str, Generation]) -> bool:
+        """Ask for the rows of what the stream has told; return whether they tell all that is needed."""
+        are_all_known = True
+        ids = list(self._owed)
+        rows = await asyncio.gather(*map(wakeup.row, ids), return_exceptions=True)
+        for id, row in zip(ids, rows, strict=True):
+            if isinstance(row, Generation):
+                whose = row.echo().get("target_namespace")
+                if row.status not in ENDED:
+                    continue
+                if self._namespace in (None, whose):
+                    found[id] = row
+                elif whose is not None:
+                    del self._owed[id]
+                else:
+                    # It may be the key's own: only the list of the namespace tells.
+                    are_all_known = False
+            elif not isinstance(row, OxenGenerationNotFound):
+                are_all_known = False
+        return are_all_known
+
+    async def _catch_up(
+        self, wakeup: Wakeup, found: dict[str, Generation], only: Set[str] = frozenset()
+    ) -> None:
+        """Read the history, newest first, as far down as something may have ended since.
+
+        :param only: ids, which are enough; empty: all.
+        """
+        unfinished: list[Generation] = []
+        for number in range(1, PAGES + 1):
+            page = await wakeup.page(self._namespace, number)
+            self.cursor.lag = wakeup.lag
+            for row in page.generations:
+                if row.status not in ENDED:
+                    unfinished.append(row)
+                elif row.generation_id in self._owed or self.cursor.is_new(row):
+                    found[row.generation_id] = row
+            asked = [row.enqueued_at for row in page.generations if row.enqueued_at is not None]
+            is_deep = bool(asked) and max(asked) + self.cursor.lag < self.cursor.floor
+            if is_deep or not page.generations or number >= (page.total_pages or 1):
+                break
+            if only and only <= found.keys():
+                return
+        else:
+            log.warning("Only the newest %d pages of the history were read for what has ended.", PAGES)
+        self.cursor.leave_off(unfinished)
+        self._is_behind = False
+
+    def _wait_for_the_rest(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
+        """See to what the stream has told and the history does not tell."""
+        for id in self._owed.keys() - found.keys():
+            owed = self._owed[id]
+            owed.looks += 1
+            if owed.looks <= len(LATE):
+                wakeup.again(LATE[owed.looks - 1])
+            elif self._namespace is None:
+                # Better what the stream tells than nothing.
+                found[id] = owed.told
+            else:
+                del self._owed[id]
+                log.debug("Generation %s is not in the history of %s.", id, self._namespace)
+
+    def _retry(self, wakeup: Wakeup, problem: str) -> None:
+        self._is_behind = True
+        self._failures += 1
+        pause = min(_LONGEST_PAUSE, 2.0**self._failures)
+        log.warning("%s Looking again for what has ended in %g s.", problem, pause)
+        wakeup.again(pause)

@@ -1,0 +1,300 @@
+"""One poller for all the jobs of a connection and namespace that an event loop waits for.
+
+Ten thousand triggers that ask one by one are ten thousand requests a tick, and as many clients. Here a
+tick is one request for the list of what is still to do, and one for each job that is no longer in it. While
+the hub's stream of events can be trusted, the list is read once a minute, and the row of a job when the
+stream tells its end.
+
+What an answer means for a job is decided by its :class:`~.polling.Poll`; this module only asks, and wakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import aclosing
+
+from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.bulk import BulkClient, TooLong
+from airflow_provider_oxen.api.client import ssl_context
+from airflow_provider_oxen.api.errors import OxenError
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.statuses import ENDED
+from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.waiting.asking import Key, RowAsker, UnfinishedList, history
+from airflow_provider_oxen.waiting.listener import EventListener, raise_if_cancelled
+from airflow_provider_oxen.waiting.polling import Poll
+from airflow_provider_oxen.waiting.trust import StreamTrust
+from airflow_provider_oxen.waiting.waiters import Waiter, Waiters
+
+__all__ = ["SHORTEST", "QueuePoller"]
+
+log = logging.getLogger(__name__)
+
+SHORTEST = 0.01
+"""Seconds between two ticks at least, whatever interval was asked for."""
+
+MANY = 60
+"""Jobs that leave the list at once beyond which pages of the history, of 1000 rows each, cost less."""
+
+LINGER = 60.0
+"""Seconds that a poller for which nobody waits goes on at most: it keeps a stream open."""
+
+RARELY = 60.0
+"""Seconds between two lists while the stream is trusted: for what it does not tell, such as cancellations."""
+
+GATHER = 0.1
+"""Seconds in which further events join the first: many jobs end together."""
+
+PREMATURE = 3
+"""Ticks at which a row is asked for again that shows no end though an event told it."""
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class QueuePoller:
+    """Looks after all waiting jobs of one connection and namespace, tick by tick, until nobody waits.
+
+    A subscriber of the stream of events, which it joins while it runs.
+
+    :param pollers: where it is found, and takes itself out at its end.
+    """
+
+    def __init__(self, pollers: MutableMapping[Key, QueuePoller], key: Key, listener: EventListener) -> None:
+        self._pollers = pollers
+        self._key = key
+        self._listener = listener
+        self._trust = StreamTrust()
+        self._is_trusted = False
+        self.waiters = Waiters(key.settings, self._look_soon, self._forget)
+        # Of the last tick, and of the last list that could be read, by the loop's clock.
+        self._began = self._ended = _clock()
+        self._listed = -math.inf
+        self._due = 0.0
+        # To be asked for by row: at once, and at the next tick.
+        self._urgent: set[str] = set()
+        self._urgent_at = math.inf
+        self._unsettled: set[str] = set()
+        self._premature: Counter[str] = Counter()
+        self._bell = asyncio.Event()
+        self._rows = RowAsker(self._ask)
+        self._unfinished = UnfinishedList(key.namespace)
+        # In no context: else all that it logs would stand in the log of the task that came first.
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"oxen-poller-{key.conn_id}", context=contextvars.Context()
+        )
+
+    def enter(self, id: str, interval: float, poll: Poll) -> Waiter:
+        """Look after a generation from now on; its future tells how it ended."""
+        # Its end may have been told before.
+        self._unsettled.add(id)
+        if _clock() + interval < self._due:
+            self._bell.set()
+        return self.waiters.add(id, interval, poll)
+
+    def _forget(self, id: str) -> None:
+        self._unsettled.discard(id)
+        self._trust.forget(id)
+        self._premature.pop(id, None)
+
+    def opened(self) -> None:
+        """Trust a stream that was opened anew as little as any."""
+        self._trust.opened()
+
+    def lost(self, *, is_answering: bool) -> None:
+        """Go on by the list alone."""
+        self._trust.lost()
+
+    def told(self, generation: Generation) -> None:
+        """Look at a job's row soon, whose end an event tells."""
+        id = generation.generation_id
+        if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
+            self._look_soon(id, GATHER)
+
+    def _look_soon(self, id: str, seconds: float = 0.0) -> None:
+        self._urgent.add(id)
+        at = _clock() + seconds
+        if at < self._urgent_at:
+            self._urgent_at = at
+            self._bell.set()
+
+    async def _run(self) -> None:
+        settings = self._key.settings
+        ended = End("unreachable", "Waiting for the generations was cancelled.")
+        try:
+            # The first context of a process reads the CA bundle: off the loop.
+            await asyncio.to_thread(ssl_context, settings.verify)
+            client = BulkClient(settings)
+            self._listener.join(self, depends=False)
+            try:
+                while await self._pause():
+                    await self._tick(client)
+                    raise_if_cancelled()
+            finally:
+                # At once: who comes from here on begins another poller.
+                self._retire()
+                await self._rows.close()
+                await self._listener.leave(self)
+                await client.aclose()
+        except OxenError as error:
+            ended = End("unreachable", error.message)
+        except Exception as error:
+            ended = _broken(error)
+            log.error("%s", ended.message)
+        finally:
+            self._retire()
+            await self.waiters.judge(self.waiters.all(), _always(ended))
+
+    def _retire(self) -> None:
+        if self._pollers.get(self._key) is self:
+            metrics.waiting(self._key.conn_id, 0)
+            del self._pollers[self._key]
+
+    async def _pause(self) -> bool:
+        """Wait for something to ask for; return False when nobody has waited for a whole tick."""
+        interval, deserted = SHORTEST, not self.waiters.by_id
+        while True:
+            interval = self.waiters.shortest_interval(min(interval, LINGER))
+            # A hub that takes long for its answer gets a rest.
+            self._due = max(self._began + interval, self._ended + interval / 2)
+            self._bell.clear()
+            at = min(self._due, self._urgent_at) if self.waiters.by_id else self._due
+            timer = asyncio.get_running_loop().call_at(at, self._bell.set)
+            try:
+                await self._bell.wait()
+            finally:
+                timer.cancel()
+            if self._is_reached(self._urgent_at) and self.waiters.by_id:
+                return True
+            if not self._is_reached(self._due):
+                continue  # Somebody came who does not wait so long.
+            if self.waiters.by_id or deserted:
+                return bool(self.waiters.by_id)
+            deserted, self._began = True, self._due
+
+    def _is_reached(self, moment: float) -> bool:
+        return _clock() >= moment - 0.001
+
+    async def _tick(self, client: BulkClient) -> None:
+        """Ask for what is due: the rows of some jobs, and where it is time, the list and what left it."""
+        ids, self._urgent, self._urgent_at = self._urgent, set(), math.inf
+        if self._is_reached(self._due):
+            self._began = _clock()
+            metrics.waiting(self._key.conn_id, len(self.waiters.all()))
+            unsettled, self._unsettled = self._unsettled, set()
+            ids |= unsettled
+            if self._is_list_due():
+                ids = await self._read_list(client, ids)
+            self._ended = _clock()
+        missing = [id for id in ids if id in self.waiters.by_id and id not in self._rows.asked]
+        if len(missing) > MANY:
+            missing = await self._page_through(client, missing)
+        self._rows.ask_for(client, missing)
+
+    def _is_list_due(self) -> bool:
+        is_trusted = self._trust.holds(_clock())
+        if is_trusted != self._is_trusted:
+            self._is_trusted = is_trusted
+            if is_trusted:
+                log.info("The hub's stream tells what ends: the list is read every %g s.", RARELY)
+            else:
+                log.info("The hub's stream does not tell what ends: the list is read at each tick again.")
+        return not is_trusted or self._is_reached(self._listed + RARELY)
+
+    async def _read_list(self, client: BulkClient, ids: set[str]) -> set[str]:
+        """Judge by the list who is in it; return the ids of those whose rows are to be asked for.
+
+        :param ids: of those whose rows would be asked for without it.
+        """
+        opening = self._trust.opening
+        try:
+            unfinished = await self._unfinished.read(client)
+        except OxenError as error:
+            log.warning("%s Looking again at the next tick.", error.message)
+            self._unsettled |= ids & self.waiters.by_id.keys()
+            await self._failed(self.waiters.all(), error)
+            return set()
+        self._listed = self._began
+        now = time.time()
+        running = [waiter for waiter in self.waiters.all() if waiter.id in unfinished]
+        self._trust.listed({waiter.id for waiter in running}, opening)
+        await self.waiters.judge(running, lambda waiter: waiter.poll.running(now))
+        # The stream may be ahead of the list.
+        return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_told(id)}
+
+    async def _page_through(self, client: BulkClient, ids: list[str]) -> list[str]:
+        """Look for many jobs in the history, newest first, and return those that were not found."""
+        log.info("%d generations are not in the queue's list: reading the history's pages.", len(ids))
+        missing = set(ids)
+        try:
+            async with aclosing(history(client, self._key.namespace)) as pages:
+                async for page in pages:
+                    rows = {id: row for id, row in page.items() if id in missing}
+                    missing -= rows.keys()
+                    await self._seen(rows)
+                    if len(missing) <= MANY:
+                        break
+        except OxenError as error:
+            log.warning("%s Looking again at the next tick.", error.message)
+            await self._missed(missing, error)
+            return []
+        except TooLong as error:
+            log.warning("A page of the history: %s Asking row by row.", error)
+        return list(missing)
+
+    async def _seen(self, rows: dict[str, Generation]) -> None:
+        now = time.time()
+        for id, row in rows.items():
+            if row.status in ENDED:
+                self._trust.ended(id, row.status, _clock())
+        await self.waiters.judge(self.waiters.of(rows), lambda waiter: waiter.poll.seen(rows[waiter.id], now))
+        for id in rows.keys() & self.waiters.by_id.keys():
+            if rows[id].status in ENDED:
+                # Its link is not there yet.
+                self._unsettled.add(id)
+            elif self._trust.is_told(id) and self._premature[id] < PREMATURE:
+                self._premature[id] += 1
+                self._unsettled.add(id)
+
+    async def _missed(self, ids: Iterable[str], error: OxenError) -> None:
+        """Have rows that could not be read asked for again."""
+        known = [id for id in ids if id in self.waiters.by_id]
+        self._unsettled.update(known)
+        await self._failed(self.waiters.of(known), error)
+
+    async def _failed(self, waiters: Iterable[Waiter], error: OxenError) -> None:
+        now = time.time()
+        await self.waiters.judge(waiters, lambda waiter: waiter.poll.failed(error, now))
+
+    async def _ask(self, client: BulkClient, id: str) -> None:
+        try:
+            if id in self.waiters.by_id:
+                await self._look(client, id)
+        except Exception as error:
+            await self.waiters.judge(self.waiters.of([id]), _always(_broken(error)))
+
+    async def _look(self, client: BulkClient, id: str) -> None:
+        try:
+            row = await client.send(queue.get_generation(id))
+        except OxenError as error:
+            await self._missed([id], error)
+        else:
+            await self._seen({id: row})
+
+
+def _always(end: End) -> Callable[[Waiter], End]:
+    return lambda waiter: end
+
+
+def _broken(error: Exception) -> End:
+    # Not with its traceback: who knows what an error that nobody foresaw quotes.
+    return End("unreachable", f"Waiting for the generations failed: {said(error)}")

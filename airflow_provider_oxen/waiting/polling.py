@@ -1,0 +1,104 @@
+"""What a look at a generation means: wait on, and how long, or how it ended.
+
+One pure class, fed by the waiting worker and by the shared watch of the triggers, so that the two
+cannot come to different ends. No clock, no network: times are given, and decisions come out.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
+from airflow_provider_oxen.api.models import Generation
+from airflow_provider_oxen.api.statuses import DOCUMENTED
+from airflow_provider_oxen.jobs.ending import End, Status
+
+__all__ = ["TOLERATED", "Poll", "pace"]
+
+log = logging.getLogger(__name__)
+
+TOLERATED = 5
+"""Failed looks in a row that are waited out: with the growing pause, more than half a minute of a hub that
+restarts. The client has asked each time as often as ``max_retries`` says."""
+
+LINKLESS = 5
+"""Looks at a finished generation without a link before it is taken for lost: the row may be written in two
+steps."""
+
+
+@dataclass
+class Poll:
+    """Judges one generation, look by look.
+
+    :param deadline: unix seconds at which waiting ends, None for never.
+    :param not_found_until: unix seconds until which an id that the hub does not know is waited for.
+    """
+
+    deadline: float | None = None
+    not_found_until: float = 0.0
+    failures: int = 0
+    linkless: int = 0
+    strangers: int = 0
+    odd: str = ""
+
+    def seen(self, row: Generation, now: float) -> End | None:
+        """Return how it ended, or None to wait on.
+
+        :param row: as the hub told it just now.
+        :param now: unix seconds.
+        """
+        self.failures = self.strangers = 0
+        if row.status in ("failed", "cancelled"):
+            status: Status = "failed" if row.status == "failed" else "cancelled"
+            return End(status, row.error_message or "", row.error_retryable)
+        if row.status == "succeeded":
+            if row.result_url:
+                return End("succeeded")
+            self.linkless += 1
+            if self.linkless >= LINKLESS:
+                return End("succeeded", "it finished without a link to its image")
+        elif row.status not in DOCUMENTED and row.status != self.odd:
+            self.odd = row.status
+            log.warning(
+                "Generation %s has the status %r, which this version does not know: taken for running.",
+                row.generation_id,
+                row.status[:50],
+            )
+        return self.late(now)
+
+    def running(self, now: float) -> End | None:
+        """Return how it ended for one that the list shows as still to do."""
+        self.failures = self.strangers = 0
+        return self.late(now)
+
+    def failed(self, error: OxenError, now: float) -> End | None:
+        """Return how it ended after a look that brought nothing, or None to look again."""
+        if isinstance(error, OxenGenerationNotFound):
+            # A row may come to be seen a moment after its id was given.
+            self.strangers += 1
+            if self.strangers >= TOLERATED and now >= self.not_found_until:
+                return End("unknown", error.message)
+            return self.late(now)
+        self.failures += 1
+        if self.failures > TOLERATED or not error.retry_helps:
+            return End("unreachable", error.message)
+        return self.late(now)
+
+    def late(self, now: float) -> End | None:
+        """Return that the waiting is over, where it is."""
+        if self.deadline is not None and now >= self.deadline:
+            odd = f"The hub calls it {self.odd[:50]!r}, which this version does not know." if self.odd else ""
+            return End("timed_out", odd)
+        return None
+
+
+def pace(interval: float, look: int, chance: Callable[[], float] = random.random) -> float:
+    """Return the seconds until the next look: the interval, growing to its double over some thirty looks.
+
+    :param look: how many there were.
+    :param chance: from 0 to 1, for a jitter of a tenth that keeps many tasks from asking in step.
+    """
+    return interval * min(2.0, 1.0 + look / 30) * (0.9 + 0.2 * chance())

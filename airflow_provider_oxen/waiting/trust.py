@@ -1,0 +1,92 @@
+"""Whether the hub's stream of events can stand in for the queue's list. Pure: facts in, a verdict out.
+
+The stream tells no cancellations, has no replay, and may be broken in ways that only show when it should
+have said something. So it has to prove itself first, and the list, read rarely, goes on checking it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+__all__ = ["WITHIN", "StreamTrust"]
+
+WITHIN = 5.0
+"""Seconds within which the stream must tell an end that the hub's rows show."""
+
+_TOLD_OF = ("succeeded", "failed")
+"""The ends that the stream tells; it tells no cancellations."""
+
+
+class StreamTrust:
+    """What one stream has shown itself worth, for the jobs of one connection and namespace.
+
+    :ivar opening: how often the stream was opened or lost.
+    :ivar is_false: whether it has missed an end since it was opened. It is not trusted again before it is
+        opened anew: a stream that tells half of the ends would delay the others by a minute.
+    """
+
+    def __init__(self) -> None:
+        self.opening = 0
+        self.is_false = False
+        self._is_open = self._is_proved = False
+        self._told: set[str] = set()
+        self._must_be_told: set[str] = set()
+        self._missing: dict[str, float] = {}
+
+    def opened(self) -> None:
+        """Begin anew: what ends from now on must be told."""
+        self._reset(is_open=True)
+
+    def lost(self) -> None:
+        """Trust it no longer: it has ended, or was silent for too long."""
+        self._reset(is_open=False)
+
+    def listed(self, unfinished: Set[str], opening: int) -> None:
+        """Remember which waiting jobs the list showed unfinished: their ends must be told.
+
+        :param opening: as it was when the list was asked for; before that, an end may have gone untold.
+        """
+        if self._is_open and opening == self.opening:
+            # Whoever has left the list since is still to be told of.
+            self._must_be_told |= unfinished
+
+    def told(self, id: str, *, is_waited_for: bool) -> bool:
+        """Take an event; return whether it is news about a job that somebody waits for."""
+        self._missing.pop(id, None)
+        if not is_waited_for or id in self._told:
+            return False
+        self._told.add(id)
+        return True
+
+    def is_told(self, id: str) -> bool:
+        """Whether an event told the end of a job that is waited for."""
+        return id in self._told
+
+    def ended(self, id: str, status: str, now: float) -> None:
+        """Hold the stream against a row that shows an end.
+
+        :param now: seconds, by a clock that only goes forward.
+        """
+        if id in self._told:
+            self._is_proved = True
+        elif id in self._must_be_told and status in _TOLD_OF and not self.is_false:
+            self._missing.setdefault(id, now + WITHIN)
+
+    def forget(self, id: str) -> None:
+        """Forget a job that nobody waits for any more. Whether its end gets told still counts."""
+        self._told.discard(id)
+        self._must_be_told.discard(id)
+
+    def holds(self, now: float) -> bool:
+        """Whether the stream is trusted."""
+        if any(until <= now for until in self._missing.values()):
+            self.is_false = True
+            self._missing.clear()
+        return self._is_proved and not self.is_false
+
+    def _reset(self, *, is_open: bool) -> None:
+        self.opening += 1
+        self._is_open, self._is_proved, self.is_false = is_open, False, False
+        self._told.clear()
+        self._must_be_told.clear()
+        self._missing.clear()

@@ -1,0 +1,147 @@
+"""When somebody who follows what ends on the hub should look, and what is asked for once for all who do.
+
+The stream rings a bell, and the history tells the rest: what an event leaves out (times, cost, often the
+model and the namespace), and what ended while the stream was down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar
+
+from airflow_provider_oxen.api import queue
+from airflow_provider_oxen.api.calls import Call
+from airflow_provider_oxen.api.models import Generation, HistoryPage
+from airflow_provider_oxen.waiting.listener import EventListener
+
+__all__ = ["Wakeup", "Wakeups"]
+
+T = TypeVar("T")
+
+GATHER = 0.1
+"""Seconds in which further events join the first: many end together, and the history gets a moment."""
+
+KEPT = 5
+"""Pages of the history that followers who wake together share; further ones each reads by itself."""
+
+MOST = 10_000
+"""Events that are kept between two wakeups. Beyond, the history is read as after a lost stream."""
+
+
+class Wakeup:
+    """A moment at which those who follow should look.
+
+    :ivar ended: what the stream has told since the last.
+    :ivar connected: whether the stream was opened anew, so that ends may have been missed.
+    :ivar after: what to do when all that this wakeup led to is safe, by who wants it.
+    """
+
+    def __init__(self, wakeups: Wakeups, ended: tuple[Generation, ...], connected: bool) -> None:
+        self.ended = ended
+        self.connected = connected
+        self.after: dict[Hashable, Callable[[], Awaitable[None]]] = {}
+        self.again = wakeups.again
+        self._listener = wakeups.listener
+        self._asked: dict[Hashable, asyncio.Task[Any]] = {}
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the hub's clock is behind ours, as far as its answers have told."""
+        return self._listener.lag
+
+    async def namespace(self) -> str | None:
+        """Return the connection's namespace."""
+        return await self._listener.namespace()
+
+    async def row(self, id: str) -> Generation:
+        """Return a generation's row of the history, which is asked for once for all who want it.
+
+        :raises OxenError: where it cannot be had.
+        """
+        return await self._once(id, queue.get_history(id))
+
+    async def page(self, namespace: str | None, number: int) -> HistoryPage:
+        """Return a page of the history, newest first; the first few are asked for once for all.
+
+        :raises OxenError: where it cannot be had.
+        """
+        call = queue.list_history(namespace, number)
+        if number > KEPT:
+            return await self._listener.send(call)
+        return await self._once((namespace, number), call)
+
+    def redact(self, text: str) -> str:
+        """Return a text of the hub's without the key, and without what may be a signature."""
+        return self._listener.redact(text)
+
+    async def _once(self, what: Hashable, call: Call[T]) -> T:
+        if what not in self._asked:
+            self._asked[what] = asking = asyncio.create_task(self._listener.send(call))
+            # Perhaps nobody waits for it any more when it fails: no word about that from asyncio.
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Shielded: who is cancelled while he waits must not take it from the others.
+        result: T = await asyncio.shield(self._asked[what])
+        return result
+
+
+class Wakeups:
+    """The wakeups of a connection, until they are closed: they neither end by themselves nor raise an error.
+
+    :param listener: of the connection; it is joined with the first wakeup that is asked for.
+    """
+
+    def __init__(self, listener: EventListener) -> None:
+        self.listener = listener
+        self._bell = asyncio.Event()
+        self._ended: dict[str, Generation] = {}
+        self._connected = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_listening = False
+
+    def __aiter__(self) -> Wakeups:
+        return self
+
+    async def __anext__(self) -> Wakeup:
+        if not self._is_listening:
+            self._is_listening = True
+            self.listener.join(self, depends=True)
+        await self._bell.wait()
+        await asyncio.sleep(GATHER)
+        self._bell.clear()
+        wakeup = Wakeup(self, tuple(self._ended.values()), self._connected)
+        self._ended, self._connected = {}, False
+        return wakeup
+
+    def again(self, seconds: float) -> None:
+        """Have a wakeup in so many seconds, or before."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and loop.time() <= self._timer.when() <= loop.time() + seconds:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._bell.set)
+
+    def opened(self) -> None:
+        """Wake up to catch up."""
+        self._connected = True
+        self._bell.set()
+
+    def lost(self, *, is_answering: bool) -> None:
+        """Catch up all the same, where the hub has no stream but answers."""
+        if is_answering:
+            self.opened()
+
+    def told(self, generation: Generation) -> None:
+        """Keep an event for the next wakeup."""
+        if len(self._ended) < MOST:
+            self._ended[generation.generation_id] = generation
+        else:
+            self._connected = True
+        self._bell.set()
+
+    async def aclose(self) -> None:
+        """Have no more of them."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.listener.leave(self)

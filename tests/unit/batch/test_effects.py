@@ -1,0 +1,135 @@
+"""What a row's effects add to a single image's: pace, company, claims and costs; all else is passed on."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown, OxenPollError
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.batch import effects
+from airflow_provider_oxen.batch.effects import Claimed, Joined, Passing, Rows
+from airflow_provider_oxen.batch.lookup import SharedLookup
+from airflow_provider_oxen.jobs.effects import Effects
+from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.waiting.polling import Poll
+from airflow_provider_oxen.waiting.registry import KnownConnection
+
+pytestmark = pytest.mark.asyncio
+
+METHODS = [name for name in vars(Effects) if not name.startswith("_")]
+
+
+class Noted:
+    """Effects that note what they are asked to do."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def done(*arguments: Any) -> str:
+            self.asked.append((name, *arguments))
+            return "done"
+
+        return done
+
+
+@pytest.fixture
+def do() -> Any:
+    return Noted()
+
+
+@pytest.fixture
+def rows() -> Rows:
+    async def read(*_: Any) -> list[Any]:
+        return [SimpleNamespace(generation_id="g")]
+
+    return Rows(KnownConnection("oxen_default", Settings()), SharedLookup(read), 0.01)
+
+
+def record(**facts: Any) -> Record:
+    return Record(
+        phase="submitted",
+        nonce="n",
+        identity="i",
+        time=0.0,
+        endpoint="queue",
+        body={},
+        origin="",
+        fingerprint="f",
+        generation_id="g",
+    ).to("submitted", **facts)
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_what_is_not_changed_is_passed_on(do, name):
+    parameters = list(inspect.signature(getattr(Effects, name)).parameters.values())[1:]
+    arguments = [parameter.name for parameter in parameters]
+
+    outcome = await getattr(Passing(do), name)(*arguments)
+
+    assert do.asked == [(name, *arguments)]
+    assert outcome == ("done" if outcome is not None else None)
+
+
+async def test_generation_of_another_row_is_neither_taken_nor_seen(do, rows, monkeypatch):
+    assert rows.claim("g", "first")
+    second = Claimed(do, rows, "second", [])
+
+    with pytest.raises(OxenOutcomeUnknown, match="is another row's"):
+        await second.write(record())
+    do.__dict__["rows"] = rows.lookup.rows
+    monkeypatch.setattr("airflow_provider_oxen.batch.lookup.is_candidate", lambda body, row: True)
+    assert await second.rows(record()) == []
+    assert len(await Claimed(do, rows, "first", []).rows(record())) == 1
+
+
+async def test_row_waits_for_an_image_only_while_the_batch_is_patient(do, rows):
+    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+    error = OxenImageError("Not there yet.")
+
+    assert await joined.linger(1, error) == "done"
+    rows.patient = False
+    assert await joined.linger(1, error) is False
+
+
+async def test_job_that_only_the_history_knows_is_waited_for_alone(do, rows):
+    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+    alone = record(endpoint="generate")
+
+    await joined.wait(alone)
+
+    assert do.asked == [("wait", alone)]
+
+
+async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(rows, monkeypatch):
+    async def forever(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(effects, "wait", forever)
+    waiting = asyncio.create_task(rows.wait("g", None, Poll()))
+    await asyncio.sleep(0)
+
+    rows.stop()
+
+    with pytest.raises(OxenPollError, match="told to stop"):
+        await waiting
+    with pytest.raises(OxenPollError, match="told to stop"):
+        await rows.wait("g", None, Poll())
+
+
+async def test_row_that_is_called_off_while_it_waits_is_called_off(rows, monkeypatch):
+    async def forever(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(effects, "wait", forever)
+    waiting = asyncio.create_task(rows.wait("g", None, Poll()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

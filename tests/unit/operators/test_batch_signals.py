@@ -1,0 +1,124 @@
+"""Signals reach a busy batch in the main thread, and end the loop that its rows are on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_oxen.batch import engine
+
+from .batch_scene import PROMPTS, Batch, all_kept
+from .scene import Struck
+
+BUSY = 4
+
+busy = pytest.mark.parametrize("mode", ["polled", "synchronous"])
+
+
+@pytest.fixture
+def batch(cast_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """A batch whose answers, or whose generations, do not come."""
+    monkeypatch.setattr(engine, "GRACE", 0.2)
+    made = cast_batch(max_in_flight=BUSY, on_unknown_outcome="resubmit")
+    made.retries = made.max_tries = 0
+    made.slow()
+    return made
+
+
+@pytest.fixture
+def on_signal() -> Iterator[Callable[[int, Callable[..., Any]], None]]:
+    """Have something done in the main thread at a signal."""
+    former: dict[int, Any] = {}
+
+    def handled(number: int, handler: Callable[..., Any]) -> None:
+        former[number] = signal.signal(number, handler)
+
+    yield handled
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+def strike(
+    batch: Batch, number: int, posts: int = BUSY, meanwhile: Callable[[], Any] = lambda: None
+) -> threading.Thread:
+    """Send this process a signal as soon as the batch is busy."""
+
+    def wait() -> None:
+        while batch.posts() < posts:
+            meanwhile()
+            time.sleep(0.005)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def threads() -> list[str]:
+    """The names of the threads that a batch begins."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith(("oxen-batch", "oxen-resolve", "asyncio"))]
+
+
+def loops() -> list[str]:
+    return [name for name in threads() if name == "oxen-batch-loop"]
+
+
+def strike_out(number: int, frame: object) -> None:
+    raise Struck("AirflowTaskTimeout")
+
+
+@busy
+def test_execution_timeout_ends_the_loop_and_the_next_try_goes_on(batch, on_signal):
+    on_signal(signal.SIGALRM, strike_out)
+    striking = strike(batch, signal.SIGALRM)
+
+    played = batch.once()
+
+    striking.join()
+    assert isinstance(played.errors[0], Struck)
+    assert loops() == []
+    assert batch.summary["finished"] is False
+    assert len(batch.manifest) == len(PROMPTS)
+    batch.quick()
+    if batch.mode == "polled":
+        assert all_kept(batch, batch.clear())
+
+
+@busy
+def test_kill_ends_the_loop_and_the_next_try_goes_on(batch, on_signal):
+    on_signal(signal.SIGTERM, lambda *_: batch.operator.on_kill())
+    striking = strike(batch, signal.SIGTERM)
+
+    played = batch.once()
+
+    striking.join()
+    assert "the task was told to stop" in played.error
+    assert loops() == []
+    assert batch.posts() == BUSY
+    batch.quick()
+    if batch.mode == "polled":
+        assert all_kept(batch, batch.clear())
+
+
+@pytest.mark.parametrize("mode", ["polled"])
+def test_many_rows_at_once_take_few_threads(batch, on_signal, monkeypatch):
+    # However long it takes them all to end.
+    monkeypatch.setattr(engine, "GRACE", 60)
+    on_signal(signal.SIGTERM, lambda *_: batch.operator.on_kill())
+    most: list[int] = []
+    striking = strike(batch, signal.SIGTERM, 512, lambda: most.append(len(threads())))
+
+    played = batch.once(prompts=[f"A red cube, number {number}" for number in range(600)], max_in_flight=512)
+
+    striking.join()
+    assert "the task was told to stop" in played.error
+    assert batch.posts() == 512
+    # Beside them there are the main thread and, for an object store, those of its driver.
+    assert 2 <= max(most) <= 16

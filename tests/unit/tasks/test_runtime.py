@@ -1,0 +1,98 @@
+"""The two ways in which a try asks, fetches, waits and blocks: one by one, and on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from airflow_provider_oxen.api.blocking import unsuspended
+from airflow_provider_oxen.api.client import AsyncClient, Client
+from airflow_provider_oxen.api.deadline import Deadline
+from airflow_provider_oxen.api.errors import OxenDownloadError
+from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.images.fetch import MAX_BYTES
+from airflow_provider_oxen.images.fetched import Fetched
+from airflow_provider_oxen.tasks.runtime import BlockingRuntime, LoopRuntime
+
+HUB = "https://hub.example"
+SETTINGS = Settings(base_url=HUB, max_retries=0)
+LINK, GONE = f"{HUB}/there.png", f"{HUB}/gone.png"
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200 if str(request.url) == LINK else 404, content=b"bytes")
+
+
+@pytest_asyncio.fixture
+async def runtime() -> AsyncIterator[LoopRuntime]:
+    transport, threads = httpx.MockTransport(answer), Threads(2, "test-runtime")
+    async with AsyncClient(SETTINGS, transport=transport) as client:
+        yield LoopRuntime(client, client, threads)
+    threads.shutdown()
+
+
+@pytest.mark.asyncio
+async def test_loop_goes_on_while_something_blocks(runtime):
+    go_on = threading.Event()
+    blocked = asyncio.create_task(runtime.blocking(lambda: go_on.wait(10)))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert await blocked
+
+
+@pytest.mark.asyncio
+async def test_links_are_fetched_before_a_thread_works_on_their_bytes(runtime):
+    async with runtime.downloads([LINK, GONE], MAX_BYTES) as download:
+        got = download(LINK)
+        assert got.file.read() == b"bytes"
+        got.close()
+        with pytest.raises(OxenDownloadError):
+            download(GONE)
+
+
+@pytest.mark.asyncio
+async def test_link_that_nobody_foresaw_is_fetched_all_the_same(runtime):
+    async with runtime.downloads([], MAX_BYTES) as download:
+        got = await runtime.blocking(lambda: download(LINK))
+
+    assert got.file.read() == b"bytes"
+    got.close()
+
+
+@pytest.mark.asyncio
+async def test_bytes_that_nobody_took_are_let_go(runtime, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Fetched, "close", lambda self: closed.append(self))
+    async with runtime.downloads([LINK, GONE], MAX_BYTES):
+        pass
+
+    assert len(closed) == 1
+
+
+@pytest.mark.asyncio
+async def test_deadline_holds_on_the_loop(runtime):
+    with pytest.raises(httpx.ReadTimeout):
+        async with runtime.within(Deadline(0.001)):
+            await runtime.sleep(60)
+
+
+def test_one_by_one_nothing_suspends():
+    with Client(replace(SETTINGS), transport=httpx.MockTransport(answer)) as client:
+        runtime = BlockingRuntime(client)
+
+        async def work() -> bytes:
+            await runtime.sleep(0)
+            async with runtime.within(Deadline(60)), runtime.downloads([LINK], MAX_BYTES) as download:
+                return await runtime.blocking(lambda: download(LINK).file.read())
+
+        assert unsuspended(work()) == b"bytes"
+        assert runtime.settings is client.settings
+        assert runtime.clock is client.clock
