@@ -455,4 +455,4 @@ def test_connection_that_is_not_there_is_named_and_not_looked_for_again(task_of)
 
     assert played.state == "failed"
     assert "The Airflow connection 'nowhere' is not defined: create it, or name another" in played.error
-    assert type(played.errors[0].__cause__).__name__ == "OxenSettingsError"
+    assert type(played.errors[0]).__name__ == "OxenSettingsError"
