@@ -28,7 +28,7 @@
     │   ├── OxenGenerationFailed       the hub says that it failed
     │   ├── OxenGenerationCancelled    somebody cancelled it
     │   └── OxenGenerationTimeout      it did not end in time
-    ├── OxenPollError                  how a generation stands could not be learnt
+    ├── OxenPollError                  the status of a generation could not be read
     ├── OxenBatchError                 some prompts of a batch gave no image
     └── OxenImageError                 the image was generated, and so paid for, but
         ├── OxenBadImage               its bytes are not a whole image
@@ -228,7 +228,7 @@ class OxenGenerationTimeout(OxenGenerationError):
 
 
 class OxenPollError(OxenError):
-    """How a generation stands could not be learnt. It may go on; the next try asks again."""
+    """The status of a generation could not be read. It may continue; the next try asks again."""
 
     spent = "unknown"
     retry_helps = True

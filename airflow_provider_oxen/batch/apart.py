@@ -122,10 +122,10 @@ def claim(folder: Folder, identity: Identity, mark: str) -> None:
     if others:
         release(folder, identity)
         raise OxenStoreUnavailable(
-            f"Another task's batch is at work in {folder.asset_uri('')}, as {others[0]} says, and this store "
-            "cannot keep two apart: they could pay for one row twice.",
-            retry="The next try looks again.",
-            remedy="Give each batch a folder of its own; where the other is over for good, remove that file.",
+            f"Another task's batch is running in {folder.asset_uri('')}, as {others[0]} says, and this "
+            "store cannot keep two batches apart: both could pay for the same row.",
+            retry="The next try checks again.",
+            remedy="Give each batch its own folder; if the other batch has ended for good, remove that file.",
         )
 
 

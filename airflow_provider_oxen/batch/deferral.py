@@ -90,7 +90,7 @@ def lost_record(deferral: Deferral, where: str) -> OxenRecordError:
 
 def _unfit(why: str) -> OxenRecordError:
     return OxenRecordError(
-        f"What Airflow kept of this batch while it was deferred cannot be used{why}.",
+        f"The state that Airflow kept of this batch while it was deferred cannot be used{why}.",
         money=WAITED_FOR,
-        remedy="Clear the task to go on with them.",
+        remedy="Clear the task to continue with them.",
     )

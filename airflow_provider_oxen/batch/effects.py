@@ -300,4 +300,4 @@ def _outcome(error: OxenError) -> Outcome:
 
 
 def _stopped() -> OxenPollError:
-    return OxenPollError("The task was told to stop while the generation was on its way.")
+    return OxenPollError("The task was stopped while the generation was running.")

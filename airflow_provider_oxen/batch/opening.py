@@ -122,5 +122,5 @@ def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: An
     folder, conn_id = deferred.get("folder", options.storage_path), deferred.get("storage_conn_id")
     if folder == options.storage_path:
         return options
-    log.warning("storage_path changed while this task waited; it goes on in %s.", folder)
+    log.warning("storage_path changed while this task waited; it continues in %s.", folder)
     return options.model_copy(update={"storage_path": folder, "storage_conn_id": conn_id})

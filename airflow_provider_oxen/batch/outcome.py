@@ -21,14 +21,14 @@ _ALL: dict[type[errors.OxenError], str] = {
     errors.OxenAuthenticationError: "the hub does not accept the API key",
     errors.OxenPermissionError: "the key may not do this",
     errors.OxenRouteNotFound: "the host does not serve this path",
-    errors.OxenUpdateRequired: "the hub takes this package for a program that is too old",
-    errors.OxenSettingsError: "the connection does not make sense",
+    errors.OxenUpdateRequired: "the hub no longer accepts this version of the package",
+    errors.OxenSettingsError: "the Oxen connection is wrong",
     errors.OxenBudgetError: "max_cost is reached",
     errors.OxenRateLimited: "the hub asks for fewer requests, for longer than a worker waits",
     errors.OxenUnavailable: "the hub takes no requests, for longer than a worker waits",
     errors.OxenConnectionError: "the hub cannot be reached",
     errors.OxenStoreUnavailable: "the store of the images does not answer",
-    errors.OxenStorageError: "the store of the images does not take them",
+    errors.OxenStorageError: "the store of the images refuses them",
 }
 """What one row meets and every other would meet too."""
 
@@ -82,7 +82,7 @@ class StopRule:
             return _ALL[errors.OxenCreditsError]
         self.failed += 1
         if not self.continue_on_error:
-            return "a prompt gave no image (on_error='continue' would go on)"
+            return "a prompt gave no image (on_error='continue' would send the rest)"
         if self._are_too_many:
             return f"more than max_failures ({self.most}) prompts gave no image"
         if self.is_barren:
@@ -139,11 +139,12 @@ def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) ->
 
 
 _LOST = (
-    " What became of {lost:,} requests nobody can tell: each may have been paid for, and is not sent again. "
-    "Look at the account's history; to go on, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or to "
+    " The outcome of {lost:,} requests is unknown: each may have been paid for, and is not sent again. "
+    "Check the account's history; to continue, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or "
+    "to "
     "'adopt' (take the one generation that matches), and clear the task."
 )
-_LATER = " {later:,} may be had without paying again: another try, or the task once cleared, looks."
+_LATER = " {later:,} may still come without paying again: retry or clear the task."
 
 
 @dataclass

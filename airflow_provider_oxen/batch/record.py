@@ -162,7 +162,7 @@ def _damaged(where: str, why: str) -> OxenRecordError:
     return OxenRecordError(
         f"The record of the batch, {where}, is damaged ({why}).",
         money=WAITED_FOR,
-        remedy="Clear the task to go on with them.",
+        remedy="Clear the task to continue with them.",
     )
 
 

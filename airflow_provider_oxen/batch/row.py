@@ -202,7 +202,7 @@ class RowWorker:
     async def do(self, row: Row, turn: int = 0) -> RowOutcome:
         """Bring a row to its end; never raises."""
         if turn == _TURNS:
-            told = "Not sent: other runs are at work on this row again and again."
+            told = "Not sent: other runs kept working on this row."
             return RowOutcome(row, error=NotSent(told, passes=True))
         # From the second turn on nothing about this row is taken for granted.
         done = await self._do(row, shared=turn > 0)
@@ -294,7 +294,7 @@ class RowWorker:
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
-            log.warning("What this row has cost could not be found out: %s", said(problem))
+            log.warning("The cost of this row could not be read: %s", said(problem))
             return None
 
     async def _bill(

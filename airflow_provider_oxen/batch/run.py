@@ -173,9 +173,9 @@ class BatchRun:
             return self._anew(deferral)
         if deferral.sha256 is None and 0 < deferral.jobs < (count := self.rows.count_waited()):
             raise OxenRecordError(
-                f"The record of the batch, {self.folder.asset_uri(deferral.record)}, tells of {count:,} "
-                f"generations, and {deferral.jobs:,} were submitted.",
-                remedy="Clear the task to go on with what is its own.",
+                f"The record of the batch, {self.folder.asset_uri(deferral.record)}, lists {count:,} "
+                f"generations, but {deferral.jobs:,} were submitted.",
+                remedy="Clear the task to continue.",
             )
         with contextlib.suppress(OxenError):
             # For the sums alone: the record has proved that this is the folder.
@@ -200,11 +200,12 @@ class BatchRun:
             raise lost
         if deferral.anew:
             raise OxenRecordError(
-                f"{lost.message} The folder was begun anew by this very try already, and is not again."
+                f"{lost.message} This try has started the folder again once already, and does not do so "
+                "twice."
             )
         self.operator.log.warning(
-            "%s on_unknown_outcome='resubmit': the folder is begun anew, and what is not in it is paid for "
-            "again.", lost,
+            "%s on_unknown_outcome='resubmit': the batch starts again in this folder, and pays again for "
+            "every image that is not in it.", lost,
         )  # fmt: skip
         self._anew_once = True
         return self._run()
@@ -254,8 +255,8 @@ class BatchRun:
             self.budget.at_least(account.spent, account.spent_unknown, account.held)
         if unsure:
             self.operator.log.warning(
-                "This is try %d, and nothing in %s tells of those before: they may have sent requests from "
-                "another folder. Each prompt that is not here is looked up before it is asked for.",
+                "This is try %d, but %s has no trace of the tries before: they may have used another "
+                "folder. Each prompt without an image here is looked up on the hub before it is sent.",
                 self.this_try.try_number, here,
             )  # fmt: skip
         return admitted
@@ -403,7 +404,7 @@ class BatchRun:
         return self.results.outcome.error(
             result, where, tries_left=self.this_try.tries_left
         ) or OxenBatchError(
-            f"The task was told to stop when all {result['prompts']:,} images were kept in {where}.",
+            f"The task was stopped when all {result['prompts']:,} images were kept in {where}.",
             retry="The next try writes the manifest, and pays for nothing.",
             retry_helps=True,
         )

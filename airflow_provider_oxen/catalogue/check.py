@@ -38,7 +38,7 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
     """
     never, warnings = [], []
     if "image" not in model.outputs:
-        made = ", ".join(sorted(model.outputs)) or "nothing it tells of"
+        made = ", ".join(sorted(model.outputs)) or "the catalogue does not say what"
         never.append(f"Model {model.id!r} does not make images (it makes {made})")
     if model.deprecated:
         warnings.append(f"Model {model.id!r} is deprecated")
@@ -63,7 +63,7 @@ def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
     if wrong and validate == "error":
         raise OxenInvalidRequest(
             f"Model {model.id!r} cannot do what is asked: {'; '.join(wrong)}.",
-            remedy="validate='warn' sends it all the same.",
+            remedy="Change the request; validate='warn' sends it as it is.",
         )
     for message in (*wrong, *findings.warnings):
         log.warning("%s", message)

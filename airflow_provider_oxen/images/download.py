@@ -119,7 +119,9 @@ def _is_there(folder: Folder, name: str) -> bool:
     try:
         return folder.size(name) is not None
     except Exception as error:
-        raise OxenStorageError(f"What is at {folder.asset_uri(name)} cannot be told: {said(error)}") from None
+        raise OxenStorageError(
+            f"What is at {folder.asset_uri(name)} could not be read: {said(error)}"
+        ) from None
 
 
 def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:

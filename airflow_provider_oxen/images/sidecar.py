@@ -41,7 +41,7 @@ _LONGEST = 64 * 1024
 _MANY = 1_000
 """Images of one output at most."""
 
-_AGAIN = "Set overwrite=True to have it generated, and paid for, once more."
+_AGAIN = "Set overwrite=True to generate it, and pay for it, again."
 
 
 _SAID = ("model", "generation_id", "revised_prompt", "rejected")
@@ -210,7 +210,7 @@ def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
     if wrong or not is_plain(record["file"]):
         raise OxenOutputDamaged(f"{where} is damaged: look at {', '.join(wrong) or 'file'}.", remedy=_AGAIN)
     if record.get("fingerprint") != fingerprint:
-        raise OxenOutputExists(f"{where} describes by now the image of another request.", remedy=_AGAIN)
+        raise OxenOutputExists(f"{where} describes the image of another request now.", remedy=_AGAIN)
     if found := _is_other(folder, record):
         raise OxenOutputDamaged(f"{where} is there, but its image {record['file']} {found}.", remedy=_AGAIN)
     odd = [name for name, kind in _MORE.items() if not _is(record.get(name), kind)]

@@ -122,8 +122,8 @@ def warn_of_old_driver(store: Store | None) -> None:
     if numbers < store.floor:
         wanted = ".".join(map(str, store.floor))
         log.warning(
-            "%s %s is older than %s, the first that keeps what is promised of images in its store. Upgrade "
-            "it: pip install '%s>=%s'.",
+            "%s %s is older than %s, the first version that never overwrites an image there. Upgrade it: "
+            "pip install '%s>=%s'.",
             store.driver, installed, wanted, store.driver, wanted,
         )  # fmt: skip
 

@@ -151,7 +151,7 @@ class OxenGenerationSensor(DeferringSensor):
             # Only the history tells the cost.
             cost = client.send(queue.get_history(row.generation_id)).charged
         except OxenError as error:
-            self.log.warning("What generation %s cost is not known: %s", row.generation_id, error.message)
+            self.log.warning("The cost of generation %s is not known: %s", row.generation_id, error.message)
             cost = None
         seed = row.echo().get("seed")
         facts = {

@@ -72,7 +72,7 @@ class OxenModelSensor(DeferringSensor):
             if end.status == "timed_out":
                 raise self.timed_out()
             if end.status == "unreachable":
-                raise OxenPollError(f"The trigger could not look: {end.message}", spent="no")
+                raise OxenPollError(f"The trigger could not check the model: {end.message}", spent="no")
         if end.status == "never":
             # The worker says it, with the very error: it looks the same way.
             self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)

@@ -118,7 +118,8 @@ class ImageAttempt:
         record = self.store.read()
         if record is None:
             raise OxenStoreUnavailable(
-                "The record of this task's job was written, and is not there: its place loses what it takes."
+                "The record of this task's job was written, but is not there: its store loses what it is "
+                "given."
             )
         return record
 
@@ -164,7 +165,7 @@ class ImageAttempt:
             raise OxenPollError(
                 error.message,
                 money=f"This task has {record.job}, which may have been paid for.",
-                retry="A later try goes on with it.",
+                retry="A later try continues with it.",
                 retry_helps=error.retry_helps,
             ) from None
 

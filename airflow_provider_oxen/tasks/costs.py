@@ -40,7 +40,7 @@ class Costs:
             return (await self._runtime.send_once(call)).charged
         except OxenError as error:
             self._log.debug(
-                "What generation %s cost is not known yet: %s", record.generation_id, error.message
+                "The cost of generation %s is not known yet: %s", record.generation_id, error.message
             )
             return None
 

@@ -90,10 +90,9 @@ def warn_of_last_try(ti: Any, log: Any) -> None:
     """
     if ti.try_number > (ti.max_tries or 0):
         log.warning(
-            "This is the task's last try, and Airflow may fail a deferred task through no fault of its own, "
-            "for example where a worker dies, or a busy scheduler takes a quick return for a killed process. "
-            "Set retries to 2 or more. If Airflow fails this one, clear it: it finds what it has paid for, "
-            "and fetches it without paying again."
+            "This is the task's last try, and Airflow may fail a deferred task for reasons outside it, "
+            "such as a lost worker. Set retries to 2 or more. If it fails, clear it: it fetches what was "
+            "paid for without paying again."
         )
 
 

@@ -67,7 +67,7 @@ class WorkerEffects:
     :param defers: leaves the worker until the generation has ended, by raising; None waits here.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
-    :ivar stopping: whether the task was told to stop.
+    :ivar stopping: whether the task was stopped.
     :ivar driving: whether a protocol is under way.
     """
 
@@ -113,7 +113,7 @@ class WorkerEffects:
 
     def _may_spend(self) -> None:
         if self.stopping:
-            raise OxenUnavailable("The task was told to stop before it sent its request.")
+            raise OxenUnavailable("The task was stopped before it sent its request.")
 
     async def prepare(self, counter: int) -> Prepared:
         return await self.builds(counter)
@@ -200,7 +200,9 @@ class WorkerEffects:
             if row is None:
                 raise OxenGenerationNotFound("The hub does not know it.")
         except OxenError as error:
-            self.log.warning("Generation %s could not be looked at: %s", generation_id, error.message)
+            self.log.warning(
+                "The status of generation %s could not be read: %s", generation_id, error.message
+            )
             return poll.failed(error, time.time())
         if row.status != self._status:
             self._status = row.status
@@ -225,7 +227,7 @@ class WorkerEffects:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self.stopping:
-                raise OxenPollError("The task was told to stop while it waited.")
+                raise OxenPollError("The task was stopped while it waited.")
             await self.runtime.sleep(min(_SLICE, left))
 
     def stop(self) -> None:
@@ -249,7 +251,7 @@ class WorkerEffects:
                 unsuspended(cancel(BlockingRuntime(client), record.generation_id, self.log))
         else:
             self.log.warning(
-                "The task is stopped; generation %s goes on. The next try finds it.", record.generation_id
+                "The task is stopped; generation %s continues. The next try finds it.", record.generation_id
             )
 
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
@@ -259,10 +261,9 @@ class WorkerEffects:
         ]
         if not images and any(SEALED in item for item in record.items):
             raise OxenImageError(
-                f"The link to the image of {record.job} was sealed with the API key that the connection had "
-                "when it was asked for, and it has another now. Nothing else leads to it.",
-                remedy="Give the connection its former key, and clear the task to fetch it without paying "
-                "again.",
+                f"The link to the image of {record.job} was encrypted with the API key that the connection "
+                "had then, and it has another now. There is no other link to it.",
+                remedy="Put the former key back and clear the task to fetch it without paying again.",
             )
         if not images:
             raise OxenImageError(

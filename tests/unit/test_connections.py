@@ -19,7 +19,9 @@ def test_variable_that_holds_none_is_named_as_that(monkeypatch):
 
     told, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert told.endswith("the environment variable is set, and holds no connection as JSON or URI.")
+    assert told.endswith(
+        "the environment variable is set, but its value is neither JSON nor a connection URI."
+    )
     assert not may_pass
 
 
@@ -29,7 +31,7 @@ def test_backend_of_secrets_may_answer_the_next_time(monkeypatch, name):
 
     told, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert told.endswith("Or the secrets backend did not answer: its own log tells.")
+    assert told.endswith("Or the secrets backend did not answer: see its log.")
     assert may_pass
 
 

@@ -262,7 +262,7 @@ class TestGate:
         for _ in range(RUN):
             gate.leave(await gate.enter(), "failed")
 
-        assert told == ["The hub fails again and again: the batch waits 5 s, then goes on with 1 at once."]
+        assert told == ["The hub keeps failing: the batch waits 5 s, then goes on with 1 at once."]
 
     async def test_hopeless_hub_closes_it(self, gate):
         gate.leave(await gate.enter(), "limited", PATIENCE + 1)

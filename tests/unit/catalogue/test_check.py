@@ -27,7 +27,11 @@ def test_model_that_fits_has_nothing_against_it():
 
 @pytest.mark.parametrize(
     ("output", "made"),
-    [(["video", "text"], "text, video"), ([], "nothing it tells of"), (None, "nothing it tells of")],
+    [
+        (["video", "text"], "text, video"),
+        ([], "the catalogue does not say what"),
+        (None, "the catalogue does not say what"),
+    ],
     ids=str,
 )
 def test_model_that_makes_no_images_never_will(output, made):

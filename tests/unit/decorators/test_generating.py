@@ -314,7 +314,7 @@ def test_waiting_that_broke_is_told_in_words_that_are_true_of_both_kinds(task_of
 
     assert tried.state == "up_for_retry"
     assert "The deferred wait failed: Trigger failure." in tried.error
-    assert "What this task waits for goes on and may have been paid for." in tried.error
+    assert "What this task waits for continues and may have been paid for." in tried.error
     assert scene.calls == 1
     scene.meanwhile = lambda event: event
     assert scene.once().state == "success"

@@ -351,7 +351,7 @@ def test_whole_image_whose_checksum_never_fits_is_kept_all_the_same(web, folder,
     [record] = keep(web, folder, doubtful(web, picture()), same=sha256(picture()))
 
     assert record["sha256"] == sha256(picture())
-    assert "It is kept: the same bytes came again and again." in caplog.text
+    assert "It is kept: the same bytes came each time." in caplog.text
 
 
 def test_text_that_is_no_base64_is_kept_as_it_came(web, folder):

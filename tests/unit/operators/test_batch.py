@@ -418,7 +418,7 @@ def test_first_failure_stops_the_batch(batch):
     assert played.state == "failed"
     assert batch.posts() == 1
     assert "6 of 6 prompts gave no image (1 failed, 5 not sent)" in played.error
-    assert "a prompt gave no image (on_error='continue' would go on)" in played.error
+    assert "a prompt gave no image (on_error='continue' would send the rest)" in played.error
     assert "line 1 (a-red-cube-number-1-" in played.error
     assert batch.summary["not_sent"] == 5
     assert [line["status"] for line in batch.manifest] == ["failed"] * 6

@@ -112,7 +112,7 @@ def test_folder_that_is_gone_is_begun_anew_once_where_that_is_wanted(batch):
     played = batch.play(on_unknown_outcome="resubmit")
 
     assert played.state == "failed"
-    assert "The folder was begun anew by this very try already, and is not again." in played.error
+    assert "This try has started the folder again once already, and does not do so twice." in played.error
     assert "on_unknown_outcome='resubmit': the folder is begun anew" in batch.logged
     assert batch.posts() == 12
 

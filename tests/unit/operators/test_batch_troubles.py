@@ -197,7 +197,7 @@ def test_error_that_nobody_foresaw_stops_the_batch_and_keeps_what_it_has(batch, 
     # The process that comes back from the triggerer has read of it in the record.
     assert isinstance(played.errors[0], ZeroDivisionError) or batch.deferred
     assert "ZeroDivisionError" in played.error
-    assert "of an error that nobody foresaw (ZeroDivisionError)" in batch.logged
+    assert "an unexpected error (ZeroDivisionError)" in batch.logged
     [failed] = [line for line in batch.manifest if line["line"] == 2]
     assert (failed["status"], failed["error"]) == ("unknown", "ZeroDivisionError: of ours")
     assert len(begun) == 2 + len(batch.deferred)
@@ -665,7 +665,7 @@ def test_loop_that_ends_before_its_rows_is_told_and_not_waited_for(batch, monkey
         patch.setattr(RowLoop, "_serve", ends)
         played = batch.once()
 
-    assert "The batch's event loop has ended: OSError: out of memory" in played.error
+    assert "The batch's event loop ended unexpectedly: OSError: out of memory" in played.error
     assert batch.posts() == 0
     assert all_kept(batch, batch.clear())
 

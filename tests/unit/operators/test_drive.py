@@ -241,7 +241,7 @@ def test_kill_lets_the_generation_go_on_and_the_next_try_takes_it(scene, monkeyp
     played = scene.play()
 
     [error] = played.errors
-    assert "The task was told to stop while it waited." in str(error)
+    assert "The task was stopped while it waited." in str(error)
     generation_id = played.result["generation_id"]
     assert f"generation {generation_id} goes on. The next try finds it." in scene.logged
     assert paid_once(scene, played)

@@ -164,7 +164,7 @@ def test_job_that_somebody_cancelled_stops_the_task_until_it_is_cleared(scene):
     message = stopped(scene, scene.play(), sent=1)
 
     assert "OxenGenerationCancelled" in message
-    assert "Clear the task to ask anew." in message
+    assert "Clear the task to submit another." in message
     assert paid_once(scene, scene.clear(), sent=2, jobs=2)
 
 

@@ -143,8 +143,8 @@ def test_price_that_no_layout_tells_is_not_known(scene):
 # The record itself.
 
 UNFIT = {
-    "another program's": ({"job": 1}, "this package has not written it"),
-    "a list": ([1], "this package has not written it"),
+    "another program's": ({"job": 1}, "this package did not write it"),
+    "a list": ([1], "this package did not write it"),
     "damaged": ({"format": "airflow-provider-oxen/job/1", "phase": "intent"}, "it is damaged"),
     "of a later version": ({"format": "airflow-provider-oxen/job/9"}, "or of a later version"),
 }

@@ -79,7 +79,7 @@ def test_secrets_backend_that_does_not_answer_is_asked_again(scene: Scene, monke
     tried = scene.once(oxen_conn_id="nowhere")
 
     assert tried.state == "up_for_retry"
-    assert "Or the secrets backend did not answer: its own log tells." in tried.error
+    assert "Or the secrets backend did not answer: see its log." in tried.error
     assert "It is safe to try again" in tried.error
 
 

@@ -304,7 +304,7 @@ def test_place_that_cannot_be_looked_at_is_told_together_with_the_job_that_was_p
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
     assert generation_id in str(error)
-    assert "may have been paid for. A later try goes on with it." in str(error)
+    assert "may have been paid for. A later try continues with it." in str(error)
     assert filed.sent == 1
     assert is_whole(filed, played)
 

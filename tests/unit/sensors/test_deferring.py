@@ -104,7 +104,7 @@ def test_deadline_skips_with_soft_fail(sensor):
 
 
 def test_model_trigger_that_could_not_look_is_an_error_that_a_retry_may_mend():
-    with pytest.raises(OxenPollError, match="The trigger could not look: ZeroDivisionError"):
+    with pytest.raises(OxenPollError, match="The trigger could not check the model: ZeroDivisionError"):
         model_sensor().resume_execution(
             "execute_complete", told(model_sensor, "unreachable", "ZeroDivisionError: no"), {}
         )

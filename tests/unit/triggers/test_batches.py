@@ -346,8 +346,8 @@ class TestRecord:
         assert event["ended"] == 0
         assert event["message"] == (
             "The triggerer does not know which generations to wait for. The record of the batch, "
-            f"{tmp_path.as_uri()}/{NAME}, is not there. Keep the batch where the triggerer can read it: in "
-            "object storage, or on a disk that they share. The generations go on and may have been paid for: "
+            f"{tmp_path.as_uri()}/{NAME}, is not there. Put storage_path where the triggerer can read it: "
+            "in object storage, or on a shared disk. The generations continue and may have been paid for: "
             "the task looks for them itself."
         )
         assert str(logged).count("is not there. Reading it again in 0 s.") >= 2
