@@ -253,4 +253,6 @@ def _origin_of(response: httpx.Response) -> str:
 def _for(call: Call[Any]) -> str:
     if call.generation:
         return f" ({call.generation})"
-    return f" with {call.model!r}" if call.model else ""
+    if not call.model:
+        return ""
+    return f" {call.model!r}" if call.name.endswith("the model") else f" with {call.model!r}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.redact import told
 
-__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "standing"]
+__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "in_words", "is_proof", "standing"]
 
 RUNNING = frozenset({"queued", "processing"})
 """The hub's statuses of a job that is still to do."""
@@ -40,6 +40,13 @@ def standing(word: Any) -> str:
     if word in DOCUMENTED:
         return word
     return _MEANING.get(_plain(word)) or told(word) or UNKNOWN
+
+
+def in_words(status: str) -> str:
+    """Return a status as the end of a sentence that begins with a generation."""
+    if status == "cancelled":
+        return "was cancelled"
+    return f"has {status}" if status in ENDED else f"is {status[:50]}"
 
 
 def is_proof(word: Any) -> bool:

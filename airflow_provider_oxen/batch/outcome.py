@@ -144,6 +144,9 @@ _LOST = (
     "to "
     "'adopt' (take the one generation that matches), and clear the task."
 )
+_SHOWN = 200
+"""Characters of a row's reason in the task's own message."""
+
 _LATER = " {later:,} may still come without paying again: retry or clear the task."
 
 
@@ -202,11 +205,8 @@ class BatchOutcome:
             return None
         why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
         spent = f"{'at least ' if result['cost_unknown'] else ''}${result['cost']:,.2f}"
-        first = "".join(
-            f"\n  line {item['line']} ({item['id']}): {item['error']}" for item in result["failures"][:5]
-        )
         return errors.OxenBatchError(
-            f"{self.missing(result)} {kept:,} are kept in {where}.{why}{first}",
+            f"{self.missing(result)} {kept:,} are kept in {where}.{why}",
             money=f"{spent} spent so far.",
             retry="Another try does only what is missing.",
             retry_helps=self.passes or self.interrupted or later or not self.final,
@@ -225,18 +225,23 @@ class BatchOutcome:
         parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         later = self._later(result)
         where = (
-            "the manifest is left to the next try, which may be at work already"
-            if self.interrupted
-            else f"why stands in {result['manifest']}"
+            "the next try writes the manifest" if self.interrupted else f"all reasons: {result['manifest']}"
         )
+        first = next((_shown(item) for item in result["failures"]), "")
         return (
-            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); {where}."
+            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); {where}.{first}"
             + (_LOST.format(lost=self.lost) if self.lost else "")
             + (_LATER.format(later=later) if later else "")
         )
 
     def _later(self, result: Mapping[str, Any]) -> int:
         return int(result["unknown"]) - self.lost + self.unfetched
+
+
+def _shown(failure: Mapping[str, Any]) -> str:
+    why = " ".join(failure["error"].split())
+    why = why if len(why) <= _SHOWN else f"{why[: _SHOWN - 1]}…"
+    return f" First, line {failure['line']} ({failure['id']}): {why}"
 
 
 def read_outcome(stored: Any) -> BatchOutcome:

@@ -33,6 +33,7 @@ from airflow_provider_oxen.batch.row import BatchTry, RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.sheet import PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
+from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder, asked
 from airflow_provider_oxen.tasks.assets import add_asset_events
@@ -380,6 +381,7 @@ class BatchRun:
             f"{trigger.jobs:,}", self.folder.asset_uri(saved.name),
         )  # fmt: skip
         warn_of_last_try(self.context["ti"], self.operator.log)
+        warn_of_no_triggerer(self.context["ti"], self.operator.log)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",

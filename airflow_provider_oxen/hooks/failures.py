@@ -6,7 +6,6 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,6 @@ class for_airflow(AbstractContextManager[None]):
         error.__cause__ = error.__context__ = error.__traceback__ = None
 
 
-@lru_cache
 def _final(kind: type[OxenError]) -> type[OxenError]:
     """Return the same kind of error, which Airflow does not try again."""
     facts: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__}

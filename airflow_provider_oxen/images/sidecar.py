@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from airflow_provider_oxen.api.errors import OxenOutputDamaged, OxenOutputExists
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import said, told, without_queries
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.media import FACTS, SUFFIXES
 from airflow_provider_oxen.images.names import is_plain
@@ -154,12 +154,18 @@ def find(
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
-            f"{where} describes the image of another request (model {first.get('model')!r}, run "
-            f"{first.get('run_id')!r}).",
+            f"{where} describes the image of another request ({_source(first)}).",
             remedy="Choose another storage_path, for example with {{ run_id }} in it, or set "
             "overwrite=True to replace it.",
         )
     return [_checked(folder, name, fingerprint) for name in _stems(first, stem, where)]
+
+
+def _source(first: Mapping[str, Any]) -> str:
+    """Return who wrote a sidecar, as far as it says so: two tasks with one file find each other by it."""
+    names = {"Dag": "dag_id", "task": "task_id", "run": "run_id", "model": "model"}
+    said = ((name, told(first.get(fact), 100)) for name, fact in names.items())
+    return ", ".join(f"{name} {value!r}" for name, value in said if value) or "of nobody that it names"
 
 
 def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:

@@ -39,6 +39,7 @@ class Store(NamedTuple):
 
     :ivar schemes: of its URLs.
     :ivar extra: of this package, which installs the driver.
+    :ivar provider: the package of Airflow that registers the schemes.
     :ivar driver: the package.
     :ivar floor: its version, as in the extra, which nobody has to use. Drivers before December 2024 write
         over what is there although they were asked not to; later ones of s3fs took an empty bucket for a
@@ -49,6 +50,7 @@ class Store(NamedTuple):
 
     schemes: frozenset[str]
     extra: str
+    provider: str
     driver: str
     floor: tuple[int, int]
     options: tuple[str, ...]
@@ -56,7 +58,7 @@ class Store(NamedTuple):
 
 
 S3 = Store(
-    frozenset({"s3", "s3a", "s3n"}), "s3", "s3fs", (2025, 10),
+    frozenset({"s3", "s3a", "s3n"}), "s3", "apache-airflow-providers-amazon[s3fs]", "s3fs", (2025, 10),
     # Parameters of both PutObject and CreateMultipartUpload.
     (
         "ACL", "BucketKeyEnabled", "CacheControl", "ChecksumAlgorithm", "ContentDisposition",
@@ -70,13 +72,14 @@ S3 = Store(
 )  # fmt: skip
 
 GCS = Store(
-    frozenset({"gs", "gcs"}), "gcs", "gcsfs", (2024, 12),
+    frozenset({"gs", "gcs"}), "gcs", "apache-airflow-providers-google", "gcsfs", (2024, 12),
     ("consistency", "content_type", "fixed_key_metadata", "kms_key_name", "metadata"),
     "content_type",
 )  # fmt: skip
 
 AZURE = Store(
-    frozenset({"abfs", "abfss", "az", "adl"}), "azure", "adlfs", (2026, 2),
+    frozenset({"abfs", "abfss", "az", "adl"}), "azure", "apache-airflow-providers-microsoft-azure",
+    "adlfs", (2026, 2),
     # Keywords of ``upload_blob``.
     ("content_settings", "encryption_scope", "standard_blob_tier", "tags"),
 )  # fmt: skip

@@ -35,6 +35,9 @@ class DeferringSensor(BaseSensorOperator):
         says.
     """
 
+    task_instance: Any = None
+    """That is being executed, once it has looked."""
+
     def __init__(self, *, deferrable: bool | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if deferrable is None:
@@ -48,8 +51,10 @@ class DeferringSensor(BaseSensorOperator):
             counting from it.
         :param arguments: as they were read: the sensor that comes back is made anew, and may have others.
         """
+        from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
         from airflow_provider_oxen.triggers._base import SECONDS
 
+        warn_of_no_triggerer(self.task_instance, self.log)
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -92,5 +97,5 @@ class DeferringSensor(BaseSensorOperator):
         except AirflowException as error:
             # Airflow 3 says this itself; 2.11 only has a text for it, and would try again.
             if type(error).__name__ == "TaskDeferralError" and "timeout" in str(error).lower():
-                raise self.timed_out() from error
+                raise self.timed_out() from None
             raise

@@ -67,6 +67,7 @@ class OxenGenerationSensor(DeferringSensor):
 
         :raises AirflowFailException: where it ended otherwise.
         """
+        self.task_instance = context.get("ti")
         facts = self._look(time.time() + self.timeout, defer=self.deferrable)
         return PokeReturnValue(is_done=facts is not None, xcom_value=facts)
 
@@ -117,6 +118,7 @@ class OxenGenerationSensor(DeferringSensor):
         """Return the row of a generation that has succeeded, None for one that goes on."""
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
+        from airflow_provider_oxen.api.statuses import in_words
         from airflow_provider_oxen.waiting.polling import Poll
 
         poll = Poll()
@@ -138,7 +140,7 @@ class OxenGenerationSensor(DeferringSensor):
                 if end is not None:
                     raise _failure(end, generation_id, client)
                 if not poll.linkless:
-                    self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+                    self.log.info("Generation %s %s.", generation_id, in_words(row.status))
                     return None
             time.sleep(min(_AGAIN, self.poke_interval))
 

@@ -56,6 +56,7 @@ class OxenModelSensor(DeferringSensor):
 
         :raises AirflowFailException: where it never will be.
         """
+        self.task_instance = context.get("ti")
         return self._look(time.time() + self.timeout, defer=self.deferrable)
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
@@ -76,7 +77,7 @@ class OxenModelSensor(DeferringSensor):
         if end.status == "never":
             # The worker says it, with the very error: it looks the same way.
             self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
-        self.log.info("The model can be used.")
+        self.log.info("Model %s is ready.", self.model)
 
     def _look(self, deadline: float, *, defer: bool) -> bool:
         from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended

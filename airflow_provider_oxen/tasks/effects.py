@@ -24,6 +24,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation, ImageItem
 from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.statuses import in_words
 from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
 from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.jobs.record import Record
@@ -206,7 +207,7 @@ class WorkerEffects:
             return poll.failed(error, time.time())
         if row.status != self._status:
             self._status = row.status
-            self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+            self.log.info("Generation %s %s.", generation_id, in_words(row.status))
         return poll.seen(row, time.time())
 
     def _is_fresh(self, record: Record) -> bool:

@@ -274,7 +274,10 @@ BAD = {
     "seed no integer": ({"seed": "{{ 'abc' }}"}, "seed must be an integer of at least 0, not 'abc'"),
     "reserved name": ({"model_params": {"prompt": "x"}}, "model_params must not hold 'prompt'"),
     "not JSON": ({"model_params": "{{ {'a': 1} }}"}, "render it with '| tojson'"),
-    "missing driver": ({"storage_path": "gs://bucket/x/"}, "pip install 'airflow-provider-oxen[gcs]'"),
+    "missing driver": (
+        {"storage_path": "gs://bucket/x/"},
+        "pip install 'apache-airflow-providers-google'",
+    ),
     "unknown scheme": ({"storage_path": "foo://bucket/x/"}, "registers the scheme 'foo'"),
     "relative path": ({"storage_path": "x/"}, "must be an absolute path"),
     "climbing path": ({"storage_path": "/tmp/{{ '../etc' }}/"}, "must not climb"),
@@ -645,7 +648,7 @@ def test_the_log_tells_the_story_and_no_secret(connected, run_dag, tmp_path):
     run = run_dag(dag_of(storage_path=f"{tmp_path}/"))
 
     assert f"Asking {connected.url} for an image of {KLEIN}" in run.log
-    assert f"Kept in file://{tmp_path}/" in run.log
+    assert f"Kept {tmp_path}/" in run.log
     assert f"No seed was given: {connected.ledger()[0]['seed']} was chosen" in run.log
     assert connected.key not in run.log
     assert "signature=" not in run.log

@@ -166,7 +166,7 @@ def test_the_log_tells_the_story_and_no_secret(connected, run_dag, tmp_path, mod
     run = run_dag(dag_of(storage_path=f"{tmp_path}/", **mode))
 
     assert "by way of the queue. This costs money once it is accepted." in run.log
-    assert f"Kept in file://{tmp_path}/" in run.log
+    assert f"Kept {tmp_path}/" in run.log
     assert connected.key not in run.log
     assert "signature=" not in run.log
 

@@ -76,9 +76,9 @@ def test_all_is_found_at_once():
 @pytest.mark.parametrize(
     ("wanted", "question"),
     [
-        ("z-image-turb", " Did you mean 'z-image-turbo'?"),
-        ("Z-IMAGE-TURBO", " Did you mean 'z-image-turbo'?"),
-        ("flux-2-klein-4", " Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?"),
+        ("z-image-turb", "Did you mean 'z-image-turbo'?"),
+        ("Z-IMAGE-TURBO", "Did you mean 'z-image-turbo'?"),
+        ("flux-2-klein-4", "Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?"),
         ("something else entirely", ""),
         ("", ""),
     ],

@@ -776,8 +776,14 @@ def test_url_is_opened_with_the_connection_that_its_address_keeps(monkeypatch, u
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("gs://bucket/out", "Install the driver: pip install 'airflow-provider-oxen[gcs]'."),
-        ("abfs://container/out", "Install the driver: pip install 'airflow-provider-oxen[azure]'."),
+        (
+            "gs://bucket/out",
+            "pip install 'apache-airflow-providers-google' 'gcsfs>=2024.12'.",
+        ),
+        (
+            "abfs://container/out",
+            "pip install 'apache-airflow-providers-microsoft-azure' 'adlfs>=2026.2'.",
+        ),
         (
             "zzz://bucket/out",
             "Install a provider that registers the scheme 'zzz' with Airflow's object storage.",

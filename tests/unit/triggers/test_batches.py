@@ -405,7 +405,7 @@ class TestRecord:
         event = await told_by(OxenBatchTrigger(NAME, "gs://bucket/out", IDENTITY, 3))
 
         assert event["status"] == "unreachable"
-        assert "Install the driver: pip install 'airflow-provider-oxen[gcs]'." in event["message"]
+        assert "pip install 'apache-airflow-providers-google' 'gcsfs>=2024.12'." in event["message"]
 
     async def test_record_in_a_store_that_airflow_opens(self, connected, orders, batch, tmp_path):
         connected.settings.latency = 0
