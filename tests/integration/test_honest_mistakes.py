@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "`image_size` as a word": (
         {"image_size": "big", "model": SIZED},
-        "image_size: must be one of",
+        "'landscape_16_9'], or a mapping with width and height, not 'big'.",
     ),
     "a list for a mapping": (
         {"model_params": ["seed"]},

@@ -97,6 +97,27 @@ def test_nothing_is_near_in_an_empty_catalogue():
     assert near_names("turbo", []) == ""
 
 
+@pytest.mark.parametrize(
+    ("off", "advice"),
+    [
+        (
+            {"can_run_inference": False},
+            "Choose another model, or wait until it can run with OxenModelSensor.",
+        ),
+        (
+            {"model_type": "custom", "deployments": []},
+            "Deploy it on the hub, or wait until it can run with OxenModelSensor.",
+        ),
+    ],
+)
+def test_model_that_cannot_run_is_advised_on(off, advice):
+    with pytest.raises(OxenInvalidRequest) as caught:
+        report(model(**off), {"prompt": "p"}, "error")
+
+    assert caught.value.remedy == advice
+    assert caught.value.cause.startswith("Model 'turbo' cannot run now: ")
+
+
 def test_what_is_wrong_is_refused_with_all_of_it():
     with pytest.raises(
         OxenInvalidRequest, match=r"'turbo' cannot do what is asked: steps: .*; Model .* cannot run now"
