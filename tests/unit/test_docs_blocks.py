@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import textwrap
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +16,7 @@ from ..conftest import ROOT
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def blocks(language: str) -> list[object]:
+def blocks(language: str) -> Sequence[object]:
     """Return the blocks of a language, each named by its page and line."""
     found = []
     for page in PAGES:
