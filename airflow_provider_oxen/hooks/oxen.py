@@ -124,7 +124,7 @@ class OxenHook(BaseHook):
         return Client(self.settings())
 
     async def get_async_conn(self) -> AsyncClient:
-        """Return an async client, for triggers and ``async`` tasks. Close it, or use it as a context manager."""
+        """Return an async client, for triggers and ``async`` tasks. Close it, or use it as a context."""
         import asyncio
 
         from airflow_provider_oxen.api.client import AsyncClient, ssl_context

@@ -75,7 +75,7 @@ class OxenGenerationTrigger(OxenTrigger):
         return generation_event(self.generation_id, End("unreachable", message))
 
     async def on_kill(self) -> None:
-        """Cancel the job if ``cancel_on_kill`` is set. Airflow calls this only when somebody ends the task."""
+        """Cancel the job if ``cancel_on_kill`` is set. Airflow calls this only if somebody ends the task."""
         if not self.cancel_on_kill:
             self.log.info(
                 "Generation %s goes on and may be paid for; the task's next try finds it.", self.generation_id
