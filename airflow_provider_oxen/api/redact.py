@@ -16,11 +16,11 @@ __all__ = [
     "FEW",
     "LONG",
     "SHORTEST",
+    "describe_error",
     "in_any_clothes",
     "learn",
     "named",
     "redact",
-    "said",
     "scrub",
     "sentence",
     "told",
@@ -178,7 +178,7 @@ def named(value: Any, asked: Any) -> str | None:
     return asked if isinstance(asked, str) and value == asked else told(value)
 
 
-def said(error: BaseException | None) -> str:
+def describe_error(error: BaseException | None) -> str:
     """Return an error of a library in words."""
     return f"{type(error).__name__}: {without_queries(str(error))}"
 

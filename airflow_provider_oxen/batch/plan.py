@@ -18,7 +18,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.jsontext import LONGEST, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
 from airflow_provider_oxen.batch.limits import exact
 from airflow_provider_oxen.batch.outcome import StopRule
@@ -115,7 +115,7 @@ class Plan:
             return row, error
         except Exception as error:
             # Whatever a stranger has written there: it is this row's, and no other's.
-            why = f"What is in its place cannot be read: {said(error)}."
+            why = f"What is in its place cannot be read: {describe_error(error)}."
             return row, OxenOutputDamaged(why)
 
     def _is_there(self, row: Row) -> bool:

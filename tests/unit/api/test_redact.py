@@ -8,10 +8,10 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import (
+    describe_error,
     learn,
     named,
     redact,
-    said,
     scrub,
     told,
     without_queries,
@@ -172,7 +172,7 @@ def test_what_the_hub_repeats_to_the_letter_is_the_users_own():
 
 
 def test_error_of_a_library_is_told_without_secrets():
-    assert said(ValueError(f"{SIGNED} {KEY}")) == "ValueError: https://a.example/x.png ***"
+    assert describe_error(ValueError(f"{SIGNED} {KEY}")) == "ValueError: https://a.example/x.png ***"
 
 
 def test_half_a_character_can_be_written_to_any_log():
