@@ -23,7 +23,7 @@ from airflow_provider_oxen.api.body import MOST, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
 from airflow_provider_oxen.api.jsontext import TooDear, loads
-from airflow_provider_oxen.api.redact import LONG, told
+from airflow_provider_oxen.api.redact import LONG, redacted_line
 from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
@@ -154,7 +154,7 @@ def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]
         return None, f"the body is not read: {error}"
     except ValueError:
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
-        return None, f"the body is not JSON ({told(kind, 100)})"
+        return None, f"the body is not JSON ({redacted_line(kind, 100)})"
 
 
 def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:
@@ -234,7 +234,7 @@ def _tells_more(data: Any) -> bool:
 
 def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
     """Take out the key and the query of every URL (it may be signed), fold white space, then cut."""
-    return told(settings.redact(text), limit) or ""
+    return redacted_line(settings.redact(text), limit) or ""
 
 
 def _reason(error: ValueError) -> str:

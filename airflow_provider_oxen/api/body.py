@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias, cast
 
 import httpx
 
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = [
     "ENCODINGS",
@@ -189,7 +189,9 @@ class _Body:
         layers = _layers(response)
         if len(layers) > _LAYERS or not set(layers) <= _Inflated.NAMES:
             # Nobody asked for it. What was paid for is kept as it came.
-            self._strange = f"its encoding is {told(', '.join(layers), 50)!r}, which was not asked for"
+            self._strange = (
+                f"its encoding is {redacted_line(', '.join(layers), 50)!r}, which was not asked for"
+            )
         elif layers:
             self._unpack = [_Inflated(name) for name in reversed(layers)]
         announced = response.headers.get("content-length", "")

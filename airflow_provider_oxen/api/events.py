@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.errors import OxenServerError
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.api.sse import Message, Parser
 
 __all__ = ["SILENCE", "EventStream", "events", "read_message"]
@@ -166,6 +166,6 @@ async def _refuse(client: AsyncClient, response: httpx.Response, kind: str) -> N
     answers.read(whole, _CALL, client.settings)
     raise OxenServerError(
         f"{client.settings.base_url} answered the request to {_CALL.name} with something else "
-        f"({told(kind) or 'no content type'}).",
+        f"({redacted_line(kind) or 'no content type'}).",
         status=response.status_code,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from airflow_provider_oxen.api.redact import sentence, told
+from airflow_provider_oxen.api.redact import redacted_line, sentence
 
 __all__ = ["OxenError"]
 
@@ -72,9 +72,9 @@ class OxenError(Exception):
         if retry_helps is not None:
             self.retry_helps = retry_helps
         self.status = status
-        self.request_id = told(request_id)
+        self.request_id = redacted_line(request_id)
         self.retry_after = retry_after
-        self.type = told(type)
+        self.type = redacted_line(type)
 
     @property
     def message(self) -> str:

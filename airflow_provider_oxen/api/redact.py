@@ -21,9 +21,9 @@ __all__ = [
     "learn",
     "named",
     "redact",
+    "redacted_line",
     "scrub",
     "sentence",
-    "told",
     "without_queries",
     "without_query",
 ]
@@ -166,7 +166,7 @@ def without_queries(text: str, most: int = _MOST) -> str:
     return scrub("".join([*parts, text[at:]]))
 
 
-def told(value: Any, limit: int = _LONGEST) -> str | None:
+def redacted_line(value: Any, limit: int = _LONGEST) -> str | None:
     """Return a word of the hub's on one line, redacted and then shortened; None where it is no text."""
     if not isinstance(value, str) or not (text := " ".join(without_queries(value, FEW).split())):
         return None
@@ -175,7 +175,7 @@ def told(value: Any, limit: int = _LONGEST) -> str | None:
 
 def named(value: Any, asked: Any) -> str | None:
     """Return what the hub calls something; what it repeats to the letter is the user's own."""
-    return asked if isinstance(asked, str) and value == asked else told(value)
+    return asked if isinstance(asked, str) and value == asked else redacted_line(value)
 
 
 def describe_error(error: BaseException | None) -> str:

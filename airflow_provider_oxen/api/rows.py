@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_oxen.api.items import link_of
-from airflow_provider_oxen.api.redact import FEW, redact, told, without_queries
+from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
 from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
 
 __all__ = ["id_of", "ids_of", "is_id", "list_of", "unwrapped", "usual", "words"]
@@ -56,7 +56,7 @@ def usual(row: Mapping[str, Any]) -> dict[str, Any]:
         status = "succeeded"
     message = next(filter(None, (words(row.pop(key, None)) for key in ("error_message", "error"))), None)
     if status == "failed" and not message and not is_proof(state):
-        message = f"the hub calls it {told(str(state))!r}"
+        message = f"the hub calls it {redacted_line(str(state))!r}"
     return row | {"status": status, "result_url": link, "error_message": message}
 
 

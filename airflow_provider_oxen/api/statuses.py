@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "standing"]
 
@@ -39,7 +39,7 @@ def standing(word: Any) -> str:
         return UNKNOWN
     if word in DOCUMENTED:
         return word
-    return _MEANING.get(_plain(word)) or told(word) or UNKNOWN
+    return _MEANING.get(_plain(word)) or redacted_line(word) or UNKNOWN
 
 
 def is_proof(word: Any) -> bool:

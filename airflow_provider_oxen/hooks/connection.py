@@ -13,7 +13,7 @@ from airflow_provider_oxen.api import calls, errors
 from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.deadline import Deadline
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.catalogue.readiness import prove_key
 from airflow_provider_oxen.connections import missing
@@ -90,5 +90,5 @@ def check(read: Callable[[], Settings]) -> tuple[bool, str]:
         return False, error.message
     if user is None:
         return True, f"Connected to {settings.base_url}. The key is accepted."
-    who = told(settings.redact(user.name or user.email or ""))
+    who = redacted_line(settings.redact(user.name or user.email or ""))
     return True, f"Connected to {settings.base_url}{f' as {who}' if who else ''}."

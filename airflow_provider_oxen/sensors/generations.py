@@ -146,7 +146,7 @@ class OxenGenerationSensor(DeferringSensor):
     def _facts(self, client: Client, row: Generation) -> dict[str, Any]:
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError
-        from airflow_provider_oxen.api.redact import told
+        from airflow_provider_oxen.api.redact import redacted_line
 
         try:
             # Only the history has the cost.
@@ -158,7 +158,7 @@ class OxenGenerationSensor(DeferringSensor):
         facts = {
             "generation_id": row.generation_id,
             "status": row.status,
-            "model": told(client.settings.redact(row.model or "")),
+            "model": redacted_line(client.settings.redact(row.model or "")),
             "seed": seed if isinstance(seed, int) else None,
             "completed_at": row.completed_at,
             "cost": cost,

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
-from airflow_provider_oxen.api.redact import named, told
+from airflow_provider_oxen.api.redact import named, redacted_line
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.values import usd, whole_seconds
 from airflow_provider_oxen.images import inline, sidecar
@@ -95,7 +95,7 @@ class Output:
         facts = {
             "model": named(first.get("model"), request.get("model") if isinstance(request, dict) else None),
             "seed": seed if isinstance(seed, int) else None,
-            "generation_id": told(first.get("generation_id")),
+            "generation_id": redacted_line(first.get("generation_id")),
             # Whoever may write there may have written anything.
             "created": whole_seconds(first.get("created")),
             "cost": usd(first.get("cost")),

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.api.redact import redacted_line, without_queries
 from airflow_provider_oxen.jobs.ending import End, Status
 
 __all__ = [
@@ -113,14 +113,14 @@ def ended_event(row: Generation, namespace: str | None, redact: Callable[[str], 
     :param namespace: whose list the row is in; None if only the row may say.
     :param redact: takes the key, and what may be a signature, out of a text from the hub.
     """
-    message = told(redact(row.error_message or ""), _LONGEST) or ""
+    message = redacted_line(redact(row.error_message or ""), _LONGEST) or ""
     return {
         "event": ENDED,
         "generation_id": row.generation_id,
         "status": row.status,
-        "model": told(redact(row.model or "")),
-        "namespace": namespace or told(row.echo().get("target_namespace")),
-        "media_type": told(redact(row.media_type or "")),
+        "model": redacted_line(redact(row.model or "")),
+        "namespace": namespace or redacted_line(row.echo().get("target_namespace")),
+        "media_type": redacted_line(redact(row.media_type or "")),
         "message": message,
         "retryable": row.error_retryable,
         "cost": row.charged,

@@ -12,8 +12,8 @@ from airflow_provider_oxen.api.redact import (
     learn,
     named,
     redact,
+    redacted_line,
     scrub,
-    told,
     without_queries,
     without_query,
 )
@@ -161,9 +161,9 @@ def test_key_across_the_end_of_what_is_read_is_found():
 
 
 def test_word_of_the_hub_is_short_and_on_one_line():
-    assert told(f"a\n{KEY}  b") == "a *** b"
-    assert told("x" * 500) == "x" * 199 + "…"
-    assert [told(value) for value in (None, 5, " ", ["a"])] == [None] * 4
+    assert redacted_line(f"a\n{KEY}  b") == "a *** b"
+    assert redacted_line("x" * 500) == "x" * 199 + "…"
+    assert [redacted_line(value) for value in (None, 5, " ", ["a"])] == [None] * 4
 
 
 def test_what_the_hub_repeats_to_the_letter_is_the_users_own():
