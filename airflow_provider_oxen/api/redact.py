@@ -19,8 +19,8 @@ __all__ = [
     "describe_error",
     "in_any_clothes",
     "learn",
-    "named",
     "redact",
+    "redact_unless_echoed",
     "redacted_line",
     "scrub",
     "sentence",
@@ -173,7 +173,7 @@ def redacted_line(value: Any, limit: int = _LONGEST) -> str | None:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def named(value: Any, asked: Any) -> str | None:
+def redact_unless_echoed(value: Any, asked: Any) -> str | None:
     """Return what the hub calls something; what it repeats to the letter is the user's own."""
     return asked if isinstance(asked, str) and value == asked else redacted_line(value)
 

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
-from airflow_provider_oxen.api.redact import named, redacted_line
+from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.values import usd, whole_seconds
 from airflow_provider_oxen.images import inline, sidecar
@@ -93,7 +93,9 @@ class Output:
         self.previews = [record.get("preview") for record in records]
         request, seed = first.get("request"), first.get("seed")
         facts = {
-            "model": named(first.get("model"), request.get("model") if isinstance(request, dict) else None),
+            "model": redact_unless_echoed(
+                first.get("model"), request.get("model") if isinstance(request, dict) else None
+            ),
             "seed": seed if isinstance(seed, int) else None,
             "generation_id": redacted_line(first.get("generation_id")),
             # Whoever may write there may have written anything.
@@ -191,7 +193,7 @@ class Output:
         """
         request = GenerateRequest.model_validate(record.body)
         facts = {
-            "model": named(record.model, request.model) or request.model,
+            "model": redact_unless_echoed(record.model, request.model) or request.model,
             "created": record.created,
             "seed": request.seed,
             "generation_id": record.generation_id,

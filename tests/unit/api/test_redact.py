@@ -10,8 +10,8 @@ from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import (
     describe_error,
     learn,
-    named,
     redact,
+    redact_unless_echoed,
     redacted_line,
     scrub,
     without_queries,
@@ -167,8 +167,8 @@ def test_word_of_the_hub_is_short_and_on_one_line():
 
 
 def test_what_the_hub_repeats_to_the_letter_is_the_users_own():
-    assert named("org/model#2", "org/model#2") == "org/model#2"
-    assert named("org/model#2", "org/model") == "org/model"
+    assert redact_unless_echoed("org/model#2", "org/model#2") == "org/model#2"
+    assert redact_unless_echoed("org/model#2", "org/model") == "org/model"
 
 
 def test_error_of_a_library_is_told_without_secrets():
