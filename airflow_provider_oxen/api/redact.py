@@ -18,10 +18,10 @@ __all__ = [
     "SHORTEST",
     "describe_error",
     "in_any_clothes",
-    "learn",
     "redact",
     "redact_unless_echoed",
     "redacted_line",
+    "register_key",
     "scrub",
     "sentence",
     "without_queries",
@@ -96,7 +96,7 @@ _BEARER = re.compile(r"\b(bearer|basic)\s+(?=\S*[0-9])[\w.~+/=-]{8,}", re.IGNORE
 _MARKS = re.compile(r"[?#@=%\\]|(?i:bearer|basic)\s|\"\s*:")
 
 
-def learn(key: str | None) -> None:
+def register_key(key: str | None) -> None:
     """Remember a key, unless it is short, for as long as the process lives, so that no text shows it."""
     global _keys
     if not key or len(key) < SHORTEST or key in _keys:

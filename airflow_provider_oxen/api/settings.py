@@ -26,7 +26,7 @@ from airflow_provider_oxen.api.extras import (
     read_text,
     read_verify,
 )
-from airflow_provider_oxen.api.redact import learn, redact
+from airflow_provider_oxen.api.redact import redact, register_key
 
 __all__ = ["DEFAULT_HOST", "EXTRAS", "Settings", "is_loopback", "origin"]
 
@@ -87,7 +87,7 @@ class Settings:
             )
 
     def __post_init__(self) -> None:
-        learn(self.api_key)
+        register_key(self.api_key)
 
     def redact(self, text: str) -> str:
         """Return a text that came from elsewhere without the key, in case the hub or a proxy quotes it."""
@@ -116,7 +116,7 @@ class Settings:
                 "The Oxen connection's port must be a number from 1 to 65535, and is none."
             )
         # Before anything is quoted that may hold it, too.
-        learn((password or "").strip())
+        register_key((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
         unknown = sorted(redact(str(name))[:SHOWN] for name in set(given) - set(EXTRAS))
         if unknown:

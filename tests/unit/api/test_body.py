@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_oxen.api import body, bulk, calls, errors, queue
 from airflow_provider_oxen.api.bulk import BulkClient, TooLong
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
 
 from .conftest import FREE, HUB, IMAGES, KEY, MODEL, PAID
@@ -232,7 +232,7 @@ async def test_more_images_than_anybody_makes_are_not_all_taken(twin, hub):
 
 
 def test_encoding_that_quotes_the_key_shows_no_half_of_it():
-    learn("k3y-of-the-body-tests")
+    register_key("k3y-of-the-body-tests")
     strange = httpx.Response(200, headers={"content-encoding": f"{'x' * 40}k3y-of-the-body-tests"})
 
     assert "k3y" not in body._Body(strange, 100)._strange

@@ -9,10 +9,10 @@ import pytest
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import (
     describe_error,
-    learn,
     redact,
     redact_unless_echoed,
     redacted_line,
+    register_key,
     scrub,
     without_queries,
     without_query,
@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.settings import Settings
 
 KEY = "redact-K3y/+that&must=not-leak"
 
-learn(KEY)
+register_key(KEY)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_half_a_character_can_be_written_to_any_log():
 
 
 def test_key_that_is_a_part_of_another_leaves_nothing_of_it():
-    learn("the-inner-key-to-hide")
-    learn("x9-the-inner-key-to-hide")
+    register_key("the-inner-key-to-hide")
+    register_key("x9-the-inner-key-to-hide")
 
     assert redact("by x9-the-inner-key-to-hide, and the-inner-key-to-hide") == "by ***, and ***"
 
