@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.api.redact import LONG, SHORTEST, in_any_clothes
+from airflow_provider_oxen.api.redact import LONG, SHORTEST, key_pattern
 
 __all__ = ["holds_key", "names_with_key", "refuse_key"]
 
@@ -57,7 +57,7 @@ def _holds(text: str, key: str) -> bool:
         return True
     if len(key) >= LONG and not _CLOTHED.search(text):
         return False
-    clothes = in_any_clothes(key)
+    clothes = key_pattern(key)
     return bool(clothes.search(text) or clothes.search(html.unescape(text)))
 
 

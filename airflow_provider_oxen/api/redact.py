@@ -17,7 +17,7 @@ __all__ = [
     "LONG",
     "SHORTEST",
     "describe_error",
-    "in_any_clothes",
+    "key_pattern",
     "redact",
     "redact_unless_echoed",
     "redacted_line",
@@ -103,12 +103,12 @@ def register_key(key: str | None) -> None:
         return
     with _learning:
         # One may be a part of another: the longest comes first. Who reads the old dictionary now goes on.
-        known = {**_keys, key: in_any_clothes(key)}
+        known = {**_keys, key: key_pattern(key)}
         _keys = {one: known[one] for one in sorted(known, key=len, reverse=True)}
 
 
 @lru_cache(maxsize=16)
-def in_any_clothes(key: str) -> re.Pattern[str]:
+def key_pattern(key: str) -> re.Pattern[str]:
     """Return what finds a key in a text that was folded, percent-encoded or escaped."""
     letters = (rf"(?:\\?{re.escape(mark)}|%(?:25)*{ord(mark):02x}|\\u00{ord(mark):02x})" for mark in key)
     if len(key) < LONG:
