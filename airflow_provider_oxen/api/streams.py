@@ -12,7 +12,7 @@ import httpcore
 
 from airflow_provider_oxen.api import deadline
 
-__all__ = ["AsyncStream", "Stream", "told_as", "within"]
+__all__ = ["AsyncStream", "Stream", "as_httpcore_errors", "within"]
 
 _PIECE = 64 * 1024
 """Bytes that are written at a time: between two of them, the deadline is looked at."""
@@ -58,7 +58,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
         return cls(reader, _Writer(transport, protocol, reader, loop))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with told_as(timeout, httpcore.ReadTimeout, httpcore.ReadError):
+        with as_httpcore_errors(timeout, httpcore.ReadTimeout, httpcore.ReadError):
             async with asyncio.timeout(timeout):
                 data = await self._reader.read(max_bytes)
         self._taken += len(data)
@@ -67,7 +67,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
-        with told_as(timeout, httpcore.WriteTimeout, httpcore.WriteError):
+        with as_httpcore_errors(timeout, httpcore.WriteTimeout, httpcore.WriteError):
             async with asyncio.timeout(timeout):
                 self._writer.write(buffer)
                 await self._writer.drain()
@@ -79,7 +79,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+        with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 async with asyncio.timeout(timeout):
                     await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
@@ -97,7 +97,9 @@ class AsyncStream(httpcore.AsyncNetworkStream):
 
 
 @contextlib.contextmanager
-def told_as(timeout: float | None, late: type[Exception], failed: type[Exception]) -> Iterator[None]:
+def as_httpcore_errors(
+    timeout: float | None, late: type[Exception], failed: type[Exception]
+) -> Iterator[None]:
     """Tell of what goes wrong with a connection in the words of ``httpcore``."""
     try:
         yield

@@ -21,7 +21,7 @@ import httpcore
 import httpx
 
 from airflow_provider_oxen.api.addresses import Address
-from airflow_provider_oxen.api.streams import AsyncStream, Stream, told_as, within
+from airflow_provider_oxen.api.streams import AsyncStream, Stream, as_httpcore_errors, within
 from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.api.ways import Ways
 
@@ -191,7 +191,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in await self._addresses(host, port, timeout):
             try:
-                with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+                with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
                     async with asyncio.timeout(timeout):
                         return await AsyncStream.to(str(address), port)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -206,7 +206,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         def judged() -> Sequence[Address]:
             return self._admit(host, written or _ask(host, port))
 
-        with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+        with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 return await asyncio.wrap_future(RESOLVERS.submit(judged))
 
