@@ -191,7 +191,7 @@ class Generation(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _usual(cls, data: Any) -> Any:
-        return rows.usual(data) if isinstance(data, Mapping) else data
+        return rows.normalize_row(data) if isinstance(data, Mapping) else data
 
     @property
     def charged(self) -> float | None:

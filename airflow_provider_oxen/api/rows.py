@@ -11,7 +11,7 @@ from airflow_provider_oxen.api.items import link_of
 from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
 from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
 
-__all__ = ["id_of", "ids_of", "is_id", "list_of", "unwrapped", "usual", "words"]
+__all__ = ["id_of", "ids_of", "is_id", "list_of", "normalize_row", "unwrapped", "words"]
 
 _IS_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 _FIT = re.compile(r"[^\s/?#%\\\x00-\x1f\x7f\ud800-\udfff]{1,200}")
@@ -38,7 +38,7 @@ _MANY = 100
 """Things in a list that are looked at for that."""
 
 
-def usual(row: Mapping[str, Any]) -> dict[str, Any]:
+def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as the hub's documentation has it.
 
     A link on a row whose status nobody knows is worth fetching, and so is one beside a bad end that is told
