@@ -11,7 +11,7 @@ from airflow_provider_oxen.api.items import link_of
 from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
 from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
 
-__all__ = ["id_of", "ids_of", "is_id", "list_of", "normalize_row", "unwrapped", "words"]
+__all__ = ["id_of", "ids_of", "is_id", "list_of", "message_text", "normalize_row", "unwrapped"]
 
 _IS_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 _FIT = re.compile(r"[^\s/?#%\\\x00-\x1f\x7f\ud800-\udfff]{1,200}")
@@ -54,7 +54,9 @@ def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
     status, link = standing(state), _take_link(row)
     if link and status not in RUNNING and not is_proof(state):
         status = "succeeded"
-    message = next(filter(None, (words(row.pop(key, None)) for key in ("error_message", "error"))), None)
+    message = next(
+        filter(None, (message_text(row.pop(key, None)) for key in ("error_message", "error"))), None
+    )
     if status == "failed" and not message and not is_proof(state):
         message = f"the hub calls it {redacted_line(str(state))!r}"
     return row | {"status": status, "result_url": link, "error_message": message}
@@ -117,15 +119,15 @@ def ids_of(answer: Any) -> list[str]:
     return list(dict.fromkeys(filter(None, ids)))
 
 
-def words(value: Any, depth: int = 0) -> str | None:
+def message_text(value: Any, depth: int = 0) -> str | None:
     """Return a message in words, whatever it is made of, and redacted; None where it says nothing."""
     if value is None or isinstance(value, bool) or depth > _DEEPEST:
         return None
     if isinstance(value, Mapping):
-        said = next(filter(None, (words(value.get(key), depth + 1) for key in _MESSAGES)), None)
+        said = next(filter(None, (message_text(value.get(key), depth + 1) for key in _MESSAGES)), None)
         text = said or (_as_json(value) if value else "")
     elif isinstance(value, list | tuple):
-        text = "; ".join(filter(None, (words(item, depth + 1) for item in value[:_MANY])))
+        text = "; ".join(filter(None, (message_text(item, depth + 1) for item in value[:_MANY])))
     else:
         text = str(value) if not isinstance(value, int) or -_GREAT < value < _GREAT else ""
     # Before it is cut: half a key is half a secret.
