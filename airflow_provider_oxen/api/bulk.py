@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from airflow_provider_oxen.api import answers, body, queue
 from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient
-from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, standing
+from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, normalize_status
 
 __all__ = ["BulkClient", "RawCall", "TooLong", "list_unfinished"]
 
@@ -112,7 +112,7 @@ def _unfinished(content: bytes) -> frozenset[str]:
     listing = _listing.validate_json(content)
     if listing.get("error") or "generations" not in listing:
         raise ValueError("an error, or no list")
-    statuses = {row["generation_id"]: standing(row["status"]) for row in listing["generations"]}
+    statuses = {row["generation_id"]: normalize_status(row["status"]) for row in listing["generations"]}
     if not DOCUMENTED.issuperset(statuses.values()):
         raise ValueError("a status of its own, beside which a link may stand")
     return frozenset(id for id, status in statuses.items() if status not in ENDED)

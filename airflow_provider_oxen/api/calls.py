@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from airflow_provider_oxen.api import rows
 from airflow_provider_oxen.api.jsontext import MANY
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
-from airflow_provider_oxen.api.statuses import RUNNING, standing
+from airflow_provider_oxen.api.statuses import RUNNING, normalize_status
 
 __all__ = [
     "LAYOUTS",
@@ -139,7 +139,7 @@ _MODELS: dict[Layout, str] = {"classic": "/api/evaluations/models", "ai": "/api/
 
 def _generated(data: Any) -> GenerateAnswer:
     row = rows.unwrapped(data)
-    if rows.id_of(row) and standing(row.get("status")) in RUNNING:
+    if rows.id_of(row) and normalize_status(row.get("status")) in RUNNING:
         raise NotYet("the image is not there yet")
     answer = GenerateAnswer.model_validate(data)
     if not answer.images:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.items import link_of
 from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
-from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
+from airflow_provider_oxen.api.statuses import RUNNING, is_proof, normalize_status
 
 __all__ = ["id_of", "ids_of", "is_id", "list_of", "message_text", "normalize_row", "unwrapped"]
 
@@ -51,7 +51,7 @@ def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
         # No id that was ever given has the key in it.
         del row["generation_id"]
     state = row.get("status", row.get("state"))
-    status, link = standing(state), _take_link(row)
+    status, link = normalize_status(state), _take_link(row)
     if link and status not in RUNNING and not is_proof(state):
         status = "succeeded"
     message = next(

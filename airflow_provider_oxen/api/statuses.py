@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.redact import redacted_line
 
-__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "standing"]
+__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "normalize_status"]
 
 RUNNING = frozenset({"queued", "processing"})
 """The hub's statuses of a job that is still to do."""
@@ -33,7 +33,7 @@ _SAME = {
 _MEANING = {word: status for status, words in _SAME.items() for word in (status, *words.split())}
 
 
-def standing(word: Any) -> str:
+def normalize_status(word: Any) -> str:
     """Return the hub's status that a word means, whatever its case; the word itself where nobody knows it."""
     if not isinstance(word, str) or not word.strip():
         return UNKNOWN
