@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.items import link_of
 from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
-from airflow_provider_oxen.api.statuses import RUNNING, is_proof, normalize_status
+from airflow_provider_oxen.api.statuses import RUNNING, is_documented_failure, normalize_status
 
 __all__ = ["id_of", "ids_of", "is_id", "list_of", "message_text", "normalize_row", "unwrapped"]
 
@@ -52,12 +52,12 @@ def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
         del row["generation_id"]
     state = row.get("status", row.get("state"))
     status, link = normalize_status(state), _take_link(row)
-    if link and status not in RUNNING and not is_proof(state):
+    if link and status not in RUNNING and not is_documented_failure(state):
         status = "succeeded"
     message = next(
         filter(None, (message_text(row.pop(key, None)) for key in ("error_message", "error"))), None
     )
-    if status == "failed" and not message and not is_proof(state):
+    if status == "failed" and not message and not is_documented_failure(state):
         message = f"the hub calls it {redacted_line(str(state))!r}"
     return row | {"status": status, "result_url": link, "error_message": message}
 

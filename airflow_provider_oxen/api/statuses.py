@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.redact import redacted_line
 
-__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "normalize_status"]
+__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_documented_failure", "normalize_status"]
 
 RUNNING = frozenset({"queued", "processing"})
 """The hub's statuses of a job that is still to do."""
@@ -42,7 +42,7 @@ def normalize_status(word: Any) -> str:
     return _MEANING.get(_plain(word)) or redacted_line(word) or UNKNOWN
 
 
-def is_proof(word: Any) -> bool:
+def is_documented_failure(word: Any) -> bool:
     """Whether a bad end is told in the hub's own word: a link is a better witness than any other word."""
     return isinstance(word, str) and _plain(word) in ("failed", "cancelled", "canceled")
 

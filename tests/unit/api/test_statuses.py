@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_oxen.api.statuses import DOCUMENTED, UNKNOWN, is_proof, normalize_status
+from airflow_provider_oxen.api.statuses import DOCUMENTED, UNKNOWN, is_documented_failure, normalize_status
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_word_that_nobody_knows_stays_as_it_is_but_no_story():
 
 @pytest.mark.parametrize("word", ["failed", "Failed", "cancelled", "CANCELED"])
 def test_hubs_own_word_for_a_bad_end_is_proof(word):
-    assert is_proof(word)
+    assert is_documented_failure(word)
 
 
 @pytest.mark.parametrize("word", ["expired", "error", "timeout", None, 5])
 def test_another_word_for_a_bad_end_is_a_hint(word):
-    assert not is_proof(word)
+    assert not is_documented_failure(word)
