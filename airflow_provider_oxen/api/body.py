@@ -18,7 +18,7 @@ __all__ = [
     "Problem",
     "Sends",
     "fetched",
-    "opened",
+    "open_response",
     "pieces",
     "problem_of",
 ]
@@ -71,7 +71,7 @@ def problem_of(response: httpx.Response) -> Problem | None:
     return found
 
 
-async def opened(http: Sends, request: httpx.Request) -> httpx.Response:
+async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
     """Send a request and return its answer, of whose body nothing has been read."""
     try:
         if isinstance(http, httpx.Client):
@@ -97,7 +97,7 @@ async def fetched(http: Sends, request: httpx.Request, longest: int) -> httpx.Re
     :param http: what sends it. Where that blocks, so does this, and needs no event loop.
     :param longest: bytes that it may unpack to.
     """
-    response = await opened(http, request)
+    response = await open_response(http, request)
     stream = response.stream
     try:
         if response.is_stream_consumed:
