@@ -17,7 +17,7 @@ __all__ = [
     "USUAL",
     "Problem",
     "Sends",
-    "fetched",
+    "fetch_response",
     "open_response",
     "pieces",
     "problem_of",
@@ -91,7 +91,7 @@ async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
     return response
 
 
-async def fetched(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
+async def fetch_response(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
     """Send a request and return its answer, whose body has been read as far as it may be.
 
     :param http: what sends it. Where that blocks, so does this, and needs no event loop.

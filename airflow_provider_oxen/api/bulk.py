@@ -55,7 +55,7 @@ class BulkClient(AsyncClient):
     """
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        response = await body.fetched(self.http, request, _LIMIT)
+        response = await body.fetch_response(self.http, request, _LIMIT)
         problem = body.problem_of(response)
         if problem and problem.is_length and response.is_success:
             raise TooLong(f"The answer is longer than {_LIMIT // 2**20} MB, the most that is read.")

@@ -139,7 +139,7 @@ class Sender:
         return await self._understood(response, call)
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        return await body.fetched(self.http, request, body.USUAL)
+        return await body.fetch_response(self.http, request, body.USUAL)
 
     async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
         return answers.read(response, call, self.settings)
@@ -163,7 +163,7 @@ class Sender:
             await look()
         else:
             request.extensions["trace"] = self._trace(watch, look)
-        return await body.fetched(self._payer or self.http, request, body.MOST)
+        return await body.fetch_response(self._payer or self.http, request, body.MOST)
 
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
         last = missing[-1]
