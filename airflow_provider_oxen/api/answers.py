@@ -19,7 +19,7 @@ import httpx
 import pydantic
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.body import MOST, problem_of
+from airflow_provider_oxen.api.body import MAX_PAID_BYTES, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
 from airflow_provider_oxen.api.jsontext import TooDear, loads
@@ -149,7 +149,7 @@ def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]
     if not response.content.strip():
         return None, "the body is empty"
     try:
-        return loads(response.content, longest=MOST, many=call.many), None
+        return loads(response.content, longest=MAX_PAID_BYTES, many=call.many), None
     except TooDear as error:
         return None, f"the body is not read: {error}"
     except ValueError:

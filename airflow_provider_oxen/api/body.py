@@ -13,7 +13,7 @@ from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = [
     "ENCODINGS",
-    "MOST",
+    "MAX_PAID_BYTES",
     "USUAL",
     "Problem",
     "Sends",
@@ -29,7 +29,7 @@ ENCODINGS = "gzip, deflate"
 USUAL = 32 * 1024 * 1024
 """Bytes of an answer to a call that costs nothing: a queue of some 35,000 jobs, prompts of 500 characters."""
 
-MOST = 384 * 1024 * 1024
+MAX_PAID_BYTES = 384 * 1024 * 1024
 """Bytes of an answer to a paid call: an image as large as any that is kept, as base64 text."""
 
 _RATIO = 8
@@ -195,7 +195,7 @@ class _Body:
         elif layers:
             self._unpack = [_Inflated(name) for name in reversed(layers)]
         announced = response.headers.get("content-length", "")
-        if longest < MOST and len(announced) < 20 and announced.isascii() and announced.isdecimal():
+        if longest < MAX_PAID_BYTES and len(announced) < 20 and announced.isascii() and announced.isdecimal():
             self._judge(int(announced))
 
     def add(self, raw: bytes) -> bool:
@@ -228,7 +228,7 @@ class _Body:
             response.extensions[_EXTENSION] = self.problem
         return response
 
-    def _judge(self, size: int, most: int = MOST) -> bool:
+    def _judge(self, size: int, most: int = MAX_PAID_BYTES) -> bool:
         most = min(most, self._longest)
         if size > most:
             self.problem = Problem(f"it is longer than the {most // 2**20 or 1} MB that are read", True)

@@ -163,7 +163,7 @@ class Sender:
             await look()
         else:
             request.extensions["trace"] = self._trace(watch, look)
-        return await body.fetch_response(self._payer or self.http, request, body.MOST)
+        return await body.fetch_response(self._payer or self.http, request, body.MAX_PAID_BYTES)
 
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
         last = missing[-1]
