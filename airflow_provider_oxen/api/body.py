@@ -13,8 +13,8 @@ from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = [
     "ENCODINGS",
+    "MAX_FREE_BYTES",
     "MAX_PAID_BYTES",
-    "USUAL",
     "Problem",
     "Sends",
     "fetch_response",
@@ -26,7 +26,7 @@ __all__ = [
 ENCODINGS = "gzip, deflate"
 """What is asked for: what can be unpacked bit by bit, and needs no further library."""
 
-USUAL = 32 * 1024 * 1024
+MAX_FREE_BYTES = 32 * 1024 * 1024
 """Bytes of an answer to a call that costs nothing: a queue of some 35,000 jobs, prompts of 500 characters."""
 
 MAX_PAID_BYTES = 384 * 1024 * 1024
@@ -208,7 +208,7 @@ class _Body:
             for piece in _through(self._unpack, raw):
                 self._unpacked += len(piece)
                 self._parts.append(piece)
-                if self._judge(self._unpacked, max(USUAL, _RATIO * self._size)):
+                if self._judge(self._unpacked, max(MAX_FREE_BYTES, _RATIO * self._size)):
                     return True
         except zlib.error:
             self.problem = Problem("it is packed, and what it is packed in is damaged", False)

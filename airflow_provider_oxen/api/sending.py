@@ -139,7 +139,7 @@ class Sender:
         return await self._understood(response, call)
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        return await body.fetch_response(self.http, request, body.USUAL)
+        return await body.fetch_response(self.http, request, body.MAX_FREE_BYTES)
 
     async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
         return answers.read(response, call, self.settings)
