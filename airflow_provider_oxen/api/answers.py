@@ -22,7 +22,7 @@ from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.body import MAX_PAID_BYTES, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
-from airflow_provider_oxen.api.jsontext import TooDear, loads
+from airflow_provider_oxen.api.jsontext import TooExpensive, loads
 from airflow_provider_oxen.api.redact import LONG, redacted_line
 from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
@@ -150,7 +150,7 @@ def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]
         return None, "the body is empty"
     try:
         return loads(response.content, longest=MAX_PAID_BYTES, many=call.many), None
-    except TooDear as error:
+    except TooExpensive as error:
         return None, f"the body is not read: {error}"
     except ValueError:
         kind = response.headers.get("content-type", "no content type").partition(";")[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic_core
 
-__all__ = ["DEEPEST", "LONGEST", "MANY", "TooDear", "loads"]
+__all__ = ["DEEPEST", "LONGEST", "MANY", "TooExpensive", "loads"]
 
 LONGEST = 64 * 1024 * 1024
 """Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
@@ -27,7 +27,7 @@ _DIGITS = 400
 """Digits of an integer beyond which it is no number for anybody."""
 
 
-class TooDear(ValueError):
+class TooExpensive(ValueError):
     """It would take too much memory or time to be read."""
 
 
@@ -42,10 +42,10 @@ def loads(text: bytes | str, *, longest: int = LONGEST, many: int = MANY) -> Any
     :raises TooDear: a ``ValueError``, as is what is raised where it is no JSON.
     """
     if len(text) > longest:
-        raise TooDear(f"it has more than {longest:,} bytes")
+        raise TooExpensive(f"it has more than {longest:,} bytes")
     content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if len(content) > many and sum(map(content.count, (b",", b"[", b"{"))) > many:
-        raise TooDear(f"it holds more than {many:,} values")
+        raise TooExpensive(f"it holds more than {many:,} values")
     try:
         # Without a copy of it as text: an image may be in it.
         return pydantic_core.from_json(content, cache_strings="keys", allow_inf_nan=False)
@@ -57,7 +57,7 @@ def _slowly(text: bytes | str) -> Any:
     try:
         value = json.loads(text, parse_int=_whole, parse_constant=lambda name: None)
     except RecursionError:
-        raise TooDear("it is nested too deep") from None
+        raise TooExpensive("it is nested too deep") from None
     return _fit(value, 0)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_oxen.api import jsontext
-from airflow_provider_oxen.api.jsontext import DEEPEST, TooDear, loads
+from airflow_provider_oxen.api.jsontext import DEEPEST, TooExpensive, loads
 
 DEEP = DEEPEST + 50
 
@@ -62,7 +62,7 @@ def test_what_is_no_json_is_an_error(text):
     ids=["deep", "objects", "lists", "long"],
 )
 def test_what_is_dear_is_not_read(text, why):
-    with pytest.raises(TooDear, match=why):
+    with pytest.raises(TooExpensive, match=why):
         loads(
             text,
             longest=5_000 if "bytes" in why else jsontext.LONGEST,
