@@ -12,9 +12,9 @@ from typing import Any
 
 import pydantic_core
 
-__all__ = ["DEEPEST", "LONGEST", "MANY", "TooExpensive", "loads"]
+__all__ = ["DEEPEST", "MANY", "MAX_BYTES", "TooExpensive", "loads"]
 
-LONGEST = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
 
 MANY = 1_000_000
@@ -31,7 +31,7 @@ class TooExpensive(ValueError):
     """It would take too much memory or time to be read."""
 
 
-def loads(text: bytes | str, *, longest: int = LONGEST, many: int = MANY) -> Any:
+def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MANY) -> Any:
     """Return what a JSON text holds.
 
     One odd thing must not cost the others, so that NaN, an integer of thousands of digits and what lies too

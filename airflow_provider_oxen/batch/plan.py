@@ -16,7 +16,7 @@ from airflow_provider_oxen.api.errors import (
     OxenOutputExists,
     OxenRecordError,
 )
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
@@ -212,7 +212,7 @@ def ids_of(folder: Folder) -> list[str] | None:
     found = []
     try:
         with folder.open(MANIFEST) as file:
-            for line in iter(partial(file.readline, LONGEST), b""):
+            for line in iter(partial(file.readline, MAX_BYTES), b""):
                 found.append(str(loads(line)["id"])[:_LONGEST_ID])
     except (UnreadableFile, ValueError, TypeError, LookupError):
         return None

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from airflow_provider_oxen.api.errors import OxenRecordError, OxenStorageError, OxenStoreUnavailable
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.api.values import LATEST
@@ -115,7 +115,7 @@ class BatchRecord:
 
     def _read(self, file: Any, where: str, counts: Counter[str], *, proven: bool) -> BatchOutcome:
         try:
-            lines = iter(partial(file.readline, LONGEST), b"")
+            lines = iter(partial(file.readline, MAX_BYTES), b"")
             header = loads(next(lines, b""))
             if (header["format"], header["identity"]) != (FORMAT, self.identity):
                 raise ValueError("it is another's")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenRecordError, OxenStoreUnavailable
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.storage import open_folder
 
@@ -53,7 +53,7 @@ def read_waiting(path: str, conn_id: str | None, name: str, identity: str) -> di
 
 
 def _ids(file: BinaryIO, where: str, identity: str) -> dict[str | None, list[str]]:
-    lines = iter(partial(file.readline, LONGEST), b"")
+    lines = iter(partial(file.readline, MAX_BYTES), b"")
     rows = _announced(_read(next(lines, b""), where, 1), where, identity)
     found: dict[str | None, list[str]] = {}
     number = 1
