@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from airflow_provider_oxen.api import rows
-from airflow_provider_oxen.api.jsontext import MANY
+from airflow_provider_oxen.api.jsontext import MAX_VALUES
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
 from airflow_provider_oxen.api.statuses import RUNNING, normalize_status
 
@@ -105,7 +105,7 @@ def list_models(search: str | None = None) -> Call[list[Model]]:
         method="GET",
         paths={layout: f"{base}{tail}" for layout, base in _MODELS.items()},
         parse=_models,
-        many=MANY,
+        many=MAX_VALUES,
         params={"search": search} if search else None,
     )
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pydantic_core
 
-__all__ = ["DEEPEST", "MANY", "MAX_BYTES", "TooExpensive", "loads"]
+__all__ = ["DEEPEST", "MAX_BYTES", "MAX_VALUES", "TooExpensive", "loads"]
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
 
-MANY = 1_000_000
+MAX_VALUES = 1_000_000
 """Values that a text may hold: some 100 MB of objects. A queue of 35,000 jobs has 700,000."""
 
 DEEPEST = 200
@@ -31,7 +31,7 @@ class TooExpensive(ValueError):
     """It would take too much memory or time to be read."""
 
 
-def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MANY) -> Any:
+def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MAX_VALUES) -> Any:
     """Return what a JSON text holds.
 
     One odd thing must not cost the others, so that NaN, an integer of thousands of digits and what lies too

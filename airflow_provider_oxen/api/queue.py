@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from airflow_provider_oxen.api import rows
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
-from airflow_provider_oxen.api.jsontext import MANY
+from airflow_provider_oxen.api.jsontext import MAX_VALUES
 from airflow_provider_oxen.api.models import GenerateRequest, Generation, HistoryPage, readable
 
 __all__ = [
@@ -86,7 +86,7 @@ def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _QUEUE),
         parse=readable,
-        many=MANY,
+        many=MAX_VALUES,
         params={"namespace": namespace} if namespace else None,
         slack=_LONG,
     )
@@ -103,7 +103,7 @@ def list_history(namespace: str | None = None, page: int = 1, model: str | None 
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _HISTORY),
         parse=HistoryPage.model_validate,
-        many=MANY,
+        many=MAX_VALUES,
         params={name: value for name, value in wanted.items() if value},
         slack=_LONG,
     )
