@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic_core
 
-__all__ = ["DEEPEST", "MAX_BYTES", "MAX_VALUES", "TooExpensive", "loads"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "TooExpensive", "loads"]
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
@@ -20,7 +20,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000
 """Values that a text may hold: some 100 MB of objects. A queue of 35,000 jobs has 700,000."""
 
-DEEPEST = 200
+MAX_DEPTH = 200
 """Levels of what is returned, which is what pydantic reads; no answer of the hub's has ten."""
 
 _DIGITS = 400
@@ -72,8 +72,8 @@ def _fit(value: Any, depth: int) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case list():
-            return [_fit(item, depth + 1) for item in value] if depth < DEEPEST else None
-        case dict() if depth < DEEPEST:
+            return [_fit(item, depth + 1) for item in value] if depth < MAX_DEPTH else None
+        case dict() if depth < MAX_DEPTH:
             return {_fit(name, depth): _fit(item, depth + 1) for name, item in value.items()}
         case dict():
             return None

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from airflow_provider_oxen.api import jsontext
-from airflow_provider_oxen.api.jsontext import DEEPEST, TooExpensive, loads
+from airflow_provider_oxen.api.jsontext import MAX_DEPTH, TooExpensive, loads
 
-DEEP = DEEPEST + 50
+DEEP = MAX_DEPTH + 50
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_lies_too_deep_is_left_out():
         depth += 1
 
     assert found is None
-    assert depth == DEEPEST
+    assert depth == MAX_DEPTH
 
 
 @pytest.mark.parametrize("text", ["", "{", "nope", b"\xff\xfe\x00", '{"a" 1}', "\ud800"])
