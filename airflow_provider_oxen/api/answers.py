@@ -28,13 +28,13 @@ from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_o
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
 
-__all__ = ["LONGEST", "from_transport", "read", "read_date", "retry_after"]
+__all__ = ["MAX_RETRY_AFTER", "from_transport", "read", "read_date", "retry_after"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-LONGEST = 3600.0
+MAX_RETRY_AFTER = 3600.0
 """Seconds that a ``Retry-After`` is worth at most: the hub documents none but 5, and who is told more by a
 gateway that is broken must not stand still for days."""
 
@@ -123,17 +123,17 @@ def _meets_no_tls(error: BaseException | None) -> bool:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date, or None.
 
-    It is a hint: at most :data:`LONGEST`, and 0 where it asks to come at once; whoever waits has a floor.
+    It is a hint: at most :data:`MAX_RETRY_AFTER`, and 0 where it asks to come at once; whoever waits has a floor.
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,100}(\.[0-9]{1,100})?", text):
-        return min(float(text), LONGEST)
+        return min(float(text), MAX_RETRY_AFTER)
     moment = read_date(text)
     if moment is None:
         return None
     # Both dates are by the hub's clock, where it tells the time.
     now = read_date(headers.get("date", ""))
-    return min(max(0.0, moment - (time.time() if now is None else now)), LONGEST)
+    return min(max(0.0, moment - (time.time() if now is None else now)), MAX_RETRY_AFTER)
 
 
 def read_date(text: str) -> float | None:
