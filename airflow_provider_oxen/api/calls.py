@@ -39,7 +39,7 @@ LAYOUTS: tuple[Layout, Layout] = ("classic", "ai")
 """The hub's path layouts, in the order ``auto`` tries them."""
 
 
-FEW = 100_000
+FEW_VALUES = 100_000
 """Values that an answer about one thing may hold: a model's schema has some hundreds."""
 
 
@@ -71,7 +71,7 @@ class Call(Generic[T]):
     paid: bool = False
     model: str | None = None
     generation: str | None = None
-    many: int = FEW
+    many: int = FEW_VALUES
     patience: float | None = 30.0
     slack: int = 1
 
