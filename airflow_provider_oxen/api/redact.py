@@ -15,7 +15,7 @@ from typing import Any
 __all__ = [
     "FEW",
     "LONG",
-    "SHORTEST",
+    "SHORTEST_KEY",
     "describe_error",
     "key_pattern",
     "redact",
@@ -28,7 +28,7 @@ __all__ = [
     "without_query",
 ]
 
-SHORTEST = 5
+SHORTEST_KEY = 5
 """Characters of a key from which on it is looked for, as Airflow does: a shorter one is no secret."""
 
 LONG = 8
@@ -99,7 +99,7 @@ _MARKS = re.compile(r"[?#@=%\\]|(?i:bearer|basic)\s|\"\s*:")
 def register_key(key: str | None) -> None:
     """Remember a key, unless it is short, for as long as the process lives, so that no text shows it."""
     global _keys
-    if not key or len(key) < SHORTEST or key in _keys:
+    if not key or len(key) < SHORTEST_KEY or key in _keys:
         return
     with _learning:
         # One may be a part of another: the longest comes first. Who reads the old dictionary now goes on.
