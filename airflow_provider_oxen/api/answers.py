@@ -23,7 +23,7 @@ from airflow_provider_oxen.api.body import MAX_PAID_BYTES, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
 from airflow_provider_oxen.api.jsontext import TooExpensive, loads
-from airflow_provider_oxen.api.redact import LONG, redacted_line
+from airflow_provider_oxen.api.redact import LONG_KEY, redacted_line
 from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
@@ -190,7 +190,7 @@ def _unreadable(
     facts = _facts(response, settings)
     if call.paid:
         lost = errors.OxenOutcomeUnknown(said, **facts)
-        if settings.api_key and len(settings.api_key) >= LONG:
+        if settings.api_key and len(settings.api_key) >= LONG_KEY:
             # A shorter one stands in the text of any image.
             content = content.replace(settings.api_key.encode(), b"***")
         lost.unread = errors.Unread(content, tuple(ids))

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.api.redact import LONG, SHORTEST_KEY, key_pattern
+from airflow_provider_oxen.api.redact import LONG_KEY, SHORTEST_KEY, key_pattern
 
 __all__ = ["holds_key", "names_with_key", "refuse_key"]
 
@@ -25,7 +25,7 @@ _CLOTHED = re.compile(r"%[0-9A-Fa-f]{2}|\\|&#?\w+;")
 def holds_key(value: Any, key: str | None) -> bool:
     """Whether a value, or anything in it, holds the key: as it is, encoded, or broken by white space.
 
-    A short key stands in many a word: one of fewer than :data:`~.redact.LONG` characters counts as a word of
+    A short key stands in many a word: one of fewer than :data:`~.redact.LONG_KEY` characters counts as a word of
     its own only, and one of fewer than :data:`~.redact.SHORTEST_KEY` only where a text is nothing else.
     """
     return bool(key) and any(_holds(text, str(key)) for text in _texts(value))
@@ -53,9 +53,9 @@ def refuse_key(names: Collection[str]) -> None:
 def _holds(text: str, key: str) -> bool:
     if len(key) < SHORTEST_KEY:
         return key in (text.strip(), unquote(text).strip())
-    if len(key) >= LONG and key.casefold() in "".join(text.split()).casefold():
+    if len(key) >= LONG_KEY and key.casefold() in "".join(text.split()).casefold():
         return True
-    if len(key) >= LONG and not _CLOTHED.search(text):
+    if len(key) >= LONG_KEY and not _CLOTHED.search(text):
         return False
     clothes = key_pattern(key)
     return bool(clothes.search(text) or clothes.search(html.unescape(text)))

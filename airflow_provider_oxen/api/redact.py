@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = [
     "FEW",
-    "LONG",
+    "LONG_KEY",
     "SHORTEST_KEY",
     "describe_error",
     "key_pattern",
@@ -31,7 +31,7 @@ __all__ = [
 SHORTEST_KEY = 5
 """Characters of a key from which on it is looked for, as Airflow does: a shorter one is no secret."""
 
-LONG = 8
+LONG_KEY = 8
 """Characters from which on it is looked for within words, too: a shorter one may be a part of many."""
 
 _LONGEST = 200
@@ -111,7 +111,7 @@ def register_key(key: str | None) -> None:
 def key_pattern(key: str) -> re.Pattern[str]:
     """Return what finds a key in a text that was folded, percent-encoded or escaped."""
     letters = (rf"(?:\\?{re.escape(mark)}|%(?:25)*{ord(mark):02x}|\\u00{ord(mark):02x})" for mark in key)
-    if len(key) < LONG:
+    if len(key) < LONG_KEY:
         return re.compile(rf"(?<![A-Za-z0-9]){''.join(letters)}(?![A-Za-z0-9])", re.IGNORECASE)
     return re.compile(_GAP.join(letters), re.IGNORECASE)
 
