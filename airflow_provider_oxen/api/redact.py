@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 __all__ = [
-    "FEW",
     "LONG_KEY",
+    "MAX_LINE_INPUT",
     "SHORTEST_KEY",
     "describe_error",
     "key_pattern",
@@ -40,7 +40,7 @@ _LONGEST = 200
 _MOST = 100_000
 """Characters of a foreign text that are read: no prompt is longer, and no message is worth more."""
 
-FEW = 10_000
+MAX_LINE_INPUT = 10_000
 """The same of a text of which a line or two is kept: it takes 70 ms at worst."""
 
 _SHOWN, _END = 10_000, 2_000
@@ -168,7 +168,7 @@ def without_queries(text: str, most: int = _MOST) -> str:
 
 def redacted_line(value: Any, limit: int = _LONGEST) -> str | None:
     """Return a word of the hub's on one line, redacted and then shortened; None where it is no text."""
-    if not isinstance(value, str) or not (text := " ".join(without_queries(value, FEW).split())):
+    if not isinstance(value, str) or not (text := " ".join(without_queries(value, MAX_LINE_INPUT).split())):
         return None
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

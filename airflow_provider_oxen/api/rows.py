@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_oxen.api.items import link_of
-from airflow_provider_oxen.api.redact import FEW, redact, redacted_line, without_queries
+from airflow_provider_oxen.api.redact import MAX_LINE_INPUT, redact, redacted_line, without_queries
 from airflow_provider_oxen.api.statuses import RUNNING, is_documented_failure, normalize_status
 
 __all__ = ["id_of", "ids_of", "is_id", "list_of", "message_text", "normalize_row", "unwrapped"]
@@ -131,7 +131,7 @@ def message_text(value: Any, depth: int = 0) -> str | None:
     else:
         text = str(value) if not isinstance(value, int) or -_GREAT < value < _GREAT else ""
     # Before it is cut: half a key is half a secret.
-    return without_queries(text, FEW).strip()[:_LONGEST] or None
+    return without_queries(text, MAX_LINE_INPUT).strip()[:_LONGEST] or None
 
 
 def _take_link(row: dict[str, Any]) -> str | None:
