@@ -10,7 +10,7 @@ from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.redact import without_queries
 
 __all__ = [
-    "SHOWN",
+    "MAX_SHOWN",
     "read_boolean",
     "read_layout",
     "read_number",
@@ -20,7 +20,7 @@ __all__ = [
     "shown",
 ]
 
-SHOWN = 60
+MAX_SHOWN = 60
 """Characters of a value that a message tells."""
 
 _LAYOUTS = ("auto", "classic", "ai")
@@ -66,7 +66,7 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):
         # Of thousands of digits, or of levels.
         return f"such a {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:SHOWN]}…"
 
 
 def _word(value: Any) -> str:

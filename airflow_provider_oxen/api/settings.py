@@ -18,7 +18,7 @@ import httpx
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.extras import (
-    SHOWN,
+    MAX_SHOWN,
     read_boolean,
     read_layout,
     read_number,
@@ -118,7 +118,7 @@ class Settings:
         # Before anything is quoted that may hold it, too.
         register_key((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
-        unknown = sorted(redact(str(name))[:SHOWN] for name in set(given) - set(EXTRAS))
+        unknown = sorted(redact(str(name))[:MAX_SHOWN] for name in set(given) - set(EXTRAS))
         if unknown:
             raise OxenSettingsError(
                 f"Unknown extra field(s) {', '.join(map(repr, unknown[:_NAMED]))} in the Oxen connection; "
