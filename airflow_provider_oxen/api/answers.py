@@ -24,7 +24,7 @@ from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
 from airflow_provider_oxen.api.jsontext import TooExpensive, loads
 from airflow_provider_oxen.api.redact import LONG_KEY, redacted_line
-from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_of, type_of
+from airflow_provider_oxen.api.refusals import MAX_WORD, kind_of, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
 
@@ -200,7 +200,10 @@ def _unreadable(
 
 def _facts(response: httpx.Response, settings: Settings) -> dict[str, Any]:
     request_id = response.headers.get("x-request-id")
-    return {"status": response.status_code, "request_id": request_id and settings.redact(request_id)[:WORD]}
+    return {
+        "status": response.status_code,
+        "request_id": request_id and settings.redact(request_id)[:MAX_WORD],
+    }
 
 
 _NO_TLS = frozenset(

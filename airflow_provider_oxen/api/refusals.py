@@ -13,12 +13,12 @@ import httpx
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
 
-__all__ = ["WORD", "kind_of", "plain_text", "text_of", "type_of"]
+__all__ = ["MAX_WORD", "kind_of", "plain_text", "text_of", "type_of"]
 
 _SAID, _PAGE = 4 * 1024, 64 * 1024
 """Characters of an error, and bytes of a page, that are looked at: its reason stands at the beginning."""
 
-WORD = 200
+MAX_WORD = 200
 """Characters of a request id, or of a word for an error, that are kept."""
 
 _MODEL_NOT_FOUND = re.compile(r"model not found", re.IGNORECASE)
@@ -126,7 +126,7 @@ def _word(data: Any) -> str | None:
     word = type_of(data)
     if word is None and isinstance(data, dict):
         word = next(
-            (it[:WORD] for it in (data.get("status_message"), data.get("error")) if isinstance(it, str)),
+            (it[:MAX_WORD] for it in (data.get("status_message"), data.get("error")) if isinstance(it, str)),
             None,
         )
     return word
