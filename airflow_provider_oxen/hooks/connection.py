@@ -21,7 +21,7 @@ from airflow_provider_oxen.connections import missing
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-__all__ = ["check", "found", "read_connection"]
+__all__ = ["check", "read_connection", "translate_not_found"]
 
 _SECONDS = 5.0
 """Seconds that each step of the test may take: somebody has pressed the button and is waiting."""
@@ -31,7 +31,7 @@ _ALL = 12.0
 
 
 @contextmanager
-def found(conn_id: str) -> Iterator[None]:
+def translate_not_found(conn_id: str) -> Iterator[None]:
     """Turn Airflow's error for a connection that does not exist into one of this package.
 
     :raises OxenSettingsError: naming the connection.

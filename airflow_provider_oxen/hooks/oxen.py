@@ -83,9 +83,9 @@ class OxenHook(BaseHook):
         :raises OxenSettingsError: if the connection does not exist, or a field is unknown, malformed or
             unsafe. The message names the connection.
         """
-        from airflow_provider_oxen.hooks.connection import found, read_connection
+        from airflow_provider_oxen.hooks.connection import read_connection, translate_not_found
 
-        with found(self.oxen_conn_id):
+        with translate_not_found(self.oxen_conn_id):
             conn = self.get_connection(self.oxen_conn_id)
         return read_connection(self.oxen_conn_id, conn)
 
@@ -96,10 +96,10 @@ class OxenHook(BaseHook):
         """
         from asgiref.sync import sync_to_async
 
-        from airflow_provider_oxen.hooks.connection import found, read_connection
+        from airflow_provider_oxen.hooks.connection import read_connection, translate_not_found
 
         if _is_own(type(self), "aget_connection"):
-            with found(self.oxen_conn_id):
+            with translate_not_found(self.oxen_conn_id):
                 conn = await self.aget_connection(self.oxen_conn_id)
             return read_connection(self.oxen_conn_id, conn)
         # Airflow before 3.3.2 masks a connection's secrets with a call that blocks.
