@@ -29,7 +29,7 @@ from airflow_provider_oxen.batch.rowstore import NEW, Row, RowStore, identity_of
 from airflow_provider_oxen.catalogue.check import check
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.media import SUFFIXES
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs import request as requests
 from airflow_provider_oxen.jobs.filestore import file_name
 
@@ -134,7 +134,10 @@ class Plan:
         if not there:
             return
         where = self._folder.asset_uri(there[0])
-        if MANIFEST not in there or (ids := asked(self._folder, lambda: ids_of(self._folder))) is None:
+        if (
+            MANIFEST not in there
+            or (ids := with_store_errors(self._folder, lambda: ids_of(self._folder))) is None
+        ):
             raise OxenOutputExists(
                 f"{where} is there already and is not of this package.",
                 remedy="Give the batch a folder of its own.",

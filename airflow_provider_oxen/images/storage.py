@@ -15,7 +15,7 @@ from airflow_provider_oxen.images.objects import ObjectFolder
 from airflow_provider_oxen.images.paths import own_connection
 from airflow_provider_oxen.images.stores import S3, is_final, keywords, store_of, warn_of_old_driver
 
-__all__ = ["Folder", "LocalFolder", "ObjectFolder", "asked", "open_folder"]
+__all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder", "with_store_errors"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def open_folder(
     return ObjectFolder(fs, protocol, str(place.path), user, keywords(protocol, options or {}))
 
 
-def asked(folder: Folder, ask: Callable[[], T]) -> T:
+def with_store_errors(folder: Folder, ask: Callable[[], T]) -> T:
     """Ask a store before anything is spent.
 
     :raises OxenInvalidRequest: where the place cannot be written to.
