@@ -1,7 +1,7 @@
-"""JSON of strangers becomes values: bounded before it is read, and nothing in them that nobody can write.
+"""Read untrusted JSON: estimate its size before reading, and keep only values that can be written again.
 
-A few bytes of JSON can become gigabytes of objects, and one number take minutes. So what it will become is
-estimated from what is cheap to see.
+A few bytes of JSON can become gigabytes of objects, and one number can take minutes. So the size of the
+result is estimated from what is cheap to see.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ import pydantic_core
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "TooExpensive", "loads"]
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
+"""Bytes of a text that is read: a record holds its request, including input images."""
 
 MAX_VALUES = 1_000_000
-"""Values that a text may hold: some 100 MB of objects. A queue of 35,000 jobs has 700,000."""
+"""How many values a text may hold: about 100 MB of objects. A queue of 35,000 jobs has 700,000."""
 
 MAX_DEPTH = 200
-"""Levels of what is returned, which is what pydantic reads; no answer of the hub's has ten."""
+"""How many levels are kept, which is what pydantic reads; no answer of the hub has ten."""
 
 _DIGITS = 400
-"""Digits of an integer beyond which it is no number for anybody."""
+"""Integers with more digits than this are not read."""
 
 
 class TooExpensive(ValueError):
-    """It would take too much memory or time to be read."""
+    """Reading the text would take too much memory or time."""
 
 
 def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MAX_VALUES) -> Any:
-    """Return what a JSON text holds.
+    """Return the value of a JSON text.
 
-    One odd thing must not cost the others, so that NaN, an integer of thousands of digits and what lies too
-    deep are None, and a half of a character is "?". A number such as 1e400 is infinite all the same.
+    One odd value must not spoil the others. So NaN, an integer of thousands of digits and what lies too deep
+    become None, and half of a surrogate pair becomes "?". A number such as 1e400 still becomes infinite.
 
-    :param longest: bytes, or characters, at most.
-    :param many: values at most.
-    :raises TooDear: a ``ValueError``, as is what is raised where it is no JSON.
+    :param longest: most bytes, or characters.
+    :param many: most values.
+    :raises TooExpensive: if the text is too large. Like the error for text that is not JSON, it is a
+        ``ValueError``.
     """
     if len(text) > longest:
         raise TooExpensive(f"it has more than {longest:,} bytes")
@@ -47,7 +48,7 @@ def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MAX_VALUES
     if len(content) > many and sum(map(content.count, (b",", b"[", b"{"))) > many:
         raise TooExpensive(f"it holds more than {many:,} values")
     try:
-        # Without a copy of it as text: an image may be in it.
+        # Do not copy it to a text first: it may hold an image.
         return pydantic_core.from_json(content, cache_strings="keys", allow_inf_nan=False)
     except ValueError:
         return _slowly(text)

@@ -1,7 +1,7 @@
-"""No request holds the connection's key: it would be recorded to the letter, and shown to many.
+"""Refuse a request that contains the connection's key: records would keep it, and many can read them.
 
-A template can put it there: Airflow renders ``{{ conn… }}`` in what ``expand_kwargs`` is given, too, whoever
-has written that text.
+A template can put the key there: Airflow also renders ``{{ conn… }}`` in what ``expand_kwargs`` receives,
+whoever wrote that text.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from airflow_provider_oxen.api.redact import LONG_KEY, SHORTEST_KEY, key_pattern
 __all__ = ["holds_key", "names_with_key", "refuse_key"]
 
 _CLOTHED = re.compile(r"%[0-9A-Fa-f]{2}|\\|&#?\w+;")
-"""What there is of in a text that holds a key in another form: a batch has thousands that do not."""
+"""Marks of a text that may hold the key in an encoded form. The thousands of other texts of a batch are
+skipped."""
 
 
 def holds_key(value: Any, key: str | None) -> bool:
-    """Whether a value, or anything in it, holds the key: as it is, encoded, or broken by white space.
+    """Return whether a value, or anything in it, holds the key: as it is, encoded, or split by white space.
 
-    A short key stands in many a word: one of fewer than :data:`~.redact.LONG_KEY` characters counts as a word of
-    its own only, and one of fewer than :data:`~.redact.SHORTEST_KEY` only where a text is nothing else.
+    A short key is part of many words. A key of fewer than :data:`~.redact.LONG_KEY` characters counts only as
+    a whole word, and one of fewer than :data:`~.redact.SHORTEST_KEY` only if a text is nothing else.
     """
     return bool(key) and any(_holds(text, str(key)) for text in _texts(value))
 
@@ -37,9 +38,9 @@ def names_with_key(values: Mapping[str, Any], key: str | None) -> list[str]:
 
 
 def refuse_key(names: Collection[str]) -> None:
-    """Refuse a request some of whose arguments hold the key.
+    """Refuse a request if any of its arguments holds the key.
 
-    :raises OxenInvalidRequest: naming them.
+    :raises OxenInvalidRequest: naming the arguments.
     """
     if names:
         raise OxenInvalidRequest(
@@ -62,7 +63,7 @@ def _holds(text: str, key: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a value; not by recursion, since it may be nested as deep as anybody likes."""
+    """Yield every text in a value. Not recursive, because values may be nested as deep as anybody likes."""
     left = [value]
     while left:
         one = left.pop()
@@ -71,7 +72,7 @@ def _texts(value: Any) -> Iterator[str]:
         elif isinstance(one, list | tuple | set | frozenset):
             left += one
         elif isinstance(one, int):
-            # What native rendering makes of a key of digits; more of them Python may refuse to write.
+            # Native rendering turns a key of digits into an integer. Python may refuse to write longer ones.
             yield str(one) if one.bit_length() < 1_000 else ""
         elif isinstance(one, Mapping):
             left += [*one.keys(), *one.values()]

@@ -115,7 +115,7 @@ async def test_bomb_of_a_paid_call_is_kept_as_it_came(twin, hub):
 
 @pytest.mark.asyncio
 async def test_long_paid_answer_is_read_where_it_travelled_as_long(twin, hub, monkeypatch):
-    monkeypatch.setattr(body, "USUAL", 1000)
+    monkeypatch.setattr(body, "MAX_FREE_BYTES", 1000)
     text = "".join(chr(65 + n * 7 % 26) for n in range(5000))
     says(hub, gzip.compress(json.dumps({"images": [{"b64_json": text}]}).encode(), 0), "gzip")
 
