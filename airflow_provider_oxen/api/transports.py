@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import queue
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 import httpcore
@@ -107,22 +107,23 @@ def resolve(host: str, port: int, seconds: float | None) -> list[Address]:
     """
     if written := _written(host):
         return written
-    answers: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+    # Not a SimpleQueue: before Python 3.13 its get(timeout=) waits forever if a signal handler, such as
+    # Airflow's for a kill, outlasts the timeout.
+    answer: Future[list[Address]] = Future()
 
     def ask() -> None:
         try:
-            answers.put(_ask(host, port))
+            answer.set_result(_ask(host, port))
         except Exception as error:
-            answers.put(error)
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="oxen-resolve", daemon=True).start()
+    if not wait([answer], timeout=seconds).done:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time")
     try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None
-    if isinstance(answer, Exception):
-        raise httpcore.ConnectError(str(answer)) from answer
-    return answer
+        return answer.result()
+    except Exception as error:
+        raise httpcore.ConnectError(str(error)) from error
 
 
 def _written(host: str) -> list[Address]:
