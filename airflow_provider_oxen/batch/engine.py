@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from airflow_provider_oxen.api.errors import OxenError, OxenPollError, OxenUnavailable
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.progress import Progress
@@ -101,14 +101,14 @@ class RowLoop:
             # Such as too many open files: whoever waits for a loop, or for its rows, must not wait for ever.
             if self._begun.done():
                 ended = OxenPollError(
-                    f"The batch's event loop has ended: {said(error)}.",
+                    f"The batch's event loop has ended: {describe_error(error)}.",
                     money="What is on its way may have been paid for.",
                     retry="The next try finds it.",
                 )
                 self._put(partial(_raised, ended))
             else:
                 self._begun.set_exception(
-                    OxenUnavailable(f"The batch's event loop cannot run: {said(error)}.")
+                    OxenUnavailable(f"The batch's event loop cannot run: {describe_error(error)}.")
                 )
 
     async def _serve(self) -> None:
