@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_oxen import configuration
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
 from airflow_provider_oxen.operators.base import GeneratingOperator, resume_batch, run_batch, templated
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageBatchGenerateOperator"]
+
+_FOLDER: Any = configuration.storage_path() or Parameter.empty
+"""Where there is none, Airflow misses the argument as soon as it parses the Dag file."""
 
 
 class ImageBatchGenerateOperator(GeneratingOperator):
@@ -42,7 +45,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         file of them: ``.txt`` (a prompt a line), ``.jsonl``, ``.csv`` (a column ``prompt``, others as fields
         of the request), ``.parquet`` (with the extra ``parquet``).
     :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens, as a
-        text or a path object.
+        text or a path object. Default: ``[oxen] storage_path``, where that is set.
     :param model: id of a model of the hub's catalogue, for rows that name none; so are the fields that
         follow.
     :param response_format: how the synchronous endpoint answers: ``url`` or ``b64_json``.
@@ -61,7 +64,8 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     :param requests_per_minute: paid requests that go out in a minute at most. None: as fast as the hub takes
         them.
     :param max_cost: USD that the batch may cost. It is priced by the catalogue first, and refused if it would
-        cost more; and it stops where what was charged comes to more.
+        cost more; and it stops where what was charged comes to more. None: no limit. Default:
+        ``[oxen] max_cost``, else None.
     :param allow_unknown_price: with ``max_cost``: count what has no price in the catalogue as nothing.
     :param on_error: what a prompt that gives no image means: ``fail`` sends nothing more, lets what is under
         way come to its end, and fails the task; ``continue`` goes on.
@@ -74,7 +78,8 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     :param max_bytes: largest image that is fetched, in bytes.
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up. The synchronous
         endpoint saves a request or two an image; but what it was at when a worker died cannot be found again.
-    :param deferrable: submit all, and wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param deferrable: submit all, and wait in the triggerer. Default: ``[oxen] deferrable``, else
+        ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at the hub's queue, which one request does for all.
     :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
         It goes on all the same, and the next try looks whether it has ended.
@@ -84,7 +89,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         ``fail`` the batch before anything is spent, or ``submit`` and give that job up.
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
-        of Airflow's web interface (3.1 and newer).
+        of Airflow's web interface (3.1 and newer). Default: ``[oxen] previews``, else True.
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -99,7 +104,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         self,
         *,
         prompts: Sequence[str | Mapping[str, Any]] | str | Any,
-        storage_path: str | os.PathLike[str] | ObjectStoragePath,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath | Any = _FOLDER,
         model: str | None = None,
         response_format: Literal["url", "b64_json"] | str = "url",
         image_size: str | Mapping[str, int] | None = None,
@@ -112,7 +117,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         prompts_conn_id: str | None = None,
         max_in_flight: int | str = 8,
         requests_per_minute: float | str | None = None,
-        max_cost: float | str | None = None,
+        max_cost: float | str | None = configuration.max_cost(),
         allow_unknown_price: bool | str = False,
         on_error: Literal["fail", "continue"] | str = "fail",
         max_failures: float | str | None = None,
@@ -120,13 +125,13 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
         use_queue: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = configuration.deferrable(),
         poll_interval: float | str = 3.0,
         timeout: float | timedelta | str | None = 3600.0,
         on_unknown_outcome: Literal["fail", "adopt", "resubmit"] | str = "fail",
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
-        previews: bool | str = True,
+        previews: bool | str = configuration.previews(),
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_oxen import configuration
 from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink
 from airflow_provider_oxen.operators.base import GeneratingOperator, templated
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageGenerateOperator"]
+
+_FOLDER = configuration.storage_path()
 
 
 class ImageGenerateOperator(GeneratingOperator):
@@ -53,6 +54,7 @@ class ImageGenerateOperator(GeneratingOperator):
     :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens, as a text or a path object:
         a folder when it ends in ``/``, else the file, whose suffix follows the bytes. None: nothing is
         stored, all goes into XCom; with ``do_xcom_push=False`` that is refused before anything is spent.
+        Default: ``[oxen] storage_path``, else None.
     :param storage_conn_id: Airflow connection of the store, where ``storage_path`` does not name it.
     :param storage_options: what an object store is told with each write, a mapping such as
         ``{"ServerSideEncryption": "aws:kms"}`` or its JSON; no credentials.
@@ -63,10 +65,12 @@ class ImageGenerateOperator(GeneratingOperator):
         ``off`` does not ask for the entry.
     :param max_bytes: largest image that is fetched, in bytes.
     :param max_cost: USD (5, or ``"$5"``) that all submissions of the task may cost by the catalogue's prices;
-        refused before spending, also where the price is not known.
+        refused before spending, also where the price is not known. None: no limit. Default:
+        ``[oxen] max_cost``, else None.
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: when
         ``deferrable``.
-    :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param deferrable: wait in the triggerer. Default: ``[oxen] deferrable``, else
+        ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker it
         grows gently to its double; in the triggerer all that wait look together, in the shortest of theirs.
     :param timeout: seconds, or a ``timedelta``, from submission (or from a clearing since then) until a
@@ -83,7 +87,7 @@ class ImageGenerateOperator(GeneratingOperator):
     :param target_repo: repository of the hub to save the result in too (queue only). The directory there
         names the task, which makes its job certain to be recognised.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
-        of Airflow's web interface (3.1 and newer).
+        of Airflow's web interface (3.1 and newer). Default: ``[oxen] previews``, else True.
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -101,15 +105,15 @@ class ImageGenerateOperator(GeneratingOperator):
         seed: int | str | None = None,
         target_namespace: str | None = None,
         model_params: Mapping[str, Any] | str | None = None,
-        storage_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath | None = _FOLDER,
         storage_conn_id: str | None = None,
         storage_options: Mapping[str, Any] | str | None = None,
         overwrite: bool | str = False,
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
-        max_cost: float | str | None = None,
+        max_cost: float | str | None = configuration.max_cost(),
         use_queue: bool | str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = configuration.deferrable(),
         poll_interval: float | str = 3.0,
         timeout: float | timedelta | str | None = 3600.0,
         cancel_on_timeout: bool | str = False,
@@ -118,7 +122,7 @@ class ImageGenerateOperator(GeneratingOperator):
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
         target_repo: str | None = None,
-        previews: bool | str = True,
+        previews: bool | str = configuration.previews(),
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:
