@@ -96,8 +96,8 @@ def images_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
 def console(path: str | None) -> str | None:
     """Return the page of an object in its store's web console, or None if the store has none.
 
-    :param path: the path as in a result; an id of a connection in it is left out. The path does not say whether
-        the store is Amazon's or Google's own; the task knows.
+    :param path: the path as in a result; an id of a connection in it is left out. The path does not say
+        whether the store is Amazon's or Google's own; the task knows.
     """
     try:
         parts = urlsplit(path or "")
