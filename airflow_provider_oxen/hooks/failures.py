@@ -1,4 +1,4 @@
-"""What an error means to Airflow: another try, or the end of the task."""
+"""What an error means to Airflow: a retry, or the end of the task."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class for_airflow(AbstractContextManager[None]):
         if not isinstance(error, OxenError) or isinstance(error, AirflowFailException):
             return
         if error.spent == "no":
-            # An earlier one may have spent something.
+            # An earlier try may have spent something.
             error.money = error.money or "Nothing was spent by this try."
         if error.retry_helps:
             safe = "It is safe to try again; Airflow's retries decide."
@@ -67,9 +67,9 @@ def _tell_all(error: OxenError) -> None:
 
 @contextmanager
 def waited_for(what: str | None) -> Iterator[None]:
-    """Say of an error that cost nothing by itself what the task has waited for: that may have cost something.
+    """Add to an error that spent nothing itself that what the task waited for may have been paid for.
 
-    :param what: in words; None where that is not known.
+    :param what: what the task waited for, as the subject of a sentence; None if that is not known.
     """
     from airflow_provider_oxen.api.errors import OxenError
 

@@ -1,4 +1,4 @@
-"""One image to one path, for people who write their own tasks."""
+"""Download one image to one path, for people who write their own tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.keyless import holds_key, refuse_key
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images import fetch, fetched, names, verify
 from airflow_provider_oxen.images.media import ImageFacts
 from airflow_provider_oxen.images.paths import as_text
@@ -37,7 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _NAMES = 10
-"""Names that are tried where others are taken."""
+"""How many names are tried if others are taken."""
 
 
 def to_path(
@@ -52,12 +52,12 @@ def to_path(
 ) -> dict[str, Any]:
     """Fetch, prove and write; see :meth:`airflow_provider_oxen.hooks.oxen.OxenHook.download`.
 
-    :raises OxenInvalidRequest: where the image has neither link nor bytes, or the path names no file.
+    :raises OxenInvalidRequest: if the image has neither link nor bytes, or the path names no file.
     """
     try:
         item = image if isinstance(image, ImageItem) else ImageItem.model_validate(image)
     except ValidationError:
-        # Its text is left out: it quotes the input, and so the link.
+        # Do not show its text: it quotes the input, and so the link.
         raise OxenInvalidRequest(
             "The image to download must be one item of an answer's images, such as {'url': …}."
         ) from None
@@ -96,7 +96,7 @@ def to_path(
 def _patiently(
     client: Client, item: ImageItem, max_bytes: int, sleep: Callable[[float], None]
 ) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
-    """Return what came, asked for again with growing pauses where the image may only not be there yet."""
+    """Return the bytes; ask again, with growing pauses, while the image may only not be there yet."""
     same, pauses = None, iter(retries.NOT_YET)
     while True:
         got, pause = None, next(pauses, None)
@@ -120,17 +120,17 @@ def _is_there(folder: Folder, name: str) -> bool:
         return folder.size(name) is not None
     except Exception as error:
         raise OxenStorageError(
-            f"What is at {folder.asset_uri(name)} could not be read: {said(error)}"
+            f"What is at {folder.asset_uri(name)} could not be read: {describe_error(error)}"
         ) from None
 
 
 def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
-    """Write a file where there is none, or beside what came meanwhile; return its name. Nothing is covered.
+    """Write a new file, or one beside a file that has appeared; return its name. Overwrites nothing.
 
-    :raises OxenStorageError: where it is not written.
+    :raises OxenStorageError: if the file cannot be written.
     """
     base, suffix = os.path.splitext(name)
-    # Of the bytes' own, so that most often only the very same can be there.
+    # The name holds the bytes' hash, so that a file of this name usually has the same content.
     own = f"{base}-{got.sha256[:16]}"
     for one in (name, f"{own}{suffix}", *(f"{own}-{number}{suffix}" for number in range(2, _NAMES))):
         if _write(folder, one, got, folder.create):
@@ -149,4 +149,6 @@ def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str
         folder.prove(writer_id)
         return write(name, got.file, writer_id)
     except Exception as error:
-        raise OxenStorageError(f"{folder.asset_uri(name)} could not be written: {said(error)}") from None
+        raise OxenStorageError(
+            f"{folder.asset_uri(name)} could not be written: {describe_error(error)}"
+        ) from None
