@@ -278,8 +278,8 @@ class Claimed(Passing):
     async def write(self, record: Record) -> None:
         if record.phase == "submitted" and not self._rows.claim(str(record.generation_id), self._stem):
             raise OxenOutcomeUnknown(
-                f"Generation {record.generation_id}, the one that could be this row's, is another row's of "
-                "the same prompt."
+                f"Generation {record.generation_id} matches this row, but belongs to another row with the "
+                "same prompt."
             )
         await self.do.write(record)
 

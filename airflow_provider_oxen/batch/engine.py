@@ -102,7 +102,7 @@ class RowLoop:
             if self._begun.done():
                 ended = OxenPollError(
                     f"The batch's event loop ended unexpectedly: {describe_error(error)}.",
-                    money="What is on its way may have been paid for.",
+                    money="Running generations may have been paid for.",
                     retry="The next try finds it.",
                 )
                 self._put(partial(_raised, ended))

@@ -97,12 +97,12 @@ def _still_runs(running: Running) -> None:
     try:
         running.check()
     except OxenOvertaken as error:
-        error.advise("What this try has paid for, the next one finds.")
+        error.advise("The next try finds what this one has paid for.")
         raise
     except OxenStoreUnavailable as error:
         raise OxenPollError(
             f"{error.message} Its manifest was left as it was.",
-            retry="What this try has paid for, the next one finds.",
+            retry="The next try finds what this one has paid for.",
         ) from None
 
 

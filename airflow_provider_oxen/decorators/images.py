@@ -269,7 +269,7 @@ def _check_arguments(kwargs: Mapping[str, Any]) -> None:
     if one and many:
         raise TypeError(
             f"@task.oxen_image takes {', '.join(one)} for one image, and {', '.join(many)} for a list of "
-            "them; a function returns the one or the other."
+            "them; a function returns one or the other."
         )
 
 

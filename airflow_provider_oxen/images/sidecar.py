@@ -165,7 +165,7 @@ def _source(first: Mapping[str, Any]) -> str:
     """Return who wrote a sidecar, as far as it says so: two tasks with one file find each other by it."""
     names = {"Dag": "dag_id", "task": "task_id", "run": "run_id", "model": "model"}
     said = ((name, redacted_line(first.get(fact), 100)) for name, fact in names.items())
-    return ", ".join(f"{name} {value!r}" for name, value in said if value) or "of nobody that it names"
+    return ", ".join(f"{name} {value!r}" for name, value in said if value) or "its sidecar does not say whose"
 
 
 def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:

@@ -280,7 +280,7 @@ BAD = {
     ),
     "unknown scheme": ({"storage_path": "foo://bucket/x/"}, "registers the scheme 'foo'"),
     "relative path": ({"storage_path": "x/"}, "must be an absolute path"),
-    "climbing path": ({"storage_path": "/tmp/{{ '../etc' }}/"}, "must not climb"),
+    "climbing path": ({"storage_path": "/tmp/{{ '../etc' }}/"}, "must not contain '.' or '..'"),
     "unwritable folder": ({"storage_path": "/proc/oxen/"}, "cannot be written to"),
     "no folder at all": ({"storage_path": "/etc/hostname/x/"}, "cannot be written to"),
     "unknown validate": ({"validate": "maybe"}, "validate must be one of error, warn, off, not 'maybe'"),
@@ -483,7 +483,7 @@ def test_lists_of_a_native_template_stay_lists(connected, run_dag):
     assert connected.ledger()[0]["request"]["seed_hint"] == [1]
 
 
-CAME = "What came is kept as"
+CAME = "The answer is kept as"
 
 FINAL = {
     "out of credits": (Fault(on="generate", kind="status", status=402, shape="typed"), "OxenCreditsError"),

@@ -194,5 +194,5 @@ def test_deferring_without_the_queue_is_refused(connected, run_dag):
     run = run_dag(dag_of(retries=2, deferrable=True, use_queue=False))
 
     assert run.state == "failed"
-    assert "use_queue=False asks for none" in run.log
+    assert "deferrable=True needs the queue" in run.log
     assert connected.requests() == []

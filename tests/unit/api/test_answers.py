@@ -265,7 +265,10 @@ class TestGates:
         assert type(error) is errors.OxenUpdateRequired
         assert (error.spent, error.retry_helps) == ("no", False)
         assert not retries.may_repeat(error)
-        assert "the package's fault, not yours: install a newer airflow-provider-oxen" in error.message
+        assert (
+            "no longer accepts this version of the package: install a newer airflow-provider-oxen"
+            in error.message
+        )
         assert error.remedy.endswith("install a newer airflow-provider-oxen.")
 
     @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])

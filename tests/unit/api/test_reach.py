@@ -133,7 +133,7 @@ def test_nearer_hosts_are_not_asked(connections, link):
 
     assert f"leads to {REFUSED[link]} address" in str(error)
     assert "allow_private_links to true and clear" in str(error)
-    assert "without being paid for again" in str(error)
+    assert "without paying again" in str(error)
     assert (error.passing, error.not_yet) == (False, False)
     assert connections == []
 

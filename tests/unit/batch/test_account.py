@@ -72,11 +72,11 @@ def test_task_that_has_sent_nothing_may_begin_anywhere(unsure):
 
 @pytest.mark.parametrize("found", [None, "b"])
 def test_other_folder_behind_the_same_path_stops_unless_told_otherwise(found):
-    with pytest.raises(OxenRecordError, match="disk of its own, or the folder was removed") as caught:
+    with pytest.raises(OxenRecordError, match="own disk, or the folder was removed") as caught:
         judged(account("a"), found)
 
     assert not caught.value.retry_helps
-    for words in ("does not lie here", "'adopt'", "'resubmit'"):
+    for words in ("is not here", "'adopt'", "'resubmit'"):
         assert words in caught.value.message
     assert judged(account("a"), found, unknown="resubmit") is False
     assert judged(account("a"), found, unknown="adopt") is True

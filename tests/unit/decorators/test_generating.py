@@ -124,7 +124,7 @@ def test_a_task_never_goes_on_with_what_another_of_its_process_returned(task_of,
 
     tried = cube.once()
 
-    assert "nothing is left that tells what its function returned" in tried.error
+    assert "what its function returned is lost" in tried.error
     assert len(images._deferred) == 1
     cube.deferring, ball.meanwhile = later, lambda event: event
     assert [scene.once().state for scene in (cube, ball)] == ["success", "success"]
@@ -162,7 +162,7 @@ def test_where_it_is_not_known_what_was_asked_for_the_next_try_calls_the_functio
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
-    assert "nothing is left that tells what its function returned; it is not called to go on" in tried.error
+    assert "what its function returned is lost; the function is not called again in this try" in tried.error
     assert scene.calls == 1
     scene.losing = ()
     assert scene.once().state == "success"
@@ -329,7 +329,7 @@ def test_an_event_of_another_is_refused(task_of, returned):
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
-    assert "The task was resumed with an event that is not understood" in tried.error
+    assert "The task was resumed with an unknown event" in tried.error
     assert scene.calls == 1
 
 
@@ -360,7 +360,7 @@ def test_kill_of_one_image_cancels_it_where_the_user_says_so(task_of, monkeypatc
 
     monkeypatch.setattr(WorkerEffects, "row", killed)
 
-    assert "The task was told to stop while it waited" in scene.once().error
+    assert "The task was stopped while it waited" in scene.once().error
     assert [job["status"] for job in scene.hub.jobs()] == ["cancelled"]
 
 

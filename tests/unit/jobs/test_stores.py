@@ -463,7 +463,7 @@ def test_of_two_jobs_with_one_number_nobody_can_tell(both):
     both.store.write(record(nonce="n1", number=1))
     both.file.create(record(nonce="n2", number=1))
 
-    with pytest.raises(OxenRecordError, match="which of them is the later one cannot be told"):
+    with pytest.raises(OxenRecordError, match="neither is clearly the later one"):
         both.read()
 
 

@@ -107,7 +107,7 @@ def test_altered_seed_of_a_request_that_was_never_sent_is_told(placed, monkeypat
     dies(monkeypatch, "send")
     placed.between = lambda: alter(placed, another_seed)
 
-    assert "somebody has altered the record" in stopped(placed, placed.play(), sent=0)
+    assert "somebody changed the record" in stopped(placed, placed.play(), sent=0)
 
 
 @everywhere

@@ -210,8 +210,8 @@ def test_empty_list_is_refused(batch):
         ({"on_error": "continue", "max_failures": True}, "max_failures must be a count"),
         ({"requests_per_minute": 0}, "requests_per_minute must be a number above 0"),
         ({"max_cost": "much"}, "max_cost must be a number above 0"),
-        ({"prompts": "A red cube"}, "Put a prompt of its own into a list"),
-        ({"use_queue": False, "deferrable": True}, "use_queue=False asks for none"),
+        ({"prompts": "A red cube"}, "Put a single prompt into a list"),
+        ({"use_queue": False, "deferrable": True}, "deferrable=True needs the queue"),
     ],
 )
 def test_argument_that_makes_no_sense_is_refused(batch, arguments, told):
@@ -322,14 +322,14 @@ def test_file_that_is_somebody_elses_is_not_written_over(batch, name):
     batch.out.mkdir()
     (batch.out / name).write_text("mine\n")
 
-    assert "is there already and is not of this package" in refused(batch)
+    assert "is there already, and this package did not write it" in refused(batch)
     assert (batch.out / name).read_text() == "mine\n"
 
 
 def test_folder_in_the_manifests_place_is_somebody_elses(batch):
     (batch.out / "manifest.jsonl").mkdir(parents=True)
 
-    assert "is there already and is not of this package" in refused(batch)
+    assert "is there already, and this package did not write it" in refused(batch)
 
 
 def test_image_without_a_sidecar_is_somebody_elses(batch):

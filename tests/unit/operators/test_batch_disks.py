@@ -113,7 +113,7 @@ def test_folder_that_is_gone_is_begun_anew_once_where_that_is_wanted(batch):
 
     assert played.state == "failed"
     assert "This try has started the folder again once already, and does not do so twice." in played.error
-    assert "on_unknown_outcome='resubmit': the folder is begun anew" in batch.logged
+    assert "on_unknown_outcome='resubmit': the batch starts again in this folder" in batch.logged
     assert batch.posts() == 12
 
 
@@ -358,7 +358,7 @@ def test_retry_on_another_disk_pays_for_nothing_and_says_why(remembering, disks,
     assert played.state == "failed"
     assert len(played.errors) == 2
     assert "Not tried again." in played.error
-    assert "begun its batch in: the worker has a disk of its own, or the folder was removed" in played.error
+    assert "started its batch: each worker has its own disk, or the folder was removed" in played.error
     assert len(batch.asked) == sum(batch.asked.values())
     sent = batch.posts()
     assert batch.clear().state == "failed"
@@ -407,7 +407,7 @@ def test_cleared_batch_whose_storage_path_changed_pays_only_where_that_is_wanted
 
     played = batch.clear(storage_path=elsewhere)
 
-    assert "This task has begun its batch in" in played.error
+    assert "This task started its batch in" in played.error
     assert "Not tried again." in played.error
     assert batch.posts() == 6
     assert batch.clear(on_changed_request="submit").state == "success"
@@ -437,7 +437,7 @@ def test_store_that_was_discarded_is_made_good_by_the_folder(remembering, disks)
 
     assert all_kept(batch, batch.clear(timeout=60))
     assert batch.posts() == 6
-    assert "looked up before" not in batch.logged
+    assert "looked up on the hub before" not in batch.logged
 
 
 @with_store
@@ -503,7 +503,7 @@ def test_try_of_an_earlier_version_is_gone_on_with(batch, monkeypatch):
     played = batch.play(on_unknown_outcome="resubmit")
 
     assert played.state == "success"
-    assert "looked up before" not in batch.logged
+    assert "looked up on the hub before" not in batch.logged
 
 
 def test_second_try_that_finds_nothing_of_the_first_asks_before_it_pays(batch, disks, monkeypatch):
@@ -525,7 +525,7 @@ def test_second_try_on_another_disk_finds_what_the_first_has_paid_for(batch, dis
 
     played = batch.play()
 
-    assert "looked up before" in batch.logged
+    assert "looked up on the hub before" in batch.logged
     assert all_kept(batch, played)
 
 
@@ -562,7 +562,7 @@ def test_prompts_that_are_all_looked_up_wait_for_one_grace(batch, disks, monkeyp
     played = batch.play(max_in_flight=1, validate="off")
 
     assert all_kept(batch, played)
-    assert "looked up before" in batch.logged
+    assert "looked up on the hub before" in batch.logged
     assert len(paused) == 6
     # Where the look itself takes as long as the grace, nothing is left to wait for.
     assert sum(seconds > 0 for seconds in paused) <= 1

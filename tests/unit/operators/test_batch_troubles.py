@@ -105,7 +105,7 @@ def test_deferral_that_cannot_be_written_down_is_made_by_the_next_try(batch, mon
 
     assert isinstance(played.errors[0], OxenStorageError)
     assert "The record of the batch" in played.error
-    assert "The next try goes on with them" in played.error
+    assert "The next try continues with them" in played.error
     assert batch.posts() == 6
     assert all_kept(batch, batch.clear())
 
@@ -753,7 +753,7 @@ def test_row_that_others_are_at_again_and_again_is_left_to_another_try(batch, mo
         patch.setattr(KnownFolder, "has_appeared", lambda self, name: True)
         played = batch.once(prompts=["A"])
 
-    assert "other runs are at work on this row again and again" in played.error
+    assert "other runs kept working on this row" in played.error
     assert batch.posts() == 0
     assert all_kept(batch, batch.clear(), ["A"])
 

@@ -243,7 +243,7 @@ def test_kill_lets_the_generation_go_on_and_the_next_try_takes_it(scene, monkeyp
     [error] = played.errors
     assert "The task was stopped while it waited." in str(error)
     generation_id = played.result["generation_id"]
-    assert f"generation {generation_id} goes on. The next try finds it." in scene.logged
+    assert f"generation {generation_id} continues. The next try finds it." in scene.logged
     assert paid_once(scene, played)
 
 
@@ -330,7 +330,7 @@ def test_kill_before_the_request_sends_nothing_and_the_next_try_does(scene, mode
     if (mode, home) == ("synchronous", "none"):
         assert "No record can be kept of this task" in stopped(scene, played, sent=0)
         return
-    assert "told to stop before it sent its request." in str(played.errors[0])
+    assert "was stopped before it sent its request." in str(played.errors[0])
     assert seen == [(0, None)]
     assert paid_once(scene, played)
 

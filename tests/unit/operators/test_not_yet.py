@@ -176,7 +176,7 @@ def test_task_that_is_told_to_stop_does_not_wait_for_an_image(scene, monkeypatch
         during.setattr(time, "sleep", lambda seconds: scene.operator.on_kill())
         tried = scene.once()
 
-    assert "told to stop while it waited" in str(tried.errors[0])
+    assert "stopped while it waited" in str(tried.errors[0])
     heal(scene)
     assert paid_once(scene, scene.play())
 

@@ -268,7 +268,7 @@ def test_paid_answer_that_cannot_be_read_is_kept_and_said_to_have_come(scene, ca
     assert kept == (came.decode() if isinstance(came, bytes) else json.dumps({"pictures": ["***"]}))
     assert "The hub answered the request to" in message
     assert "lost" not in message
-    assert f"What came is kept as file://{scene.out}/cube.rejected" in message
+    assert f"The answer is kept as file://{scene.out}/cube.rejected" in message
     # A later try knows it, too, and spends nothing.
     again = stopped(scene, scene.clear(), sent=1)
     assert "The hub answered the request to" in again

@@ -181,7 +181,7 @@ def test_deleted_file_of_a_call_is_fetched_as_long_as_its_link_works(filed):
     message = stopped(filed, filed.clear(), sent=1)
 
     assert "OxenOutcomeUnknown" in message
-    assert "is not where it was to be kept" in message
+    assert "was not kept" in message
 
 
 @by_queue

@@ -53,7 +53,7 @@ def test_try_that_is_stopped_in_a_wait_for_429_does_not_send_beside_its_successo
     tried = scene.once()
 
     assert phases == ["not_sent"]
-    assert "has written the record of this task's job since this one looked" in tried.error
+    assert "has written the record of this task's job meanwhile" in tried.error
     assert isinstance(tried.errors[0], OxenOvertaken)
     assert scene.paid == 1
     assert scene.sent == 2, "one was refused"

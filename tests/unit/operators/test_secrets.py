@@ -185,7 +185,7 @@ def test_link_that_was_sealed_with_another_key_is_said_to_be(scene):
 
     tried = scene.once()
 
-    assert "was sealed with the API key that the connection had when it was asked for" in tried.error
+    assert "was encrypted with the API key that the connection had then" in tried.error
     assert scene.sent == 1
     scene.hub.clear_faults()
     scene.remember(sealed)

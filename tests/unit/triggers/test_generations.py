@@ -266,7 +266,7 @@ class TestKill:
             await waiting_for(id, cancel_on_kill=True).on_kill()
 
         assert f"Generation {id} could not be cancelled" in str(logged)
-        assert "It may go on and be paid for." in str(logged)
+        assert "It may continue and be paid for." in str(logged)
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["waiting", "holding-its-end-back"])
