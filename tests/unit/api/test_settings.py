@@ -165,7 +165,7 @@ def test_hub_is_found_in_host_schema_and_port(fields, url):
 )
 def test_host_that_is_no_url_of_a_hub_is_refused(host):
     assert problem(host=host).startswith(
-        "The Oxen connection's host must be a URL such as https://hub.oxen.ai, "
+        "The Oxen connection's host must be a URL such as https://hub.oxen.ai"
     )
 
 
