@@ -1,4 +1,4 @@
-"""docs/models-and-prices.md: its table is the local hub's catalogue, and its code prints what the page shows."""
+"""docs/models-and-prices.md: its table is the local hub's catalogue; its code prints what the page shows."""
 
 from __future__ import annotations
 
