@@ -152,7 +152,7 @@ def test_nothing_is_spent_before_a_person_approves(connected, run_dag, recipe, s
     def execute(self: Any, context: Any) -> Any:
         # In place of the person, who answers in the interface; what follows is the operator's own.
         asked.append((self.subject, self.body, connected.spent()))
-        event = {"chosen_options": [answer], "params_input": {}, "responded_by_user": None}
+        event: dict[str, Any] = {"chosen_options": [answer], "params_input": {}, "responded_by_user": None}
         self.execute_complete(context, event | {"responded_at": datetime.now(UTC)})
 
     monkeypatch.setattr(hitl.ApprovalOperator, "execute", execute)
