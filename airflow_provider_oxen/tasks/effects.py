@@ -66,6 +66,7 @@ class WorkerEffects:
     :param timeout: seconds from submission that a generation may take; None for no limit.
     :param running: checks whether this try is the one that Airflow runs.
     :param defers: defers the task until the generation has ended, by raising; None waits here.
+    :param page: the task's page in the Images view; None if there is none.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
