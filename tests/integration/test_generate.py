@@ -680,7 +680,7 @@ def test_an_odd_item_does_not_cost_the_images_beside_it(connected, run_dag, tmp_
     run = run_dag(dag_of(retries=2, storage_path=str(tmp_path / "cube")))
 
     assert run.state == "success"
-    assert "The hub answered 2 images and 1 items that are none" in run.log
+    assert "The hub answered 2 images and 1 items that are not images" in run.log
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["cube-2.png", "cube.png"]
 
 

@@ -378,7 +378,7 @@ def test_kill_of_a_batch_lets_its_generations_go_on_and_the_next_try_takes_them(
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
-    assert "told to stop" in tried.error
+    assert "was stopped" in tried.error
     monkeypatch.setattr(Rows, "wait", wait)
     scene.quick()
     played = scene.once()
@@ -454,5 +454,5 @@ def test_connection_that_is_not_there_is_named_and_not_looked_for_again(task_of)
     played = task_of(lambda: "A cube", oxen_conn_id="nowhere").play()
 
     assert played.state == "failed"
-    assert "The Airflow connection 'nowhere' is not defined: create it, or name another" in played.error
+    assert "The Airflow connection 'nowhere' is not defined: create it, or set oxen_conn_id" in played.error
     assert type(played.errors[0]).__name__ == "OxenSettingsError"

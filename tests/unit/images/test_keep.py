@@ -619,7 +619,7 @@ def test_store_that_says_of_every_name_that_it_is_taken_is_an_error(web, folder)
 
     error = failure(web, folder, [text(picture())])
 
-    assert "and of 99 names like it that they are taken" in str(error)
+    assert "and 99 names like it are taken" in str(error)
     assert files(folder) == []
 
 

@@ -241,7 +241,7 @@ def test_own_intent_leaves_no_send_conflict():
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (None, "is not there any more"),
+        (None, "has disappeared"),
         (INTENT.to("intent", nonce="n-3"), "tells of another try by now (intent, a request for m)"),
         (INTENT.to("not_sent"), "tells of another try by now (not_sent"),
         (INTENT.to("submitted", generation_id="g-1"), "(submitted, a request for m, generation g-1)"),

@@ -700,7 +700,7 @@ class TestStranger:
         altered = SUBMITTED.to(phase, body={**BODY, **changes})
         asked, error = carry_out(resolving(self.WANTING, altered, NOW))
 
-        assert "somebody has altered it" in said(error, OxenRecordError, spent="unknown", helps=False)
+        assert "somebody changed it" in said(error, OxenRecordError, spent="unknown", helps=False)
         assert asked == []
 
     def test_own_record_is_gone_on_with(self):

@@ -227,7 +227,7 @@ def smuggle(batch: Batch, **facts: Any) -> None:
 
 SMUGGLED = {
     "without a job": ({"generation": None}, None),
-    "with a job": ({}, "tells of 7 generations, and 6 were submitted"),
+    "with a job": ({}, "lists 7 generations, but 6 were submitted"),
     "in another place": ({"stem": "../theirs"}, "'../theirs' is the name of no file"),
 }
 
@@ -512,7 +512,7 @@ def test_second_try_that_finds_nothing_of_the_first_asks_before_it_pays(batch, d
 
     played = batch.play(model="gpt-image-2", max_in_flight=1)
 
-    assert "This is try 2, and nothing in" in batch.logged
+    assert "This is try 2, but " in batch.logged
     assert played.state == "failed"
     assert "may have been sent" in played.error
     assert set(batch.asked.values()) == {1}

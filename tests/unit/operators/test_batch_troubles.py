@@ -534,11 +534,11 @@ def test_what_is_paid_for_is_fetched_by_another_try_where_there_is_one(batch, mo
 
     assert played.state == "success"
     if retries:
-        assert "1 may be had without paying again" in str(played.errors[0])
+        assert "1 may still come without paying again" in str(played.errors[0])
         assert all_kept(batch, played)
     else:
         assert played.result["unknown"] == 1
-        assert "1 may be had without paying again" in batch.logged
+        assert "1 may still come without paying again" in batch.logged
         assert "resubmit" not in str(batch.logged)
         assert all_kept(batch, batch.clear())
 
@@ -831,7 +831,7 @@ def test_generation_that_another_row_has_is_not_taken(batch, monkeypatch):
 
     assert played.state == "success"
     assert sorted(line["status"] for line in batch.manifest) == ["generated", "unknown"]
-    assert "is another row's" in next(line["error"] for line in batch.manifest if "error" in line)
+    assert "belongs to another row" in next(line["error"] for line in batch.manifest if "error" in line)
 
 
 @pytest.mark.parametrize("mode", ["polled"])

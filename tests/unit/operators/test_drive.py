@@ -554,7 +554,7 @@ def test_pause_ends_when_the_task_is_told_to_stop_while_it_waits(driver):
     made = driver()
     made.stopping = True
 
-    with pytest.raises(OxenPollError, match="told to stop"):
+    with pytest.raises(OxenPollError, match="was stopped"):
         unsuspended(made.pause(60))
 
 

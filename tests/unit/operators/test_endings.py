@@ -277,7 +277,7 @@ def test_job_that_takes_too_long_goes_on_and_the_next_try_takes_its_image(scene)
 
     [error] = played.errors
     assert type(error).__name__ == "OxenGenerationTimeout"
-    assert "goes on" in str(error)
+    assert "continues" in str(error)
     assert "submits nothing" in str(error)
     assert paid_once(scene, played)
 

@@ -18,7 +18,7 @@ from airflow_provider_oxen.sensors.models import OxenModelSensor
 
 from .scene import MODEL, Scene, all_modes, by_queue, paid_once, stopped
 
-NONE = "The Airflow connection 'nowhere' is not defined: create it, or name another one by "
+NONE = "The Airflow connection 'nowhere' is not defined: create it, or set "
 STORED = {"storage_path": "s3://bucket/out/", "storage_conn_id": "nowhere"}
 
 
@@ -37,7 +37,7 @@ def cause(played: Any, kind: type[OxenError]) -> OxenError:
 def test_hub_that_has_no_connection(scene: Scene):
     played = scene.play(oxen_conn_id="nowhere")
 
-    assert f"{NONE}oxen_conn_id." in stopped(scene, played, sent=0)
+    assert f"{NONE}oxen_conn_id to another one." in stopped(scene, played, sent=0)
     cause(played, OxenSettingsError)
 
 
@@ -68,7 +68,7 @@ def test_hub_whose_extra_cannot_be_read(scene: Scene, monkeypatch):
 def test_store_that_has_no_connection(scene: Scene):
     played = scene.play(**STORED)
 
-    assert f"{NONE}storage_conn_id." in stopped(scene, played, sent=0)
+    assert f"{NONE}storage_conn_id to another one." in stopped(scene, played, sent=0)
     cause(played, OxenInvalidRequest)
 
 
@@ -129,7 +129,7 @@ def test_sensor_names_the_connection_that_is_not_there(sensor):
     with pytest.raises(AirflowFailException) as caught:
         sensor.poke({})
 
-    assert f"{NONE}oxen_conn_id." in str(caught.value)
+    assert f"{NONE}oxen_conn_id to another one." in str(caught.value)
     assert isinstance(caught.value, OxenSettingsError)
 
 

@@ -396,4 +396,4 @@ def test_fewer_images_than_asked_for_are_kept_and_told(scene):
     assert played.errors == []
     assert played.image["path"]
     if scene.mode == "synchronous":
-        assert "The hub answered 1 images and 0 items that are none, and was asked for 3." in scene.logged
+        assert "The hub answered 1 images and 0 items that are not images; 3 were asked for." in scene.logged

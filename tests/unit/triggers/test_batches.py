@@ -398,7 +398,7 @@ class TestRecord:
         event = await told_by(batch(["a", "b"], jobs=3))
 
         assert event["status"] == "unreachable"
-        assert "tells of 2 generations to wait for, and the task of 3." in event["message"]
+        assert "lists 2 generations to wait for, but the task submitted 3." in event["message"]
         assert connected.requests() == []
 
     async def test_store_whose_driver_is_missing(self, connected):
@@ -625,6 +625,7 @@ class TestKill:
         await rebuilt(trigger).on_kill()
 
         assert {job["status"] for job in connected.jobs()} == {"processing"}
-        assert "2 generations of the batch go on and may be paid for; the task's next try finds them." in str(
-            logged
+        assert (
+            "2 generations of the batch continue and may be paid for; the task's next try finds them."
+            in str(logged)
         )

@@ -255,7 +255,7 @@ class TestSparingTheList:
 
         assert await second == End("succeeded")
         assert lists(hub) == 1
-        assert "The hub's stream tells what ends: the list is read every 60 s." in caplog.text
+        assert "The hub's event stream works: its list is read only every 60 s." in caplog.text
 
     @pytest.mark.usefixtures("trusted", "stream")
     async def test_what_is_not_told_is_seen_by_the_list(self, hub, connection, order, monkeypatch):
