@@ -9,7 +9,7 @@ from airflow_provider_oxen.connections import missing
 
 def test_connection_that_nobody_has_made_is_to_be_made():
     assert missing("nowhere", "oxen_conn_id") == (
-        "The Airflow connection 'nowhere' is not defined: create it, or name another one by oxen_conn_id.",
+        "The Airflow connection 'nowhere' is not defined: create it, or set oxen_conn_id to another one.",
         False,
     )
 

@@ -83,7 +83,7 @@ def test_other_folder_behind_the_same_path_stops_unless_told_otherwise(found):
 
 
 def test_folder_that_the_user_changed_is_a_changed_request():
-    with pytest.raises(OxenChangedRequest, match="and storage_path names file:///elsewhere/ now"):
+    with pytest.raises(OxenChangedRequest, match="but storage_path is file:///elsewhere/ now"):
         judged(account("a"), "b", here=THERE, unknown="resubmit")
 
     assert judged(account("a"), "b", here=THERE, changed="submit") is False

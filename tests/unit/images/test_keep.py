@@ -389,7 +389,7 @@ def test_sidecar_that_comes_between_rejected_bytes_and_theirs_stays(web, folder,
     failure(web, folder, [text(PAGE)])
 
     assert (folder.path / "hero.rejected.json").read_text() == "theirs"
-    assert "hero.rejected.json is another's" in caplog.text
+    assert "hero.rejected.json belongs to another image" in caplog.text
 
 
 def test_rejected_bytes_do_not_stand_in_the_way_of_the_next_try(web, folder):

@@ -858,7 +858,7 @@ class TestBudget:
         task = replace(TASK, max_cost=1.0)
         asked, error = carry_out(resolving(task, None, NOW), PREPARED._replace(price=None))
 
-        assert "not known" in said(error, OxenBudgetError, spent="no", helps=False)
+        assert "has no price for" in said(error, OxenBudgetError, spent="no", helps=False)
         assert kinds(asked) == [Prepare]
 
     def test_submission_that_would_cost_too_much_is_not_sent(self):

@@ -380,7 +380,7 @@ def test_model_without_a_price_is_refused_unless_that_is_allowed(batch):
 
     message = refused(batch, prompts=rows, max_cost=5)
 
-    assert "what local-user-product-shots (1 prompts) costs is not known" in message
+    assert "the catalogue has no price for local-user-product-shots (1 prompts)" in message
     assert batch.clear(prompts=rows, max_cost=5, allow_unknown_price=True).state == "success"
 
 

@@ -357,7 +357,7 @@ class TestRecord:
         event = await told_by(OxenBatchTrigger(NAME, "/no/such/folder", IDENTITY, 3))
 
         assert event["status"] == "unreachable"
-        assert "is not there. Keep the batch where the triggerer can read it" in event["message"]
+        assert "is not there. Put storage_path where the triggerer can read it" in event["message"]
 
     async def test_record_that_comes_to_be_seen_a_moment_later(
         self, connected, orders, batch, tmp_path, monkeypatch
@@ -385,7 +385,7 @@ class TestRecord:
         event = await told_by(trigger)
 
         assert event["status"] == "unreachable"
-        assert "is damaged: line 3 is not JSON. The generations go on" in event["message"]
+        assert "is damaged: line 3 is not JSON. The generations continue" in event["message"]
         assert connected.requests() == []
 
     async def test_record_of_another_batch(self, connected, batch):
