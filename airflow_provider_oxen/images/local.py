@@ -95,35 +95,45 @@ class LocalFolder(Folder):
         with self._written(name, source, writer_id) as part:
             try:
                 os.link(part, self._at(name))
+                made = True
             except FileExistsError:
-                return False
+                made = False
             except OSError:
-                # A file system without links. What a death cuts short there stays, empty, and keeps the name.
-                try:
-                    os.close(os.open(self._at(name), _NEW, 0o666))
-                except FileExistsError:
-                    return False
-                try:
-                    os.replace(part, self._at(name))
-                except BaseException:
-                    self.remove(name)
-                    raise
+                return self._made_without_links(name, part)
+            _unlink(part)
+        if made:
+            self._sync()
+        return made
+
+    def _made_without_links(self, name: str, part: str) -> bool:
+        """Do it for a file system without links. What a death cuts short there stays, empty, and keeps the
+        name."""
+        try:
+            os.close(os.open(self._at(name), _NEW, 0o666))
+        except FileExistsError:
+            _unlink(part)
+            return False
+        try:
+            os.replace(part, self._at(name))
+        except BaseException:
+            self.remove(name)
+            raise
         self._sync()
         return True
 
     @contextlib.contextmanager
     def _written(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
-        """Give a new file the content under a name that nobody can foresee; it is gone afterwards."""
+        """Give a new file the content under a name that nobody can foresee; what goes wrong removes it."""
         shown = os.fsencode(name)[:_PART].decode(errors="ignore")
         part = self._at(f".{shown}.{writer_id}-{secrets.token_hex(8)}.part")
         source.seek(0)
         try:
             _write(part, source, lasting=lasting)
             yield part
-        finally:
+        except BaseException:
             # On a full disk above all, what is of no use must not stay.
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+            _unlink(part)
+            raise
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -183,6 +193,11 @@ def _opened(path: str) -> int:
     if stat.S_ISDIR(mode):
         raise UnreadableFile(errno.EISDIR, "Is a directory", path)
     raise UnreadableFile(errno.EINVAL, "No regular file", path)
+
+
+def _unlink(part: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(part)
 
 
 def _write(path: str, source: BinaryIO, *, lasting: bool = True) -> None:

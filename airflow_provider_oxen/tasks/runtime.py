@@ -27,6 +27,9 @@ __all__ = ["BlockingRuntime", "LoopRuntime", "Runtime"]
 
 T = TypeVar("T")
 
+_QUICK = 0.02
+"""Seconds that a look may take on the event loop before all further ones are left to threads."""
+
 
 class Runtime(Protocol):
     """What both ways offer. What blocks is called by :meth:`blocking` alone."""
@@ -41,10 +44,13 @@ class Runtime(Protocol):
         """Send a call, again where it may be."""
         ...
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+    ) -> T:
         """Send a call once.
 
         :param guard: the last look before a paid call; it blocks, see :meth:`.Client.send`.
+        :param is_quick: whether the look asks nobody but the place of the record.
         """
         ...
 
@@ -80,7 +86,9 @@ class BlockingRuntime:
     async def send(self, call: Call[T]) -> T:
         return self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+    ) -> T:
         with Client(replace(self.settings, max_retries=0)) as client:
             return client.send(call, guard=guard)
 
@@ -106,10 +114,15 @@ class LoopRuntime:
     :param client: of all of them.
     :param sender: sends once: whether a paid request is sent again, and when, is the batch's to say.
     :param threads: do what blocks.
+    :param looks_are_quick: whether records lie on a local disk. To read one there takes less time than the way
+        to a thread and back, as long as it does.
     """
 
-    def __init__(self, client: AsyncClient, sender: AsyncClient, threads: Threads) -> None:
+    def __init__(
+        self, client: AsyncClient, sender: AsyncClient, threads: Threads, *, looks_are_quick: bool = False
+    ) -> None:
         self.client = client
+        self._looks_are_quick = looks_are_quick
         self._sender = sender
         self._threads = threads
 
@@ -124,10 +137,17 @@ class LoopRuntime:
     async def send(self, call: Call[T]) -> T:
         return await self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+    ) -> T:
         async def look() -> None:
-            if guard is not None:
+            if not (self._looks_are_quick and is_quick()):
                 await self.blocking(guard)
+                return
+            began = time.monotonic()
+            guard()
+            # A folder of this machine may be a mount of another's: that must not hold up all rows again.
+            self._looks_are_quick = time.monotonic() - began < _QUICK
 
         return await self._sender.send(call, guard=look)
 
