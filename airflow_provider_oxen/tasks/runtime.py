@@ -45,7 +45,11 @@ class Runtime(Protocol):
         ...
 
     async def send_once(
-        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> T:
         """Send a call once.
 
@@ -87,7 +91,11 @@ class BlockingRuntime:
         return self.client.send(call)
 
     async def send_once(
-        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> T:
         with Client(replace(self.settings, max_retries=0)) as client:
             return client.send(call, guard=guard)
@@ -138,9 +146,15 @@ class LoopRuntime:
         return await self.client.send(call)
 
     async def send_once(
-        self, call: Call[T], *, guard: Callable[[], None], is_quick: Callable[[], bool] = lambda: False
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> T:
         async def look() -> None:
+            if guard is None:
+                return
             if not (self._looks_are_quick and is_quick()):
                 await self.blocking(guard)
                 return
