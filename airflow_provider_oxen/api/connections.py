@@ -7,6 +7,7 @@ or goes: with dozens of requests under way, that was a fifth of what a batch's e
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, cast
@@ -31,7 +32,8 @@ class Connections:
         self._backend = backend
         self._context = context
         self._expiry = limits.keepalive_expiry
-        self._most_idle = limits.max_keepalive_connections or 0
+        most_idle = limits.max_keepalive_connections
+        self._most_idle = math.inf if most_idle is None else most_idle
         most = limits.max_connections
         self._free = None if most is None else asyncio.Semaphore(most)
         self._busy: set[httpcore.AsyncHTTPConnection] = set()

@@ -122,8 +122,8 @@ class LoopRuntime:
     :param client: of all of them.
     :param sender: sends once: whether a paid request is sent again, and when, is the batch's to say.
     :param threads: do what blocks.
-    :param looks_are_quick: whether records lie on a local disk. To read one there takes less time than the way
-        to a thread and back, as long as it does.
+    :param looks_are_quick: whether records are on a local disk: reading one there takes less than the way
+        to a thread and back. It is believed for as long as that holds.
     """
 
     def __init__(

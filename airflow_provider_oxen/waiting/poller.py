@@ -50,8 +50,9 @@ LINGER = 60.0
 RARELY = 60.0
 """Seconds between two lists while the stream is trusted: for what it does not tell, such as cancellations."""
 
-GATHER = 0.1
-"""Seconds in which further events join the first: many jobs end together."""
+GATHER, GATHER_FEW = 0.1, 0.01
+"""Seconds in which further events join the first, since many jobs end together; and where so few are waited
+for that their rows are asked for one by one in any case."""
 
 PREMATURE = 3
 """Ticks at which a row is asked for again that shows no end though an event told it."""
@@ -118,7 +119,7 @@ class QueuePoller:
         """Look at a job's row soon, whose end an event tells."""
         id = generation.generation_id
         if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
-            self._look_soon(id, GATHER)
+            self._look_soon(id, GATHER if len(self.waiters.by_id) > 2 * MANY else GATHER_FEW)
 
     def _look_soon(self, id: str, seconds: float = 0.0) -> None:
         self._urgent.add(id)
