@@ -1,7 +1,9 @@
-"""Links of a task in Airflow's web interface: to its image, to its generation and to its model's page.
+"""Links of a task in Airflow's web interface: to its image, its generation, and its model's page.
 
-The operators push them as soon as they are known, so that they work while a task runs or is deferred,
-after it failed, and for each task of a mapped one.
+Each opens a page that you can read; where there is none, there is no link.
+
+The operators push them as soon as they are known. So they work while a task runs or is deferred, after it has
+failed, and for each task of a mapped one.
 """
 
 from __future__ import annotations
@@ -15,17 +17,17 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
-__all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "model_page"]
+__all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "images_page", "model_page"]
 
 _PAGES = {"https://hub.oxen.ai": "https://www.oxen.ai"}
-"""Where the pages of a hub are that are for people."""
+"""The website of a hub, by the hub's address."""
 
 
 class _Pushed(BaseOperatorLink):
     """A link that its task has pushed."""
 
     key: str
-    """Of the XCom. On Airflow 3 the web interface reads it there itself, under :attr:`xcom_key`."""
+    """Key of the XCom. On Airflow 3 the web interface reads the XCom itself, under :attr:`xcom_key`."""
 
     @property
     def xcom_key(self) -> str:
@@ -33,34 +35,39 @@ class _Pushed(BaseOperatorLink):
         return self.key
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return what the task has pushed, or the empty string.
+        """Return the link that the task has pushed, or the empty string.
 
-        :param operator: of the web interface, or, on Airflow 3, the very one that was executed, when it ends.
-        :param ti_key: whatever names the task instance: Airflow 3 gives the instance itself.
+        :param operator: the web interface's operator or, when a task ends on Airflow 3, the one that was
+            executed.
+        :param ti_key: names the task instance; Airflow 3 passes the instance itself.
         """
         told: dict[str, str] | None = getattr(operator, "pushed_links", None)
         if told is not None and self.key in told:
-            # Airflow 3 calls it an error in the log to ask for an XCom that is not there.
+            # On Airflow 3, asking for an XCom that is not there logs an error.
             return told[self.key]
         return str(XCom.get_value(ti_key=ti_key, key=self.key) or "")
 
 
 class OxenGenerationLink(_Pushed):
-    """To the generation on the hub, from the moment when it was accepted; reading it takes the key."""
+    """Link to the task in the Images view, as soon as the hub has accepted its generation.
 
-    name = "Generation on Oxen.ai"
+    The hub itself has no page for a generation: it answers with JSON, and only to the API key. Before Airflow
+    3.1 there is no Images view and no such link.
+    """
+
+    name = "Generation in Images"
     key = "_link_OxenGenerationLink"
 
 
 class OxenImageLink(_Pushed):
-    """To the kept image, or a batch's manifest, in its store's own console: of S3 and of Google's store."""
+    """Link to the kept image, or to a batch's manifest, in the console of S3 or of Google Cloud Storage."""
 
     name = "Image in its store"
     key = "_link_OxenImageLink"
 
 
 class OxenModelLink(_Pushed):
-    """To the page of the task's model."""
+    """Link to the page of the task's model."""
 
     name = "Model on Oxen.ai"
     key = "_link_OxenModelLink"
@@ -74,10 +81,23 @@ def model_page(hub: str, model: str) -> str:
     return f"{_PAGES.get(hub, hub)}/ai/models/{quote(model, safe='')}"
 
 
-def console(path: str | None) -> str | None:
-    """Return the page of an object in its store's own web console, where there is one.
+def images_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """Return the address of a task instance in the Images view.
 
-    :param path: as a result tells it; the id of a connection in it is left out.
+    It is relative to Airflow's root, as the web interface reads it: so it is found under any host and path,
+    and a worker need not know them.
+
+    :param map_index: -1 of a task that is not mapped.
+    """
+    run, task = quote(run_id, safe=""), quote(task_id, safe="")
+    return f"oxen/images/{quote(dag_id, safe='')}?run_id={run}&task_id={task}&map_index={map_index}"
+
+
+def console(path: str | None) -> str | None:
+    """Return the page of an object in its store's web console, or None if the store has none.
+
+    :param path: the path as in a result; an id of a connection in it is left out. The path does not say
+        whether the store is Amazon's or Google's own; the task knows.
     """
     try:
         parts = urlsplit(path or "")

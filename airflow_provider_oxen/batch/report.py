@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from airflow_provider_oxen.api.redact import named, told, without_queries
+from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line, without_queries
 from airflow_provider_oxen.api.values import usd
 from airflow_provider_oxen.batch.sheet import PREVIEWS, STATUSES, Sheet
 from airflow_provider_oxen.images.storage import Folder
@@ -71,7 +71,7 @@ def line(
             "id": id,
             "status": status,
             "prompt": prompt,
-            "model": model if hubs is None else named(hubs, model),
+            "model": model if hubs is None else redact_unless_echoed(hubs, model),
             **(images[0] if images else {}),
             **{name: result.get(name) for name in ("seed", "generation_id", "cost")},
             "error": error,
@@ -145,7 +145,7 @@ class Counts:
 
 def _failure(line: Mapping[str, Any]) -> dict[str, Any]:
     names = ("line", "id", "status", "seed", "generation_id", "cost")
-    error = told(line.get("error"), _ERROR) or ""
+    error = redacted_line(line.get("error"), _ERROR) or ""
     return {name: line[name] for name in names if name in line} | {"error": error}
 
 

@@ -67,6 +67,7 @@ class WorkerEffects:
     :param closes_kept: closes the record in one go with keeping the images, where each step is a way to a
         thread and back; :meth:`close` finds it done then.
     :param defers: leaves the worker until the generation has ended, by raising; None waits here.
+    :param page: of the task in the Images view; None where there is none.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
@@ -88,6 +89,7 @@ class WorkerEffects:
     running: Running
     closes_kept: bool = False
     defers: Callable[[Record, float | None], None] | None = None
+    page: str | None = None
     recorder: JobRecorder = field(init=False)
     sender: Sender = field(init=False)
     stopping: bool = field(default=False, init=False)
@@ -150,7 +152,8 @@ class WorkerEffects:
         try:
             self.push("generation_id", generation_id)
             self.push("generation_link", link)
-            self.push(OxenGenerationLink.key, link)
+            if self.page:
+                self.push(OxenGenerationLink.key, self.page)
         except Exception as error:
             self.log.warning(
                 "The generation's id could not be pushed to XCom: %s", without_queries(str(error))
