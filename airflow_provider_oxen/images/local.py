@@ -106,7 +106,7 @@ class LocalFolder(Folder):
         return made
 
     def _made_without_links(self, name: str, part: str) -> bool:
-        """Do the same on a file system without links. If the process dies here, an empty file keeps the name."""
+        """Do the same without links. If the process dies here, an empty file keeps the name."""
         try:
             os.close(os.open(self._at(name), _NEW, 0o666))
         except FileExistsError:
