@@ -167,6 +167,11 @@ class Folder(ABC):
     def asset_uri(self, name: str) -> str:
         """Return the file's URI for lineage and assets: without a connection id."""
 
+    @property
+    def is_public(self) -> bool:
+        """Whether this is the store that its URL names, and no other behind an endpoint of one's own."""
+        return True
+
     def clean(self, writer_id: str) -> None:
         """Remove what an earlier try of the task left unfinished, where a store shows such a thing."""
         return None

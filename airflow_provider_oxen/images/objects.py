@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_oxen.images.folder import MOST, Folder
-from airflow_provider_oxen.images.stores import AZURE, S3, is_taken, store_of
+from airflow_provider_oxen.images.stores import AZURE, S3, is_public, is_taken, store_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -48,6 +48,10 @@ class ObjectFolder(Folder):
         self.path = path.rstrip("/")
         self.conn_id = conn_id
         self.options = dict(options or {})
+
+    @property
+    def is_public(self) -> bool:
+        return is_public(self.fs)
 
     def check(self) -> None:
         # Other stores' drivers also say so of a bucket that is empty and may not be described: there, the

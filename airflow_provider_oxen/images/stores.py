@@ -24,6 +24,7 @@ __all__ = [
     "Store",
     "check",
     "is_final",
+    "is_public",
     "is_taken",
     "keywords",
     "knows_no_conditions",
@@ -92,6 +93,9 @@ _NAMES_OF_KEYS = frozenset({"BucketKeyEnabled", "SSEKMSKeyId", "fixed_key_metada
 _SECRETS = re.compile(r"AccountKey=|SharedAccessSignature=|-----BEGIN|[?&]sig=|\b(AKIA|ASIA)[A-Z0-9]{16}\b")
 """What credentials look like in values."""
 
+_PUBLIC = re.compile(r"https://(?![^/]*us-gov-)(?:[\w-]+\.)*(?:amazonaws|googleapis)\.com(?::443)?/?")
+"""Endpoints of the stores whose console we know; the government's clouds have others."""
+
 _warned: set[str] = set()
 
 _FINAL = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError)
@@ -107,6 +111,26 @@ _PASSING_CODES = frozenset({"RequestTimeout", "ExpiredToken", "RequestTimeTooSke
 def store_of(scheme: str) -> Store | None:
     """Return the kind of store that a URL's scheme means; None for one that other providers bring."""
     return next((store for store in STORES if scheme in store.schemes), None)
+
+
+def is_public(fs: Any) -> bool:
+    """Whether a driver speaks to Amazon's or Google's own store, and not to MinIO or another one.
+
+    The client that the driver has made knows: an endpoint may come from the Airflow connection, from the
+    environment, or from a file of Amazon's.
+
+    :param fs: of fsspec, after it has asked its store for something.
+    """
+    client = getattr(fs, "_s3", None)
+    known = (
+        getattr(getattr(client, "meta", None), "endpoint_url", None),
+        getattr(fs, "endpoint_url", None),
+        (getattr(fs, "client_kwargs", None) or {}).get("endpoint_url"),
+        # Of Google's.
+        getattr(fs, "_location", None),
+    )
+    endpoint = next((url for url in known if isinstance(url, str) and url), None)
+    return endpoint is None or _PUBLIC.fullmatch(endpoint) is not None
 
 
 def warn_of_old_driver(store: Store | None) -> None:

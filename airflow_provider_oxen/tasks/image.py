@@ -185,7 +185,8 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
         max_bytes=arguments.max_bytes,
         storage_options=arguments.storage_options,
     )
-    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, operator.pushed_links or {})
+    pushed = operator.pushed_links or {}
+    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, pushed, output.folder)
     output.preview_size = xcoms.size
     store = record_store(context, output)
     if arguments.overwrite and not store.keeps:
@@ -255,6 +256,7 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
             cancel_on_kill=arguments.cancel_on_kill,
             running=Running(ti),
             defers=deferral.defer if arguments.deferrable else None,
+            page=xcoms.page,
         )
         yield ImageTask(
             task,
