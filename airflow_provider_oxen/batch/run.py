@@ -41,7 +41,7 @@ from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try,
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
-from airflow_provider_oxen.tasks.xcoms import MOST, TaskXComs
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES, TaskXComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -306,7 +306,7 @@ class BatchRun:
             threads=self.threads,
             log=self.operator.log,
             previews=PREVIEWS,
-            shown=MOST if self.xcoms.wanted else 0,
+            shown=MAX_IMAGES if self.xcoms.wanted else 0,
             defers=defers,
             unsure=unsure,
         )
