@@ -26,7 +26,7 @@ up."""
 KEPT = 5
 """Pages of the history that followers who wake together share; each reads further pages itself."""
 
-MOST = 10_000
+MAX_EVENTS = 10_000
 """Most events kept between two wakeups. With more, the history is read as after a lost stream."""
 
 
@@ -135,7 +135,7 @@ class Wakeups:
 
     def told(self, generation: Generation) -> None:
         """Keep an event for the next wakeup."""
-        if len(self._ended) < MOST:
+        if len(self._ended) < MAX_EVENTS:
             self._ended[generation.generation_id] = generation
         else:
             self._connected = True
