@@ -23,7 +23,7 @@ GATHER = 0.1
 """Seconds in which further events join the first: many end together, and the history gets a moment to catch
 up."""
 
-KEPT = 5
+SHARED_PAGES = 5
 """Pages of the history that followers who wake together share; each reads further pages itself."""
 
 MAX_EVENTS = 10_000
@@ -68,7 +68,7 @@ class Wakeup:
         :raises OxenError: if the page cannot be read.
         """
         call = queue.list_history(namespace, number)
-        if number > KEPT:
+        if number > SHARED_PAGES:
             return await self._listener.send(call)
         return await self._once((namespace, number), call)
 
