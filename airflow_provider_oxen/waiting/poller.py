@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 SHORTEST = 0.01
 """Shortest time in seconds between two ticks, whatever interval was asked for."""
 
-MANY = 60
+PAGES_FROM = 60
 """When more jobs than this leave the list at once, pages of the history (1000 rows each) are cheaper."""
 
 LINGER = 60.0
@@ -197,7 +197,7 @@ class QueuePoller:
                 ids = await self._read_list(client, ids)
             self._ended = _clock()
         missing = [id for id in ids if id in self.waiters.by_id and id not in self._rows.asked]
-        if len(missing) > MANY:
+        if len(missing) > PAGES_FROM:
             missing = await self._page_through(client, missing)
         self._rows.ask_for(client, missing)
 
@@ -242,7 +242,7 @@ class QueuePoller:
                     rows = {id: row for id, row in page.items() if id in missing}
                     missing -= rows.keys()
                     await self._seen(rows)
-                    if len(missing) <= MANY:
+                    if len(missing) <= PAGES_FROM:
                         break
         except OxenError as error:
             log.warning("%s Looking again at the next tick.", error.message)
