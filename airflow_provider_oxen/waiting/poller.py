@@ -118,7 +118,7 @@ class QueuePoller:
     def told(self, generation: Generation) -> None:
         """An event reports the end of a job: look at its row soon."""
         id = generation.generation_id
-        if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
+        if self._trust.reported(id, is_waited_for=id in self.waiters.by_id):
             self._look_soon(id, GATHER)
 
     def _look_soon(self, id: str, seconds: float = 0.0) -> None:
@@ -230,7 +230,7 @@ class QueuePoller:
         self._trust.listed({waiter.id for waiter in running}, opening)
         await self.waiters.judge(running, lambda waiter: waiter.poll.running(now))
         # The stream may be ahead of the list: also request the rows that it reported.
-        return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_told(id)}
+        return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_reported(id)}
 
     async def _page_through(self, client: BulkClient, ids: list[str]) -> list[str]:
         """Look for many jobs in the history, newest first; return those that were not found."""
@@ -262,7 +262,7 @@ class QueuePoller:
             if rows[id].status in ENDED:
                 # It still waits: its link is not there yet.
                 self._unsettled.add(id)
-            elif self._trust.is_told(id) and self._premature[id] < PREMATURE:
+            elif self._trust.is_reported(id) and self._premature[id] < PREMATURE:
                 self._premature[id] += 1
                 self._unsettled.add(id)
 
