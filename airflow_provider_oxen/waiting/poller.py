@@ -107,15 +107,15 @@ class QueuePoller:
         self._trust.forget(id)
         self._premature.pop(id, None)
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """A newly opened stream has to earn its trust again."""
         self._trust.opened()
 
-    def lost(self, *, is_answering: bool) -> None:
+    def on_lost(self, *, is_answering: bool) -> None:
         """Go on with the list alone."""
         self._trust.lost()
 
-    def told(self, generation: Generation) -> None:
+    def on_end(self, generation: Generation) -> None:
         """An event reports the end of a job: look at its row soon."""
         id = generation.generation_id
         if self._trust.reported(id, is_waited_for=id in self.waiters.by_id):

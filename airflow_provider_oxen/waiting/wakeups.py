@@ -123,17 +123,17 @@ class Wakeups:
             self._timer.cancel()
         self._timer = loop.call_later(seconds, self._bell.set)
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """Wake up to catch up."""
         self._connected = True
         self._bell.set()
 
-    def lost(self, *, is_answering: bool) -> None:
+    def on_lost(self, *, is_answering: bool) -> None:
         """Catch up anyway if the hub has no stream but answers."""
         if is_answering:
-            self.opened()
+            self.on_open()
 
-    def told(self, generation: Generation) -> None:
+    def on_end(self, generation: Generation) -> None:
         """Keep an event for the next wakeup."""
         if len(self._ended) < MAX_EVENTS:
             self._ended[generation.generation_id] = generation
