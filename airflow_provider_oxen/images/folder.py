@@ -67,8 +67,8 @@ class Folder(ABC):
     def read(self, name: str) -> bytes | None:
         """Return a small file's content, or None if there is no such file.
 
-        Of a file larger than :data:`MAX_READ_BYTES`, at most one byte more than that is returned: it is not one
-        of ours.
+        Of a file larger than :data:`MAX_READ_BYTES`, at most one byte more than that is returned: it is not
+        one of ours.
 
         :raises UnreadableFile: if the name is not a file, or may not be read.
         :raises OSError: if the store cannot tell; "could not read" never means "does not exist".
