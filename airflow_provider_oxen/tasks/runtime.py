@@ -1,6 +1,6 @@
-"""How a try asks the hub, fetches, waits and does what blocks: one by one, or on an event loop.
+"""How a try sends requests, fetches, waits and does blocking work: one by one, or on an event loop.
 
-The effects of one image and those of a batch's row are the same code; this is what they differ in.
+The effects for one image and for a batch's row are the same code; this is the difference between them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Runtime(Protocol):
-    """What both ways offer. What blocks is called by :meth:`blocking` alone."""
+    """What both ways offer. Only :meth:`blocking` runs blocking work."""
 
     @property
     def settings(self) -> Settings: ...
@@ -38,28 +38,28 @@ class Runtime(Protocol):
     def clock(self) -> Clock: ...
 
     async def send(self, call: Call[T]) -> T:
-        """Send a call, again where it may be."""
+        """Send a call, and retry if that is safe."""
         ...
 
     async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
         """Send a call once.
 
-        :param guard: the last look before a paid call; it blocks, see :meth:`.Client.send`.
+        :param guard: the last check before a paid call; it blocks, see :meth:`.Client.send`.
         """
         ...
 
     def within(self, deadline: Deadline) -> AbstractAsyncContextManager[Deadline]:
-        """Return the context whose requests end by a deadline."""
+        """Return a context whose requests end by a deadline."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
 
     async def blocking(self, work: Callable[[], T]) -> T:
-        """Do what blocks."""
+        """Run blocking work."""
         ...
 
     def downloads(self, links: Sequence[str], max_bytes: int) -> AbstractAsyncContextManager[Download]:
-        """Return the context in which links can be fetched, which are these above all."""
+        """Return a context in which links, mainly these, can be fetched."""
         ...
 
 
@@ -101,11 +101,11 @@ class BlockingRuntime:
 
 
 class LoopRuntime:
-    """Many tries side by side on one event loop, which must not be held up.
+    """Many tries side by side on one event loop, which must not be blocked.
 
-    :param client: of all of them.
-    :param sender: sends once: whether a paid request is sent again, and when, is the batch's to say.
-    :param threads: do what blocks.
+    :param client: shared by all of them.
+    :param sender: sends once: the batch decides whether and when a paid request is sent again.
+    :param threads: run blocking work.
     """
 
     def __init__(self, client: AsyncClient, sender: AsyncClient, threads: Threads) -> None:
@@ -143,7 +143,7 @@ class LoopRuntime:
     @contextlib.asynccontextmanager
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
         loop = asyncio.get_running_loop()
-        # Before the bytes are proved and written: no thread waits for the network.
+        # Fetch before the bytes are proved and written, so that no thread waits for the network.
         came = [await self._fetched(link, max_bytes) for link in links]
         left = dict(zip(links, came, strict=True))
 
