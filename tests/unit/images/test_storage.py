@@ -806,7 +806,7 @@ def test_driver_that_is_not_installed_names_the_extra(monkeypatch):
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Missing, raising=False)
 
-    with pytest.raises(OxenInvalidRequest, match="s3fs>=2025.10"):
+    with pytest.raises(OxenInvalidRequest, match=r"s3fs>=2025\.10"):
         open_folder("s3://bucket/out", None)
 
 
