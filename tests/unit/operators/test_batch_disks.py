@@ -379,7 +379,7 @@ def test_retry_on_a_disk_that_another_run_has_used_pays_for_nothing(remembering,
 
     played = batch.next_run(prompts=[*PROMPTS, "A blue ball"])
 
-    assert "is another folder than the one that this task has begun its batch in" in played.error
+    assert "is another folder than the folder in which this task started its batch" in played.error
     assert batch.asked["A blue ball"] <= 1
     assert batch.posts() <= sent + 7
 
@@ -453,7 +453,7 @@ def test_store_that_does_not_take_the_account_lets_nothing_be_sent(remembering):
 
     played = batch.play()
 
-    assert "What this task remembers of its batch could not be written: OSError: no answer" in played.error
+    assert "This task's record of its batch could not be written: OSError: no answer" in played.error
     assert batch.posts() == 0
     batch.store.failing = lambda done, value: None
     assert all_kept(batch, batch.clear())

@@ -182,7 +182,7 @@ def test_record_that_cannot_be_closed_does_not_cost_the_image(scene, broken):
     played = scene.play()
 
     assert played.state == "success"
-    assert "could not be closed; going on." in scene.logged
+    assert "could not be closed; the task continues." in scene.logged
     broken.fails = lambda asked, record: False
     assert scene.clear().state == "success"
     assert scene.paid == 1
@@ -388,7 +388,7 @@ def test_generation_that_nobody_asked_for_is_told(scene):
 
     stopped(scene, scene.play(), sent=1)
 
-    assert "The hub made a further generation, further, that was not asked for." in scene.logged
+    assert "The hub made another generation, further, that was not asked for." in scene.logged
 
 
 @by_queue

@@ -182,7 +182,7 @@ def test_record_of_another_task_stops_the_task_before_anything_is_asked(cast):
     left_running(first)
     second.remember(first.record)
 
-    assert "it is another task's" in stopped(second, second.play(), sent=1)
+    assert "it belongs to another task" in stopped(second, second.play(), sent=1)
 
 
 @with_record
