@@ -81,8 +81,7 @@ class Running:
                 ) from None
             if problem:
                 raise OxenOvertaken(
-                    f"Airflow no longer runs this try: {problem}. It sends nothing and leaves what the "
-                    "next try has written as it is."
+                    f"Airflow no longer runs this try: {problem}. It sends nothing and changes nothing."
                 )
             # The time of the question, not of the answer.
             self._asked = now

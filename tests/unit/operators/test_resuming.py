@@ -203,7 +203,7 @@ def test_trigger_that_came_to_no_end_leaves_the_job_to_the_next_try(scene, reaso
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
     assert "The deferred wait failed" in str(error)
-    assert "may have been paid for. The next try looks again" in str(error)
+    assert "may have been paid for. The next try checks again" in str(error)
     assert "If no retry is left, clear the task" in str(error)
     assert paid_once(scene, played)
 

@@ -281,8 +281,8 @@ def test_rows_that_hold_the_key_are_named_and_nothing_is_sent(cast_batch):
     tried = batch.once()
 
     assert "3 of 4 rows of the list cannot be used" in tried.error
-    assert "line 2: it holds the API key of the Oxen connection" in tried.error
-    assert "line 4: it holds the API key" in tried.error
+    assert "line 2: it contains the API key of the Oxen connection" in tried.error
+    assert "line 4: it contains the API key" in tried.error
     assert batch.posts() == 0
     assert clean(tried.error + seen(batch))
 
