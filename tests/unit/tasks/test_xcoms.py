@@ -23,7 +23,7 @@ def pushed() -> dict[str, Any]:
 @pytest.fixture
 def show(pushed, monkeypatch):
     def show(*, wanted: bool = True, views: bool = True) -> TaskXComs:
-        monkeypatch.setattr(module, "_has_views", lambda: views)
+        monkeypatch.setattr(module, "has_views", lambda: views)
         ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
         return TaskXComs(ti, logging.getLogger("task"), wanted)
 
@@ -101,9 +101,17 @@ def test_a_result_is_shown_image_by_image():
         ],
     }
 
-    first, second = of_result(result, "p" * 600, ["data:image/webp;base64,AAAA"])
+    body = {
+        "model": "z",
+        "prompt": "p",
+        "seed": 7,
+        "image_size": {"width": 8},
+        "image_urls": ["https://elsewhere.example/x.png?signature=secret"],
+        "image": "A" * 2000,
+    }
+    first, second = of_result(result, "p" * 6000, ["data:image/webp;base64,AAAA"], body)
     assert first == {
-        "prompt": f"{'p' * 499}…",
+        "prompt": f"{'p' * 3999}…",
         "model": "z",
         "seed": 7,
         "cost": 0.01,
@@ -112,6 +120,10 @@ def test_a_result_is_shown_image_by_image():
         "height": 2,
         "bytes": 3,
         "path": "s3://bucket/a.png",
+        "request": {
+            "image_size": {"width": 8},
+            "image_urls": ["https://elsewhere.example/x.png"],
+        },
         "preview": "data:image/webp;base64,AAAA",
     }
     # A signed link is for nobody but the task that asked for it.
