@@ -86,6 +86,7 @@ resolve: .venv/installed ## the package and its extras, resolved beside each Air
 docs: .venv/installed ## the site of docs/ in build/docs; warnings and broken links are errors
 	rm -rf build/docs
 	.venv/bin/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+	@echo "The site is in build/docs: open build/docs/index.html in a browser."
 
 lock: ## settle the pins anew after a change in pyproject.toml or package.json (needs uv and npm)
 	scripts/lock.sh

@@ -1,4 +1,4 @@
-"""Why Airflow has no connection of a name, and whether that may pass."""
+"""Explain why Airflow does not find a connection, and whether a retry may find it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["Missing", "missing"]
 
 
 class Missing(NamedTuple):
-    """What is said of a connection that is not there.
+    """The message about a connection that is not there.
 
-    :ivar told: a sentence that names it, and the remedy.
-    :ivar may_pass: whether another try may find it.
+    :ivar told: a sentence that names the connection, and the remedy.
+    :ivar may_pass: whether another try may find the connection.
     """
 
     told: str
@@ -20,13 +20,14 @@ class Missing(NamedTuple):
 
 
 def missing(conn_id: str, argument: str) -> Missing:
-    """Return what to say of a connection that Airflow calls undefined.
+    """Return the message about a connection that Airflow calls undefined.
 
-    Airflow says so, too, of a secret that is no connection, and of a secrets backend that does not answer.
+    Airflow calls a connection undefined also if its secret cannot be parsed, or if a secrets backend does not
+    answer.
 
-    :param argument: what names the connection.
+    :param argument: name of the argument that holds the connection's id.
     """
-    # Of "key:secret", which somebody may have put into a URL, the secret is not told.
+    # Somebody may have written "key:secret" into a URL: do not show the secret.
     head, colon, _ = conn_id[:200].partition(":")
     name, shown = f"AIRFLOW_CONN_{conn_id.upper()}", repr(f"{head}:***" if colon else head)
     if name in os.environ:

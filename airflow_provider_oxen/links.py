@@ -1,7 +1,7 @@
-"""Links of a task in Airflow's web interface: to its image, to its generation and to its model's page.
+"""Links of a task in Airflow's web interface: to its image, its generation, and its model's page.
 
-The operators push them as soon as they are known, so that they work while a task runs or is deferred,
-after it failed, and for each task of a mapped one.
+The operators push them as soon as they are known. So they work while a task runs or is deferred, after it has
+failed, and for each task of a mapped one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "model_page"]
 
 _PAGES = {"https://hub.oxen.ai": "https://www.oxen.ai"}
-"""Where the pages of a hub are that are for people."""
+"""The website of a hub, by the hub's address."""
 
 
 class _Pushed(BaseOperatorLink):
     """A link that its task has pushed."""
 
     key: str
-    """Of the XCom. On Airflow 3 the web interface reads it there itself, under :attr:`xcom_key`."""
+    """Key of the XCom. On Airflow 3 the web interface reads the XCom itself, under :attr:`xcom_key`."""
 
     @property
     def xcom_key(self) -> str:
@@ -33,34 +33,35 @@ class _Pushed(BaseOperatorLink):
         return self.key
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return what the task has pushed, or the empty string.
+        """Return the link that the task has pushed, or the empty string.
 
-        :param operator: of the web interface, or, on Airflow 3, the very one that was executed, when it ends.
-        :param ti_key: whatever names the task instance: Airflow 3 gives the instance itself.
+        :param operator: the web interface's operator or, when a task ends on Airflow 3, the one that was
+            executed.
+        :param ti_key: names the task instance; Airflow 3 passes the instance itself.
         """
         told: dict[str, str] | None = getattr(operator, "pushed_links", None)
         if told is not None and self.key in told:
-            # Airflow 3 calls it an error in the log to ask for an XCom that is not there.
+            # On Airflow 3, asking for an XCom that is not there logs an error.
             return told[self.key]
         return str(XCom.get_value(ti_key=ti_key, key=self.key) or "")
 
 
 class OxenGenerationLink(_Pushed):
-    """To the generation on the hub, from the moment when it was accepted; reading it takes the key."""
+    """Link to the generation on the hub, as soon as the hub has accepted it. Reading it takes the API key."""
 
     name = "Generation on Oxen.ai"
     key = "_link_OxenGenerationLink"
 
 
 class OxenImageLink(_Pushed):
-    """To the kept image, or a batch's manifest, in its store's own console: of S3 and of Google's store."""
+    """Link to the kept image, or to a batch's manifest, in the console of S3 or of Google Cloud Storage."""
 
     name = "Image in its store"
     key = "_link_OxenImageLink"
 
 
 class OxenModelLink(_Pushed):
-    """To the page of the task's model."""
+    """Link to the page of the task's model."""
 
     name = "Model on Oxen.ai"
     key = "_link_OxenModelLink"
@@ -75,9 +76,9 @@ def model_page(hub: str, model: str) -> str:
 
 
 def console(path: str | None) -> str | None:
-    """Return the page of an object in its store's own web console, where there is one.
+    """Return the page of an object in its store's web console, or None if the store has none.
 
-    :param path: as a result tells it; the id of a connection in it is left out.
+    :param path: the path as in a result; an id of a connection in it is left out.
     """
     try:
         parts = urlsplit(path or "")

@@ -1,6 +1,6 @@
-"""What the provider counts with Airflow's metrics: every name, and what it means.
+"""The metrics that the provider sends through Airflow: every name, and what it means.
 
-Where ``[metrics]`` is not set up, Airflow drops them. None of them is worth an error.
+If ``[metrics]`` is not set up, Airflow drops them. A metric that cannot be sent never fails a task.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ GENERATED = "oxen.images.generated"
 """Counter: images that were generated and kept."""
 
 REUSED = "oxen.images.reused"
-"""Counter: images that were there already, at no cost."""
+"""Counter: images that already existed, at no cost."""
 
 FAILED = "oxen.images.failed"
 """Counter: tries of a task, and prompts of a batch, that gave no image."""
 
 COST = "oxen.cost.microdollars"
-"""Counter: millionths of a USD that the hub told it has charged, for images that did not come, too; it tells
-of the queue's jobs only."""
+"""Counter: millionths of a USD that the hub says it has charged, also for images that were lost. The hub
+states a charge only for jobs in its queue."""
 
 LATENCY = "oxen.images.latency"
-"""Timer, milliseconds: from the request to the kept image, of a single one; the wait in the queue counts."""
+"""Timer, in milliseconds: from the request for a single image until it is kept, including the wait in the
+queue."""
 
 BATCH = "oxen.batches.duration"
-"""Timer, milliseconds: a try of a batch in the worker; the wait in the triggerer does not count."""
+"""Timer, in milliseconds: a try of a batch in the worker, without the wait in the triggerer."""
 
 RETRIES = "oxen.retries"
 """Counter: tries of a task after its first."""
@@ -42,11 +43,11 @@ _MILLION = 1_000_000
 
 
 def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None, counted: float = 0.0) -> None:
-    """Count what a single task has kept.
+    """Count what a task for a single image has kept.
 
-    :param result: the operator's.
-    :param asked_at: unix seconds of the request; None where nothing was asked for.
-    :param counted: USD of the cost that an earlier try has counted.
+    :param result: the operator's result.
+    :param asked_at: unix seconds of the request; None if nothing was requested.
+    :param counted: the part of the cost, in USD, that an earlier try has already counted.
     """
     tags = {"model": str(result.get("model")), "endpoint": endpoint}
     if result["reused"]:
@@ -59,7 +60,7 @@ def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None, coun
 
 
 def paid(model: str | None, endpoint: str, cost: float) -> None:
-    """Count what the hub has charged for an image that did not come.
+    """Count what the hub has charged for an image that was lost.
 
     :param cost: USD.
     """
@@ -67,10 +68,10 @@ def paid(model: str | None, endpoint: str, cost: float) -> None:
 
 
 def batch(here: Mapping[str, float], endpoint: str, seconds: float) -> None:
-    """Count what a process has come to with a batch, once.
+    """Count the results of a batch in one process; called once.
 
-    :param here: prompts ``generated``, ``reused`` and ``failed``, and the ``cost`` in USD that the hub told,
-        whatever became of them.
+    :param here: the number of prompts ``generated``, ``reused`` and ``failed``, and the ``cost`` in USD that
+        the hub stated for all of them.
     """
     tags = {"endpoint": endpoint}
     for name, what in ((GENERATED, "generated"), (REUSED, "reused"), (FAILED, "failed")):
@@ -90,7 +91,7 @@ def retried(try_number: int) -> None:
 
 @contextmanager
 def one_image() -> Iterator[None]:
-    """Count an image that does not come."""
+    """Count a failure if the block raises."""
     try:
         yield
     except Exception:
@@ -99,9 +100,9 @@ def one_image() -> Iterator[None]:
 
 
 def waiting(conn_id: str, number: int) -> None:
-    """Tell how many generations are waited for.
+    """Send how many generations are waited for.
 
-    :param conn_id: of the hub's connection.
+    :param conn_id: the connection of the hub.
     """
     with suppress(Exception):
         _stats().gauge(WAITING, number, tags={"conn_id": conn_id})
@@ -122,10 +123,10 @@ _CORE = "airflow._shared.observability.metrics.stats"
 
 
 def _stats() -> Any:
-    """Return Airflow's ``Stats`` as this process has them: Airflow 3.2 and newer have two.
+    """Return the ``Stats`` that this process has set up: Airflow 3.2 and newer have two.
 
-    A task's process sets up those of the SDK, which is what the compat provider gives. The triggerer sets up
-    the core's, and would send nothing by the others; where both are set up, both send.
+    A task's process sets up the SDK's, which the compat provider returns. The triggerer sets up the core's,
+    and the SDK's would send nothing there. If both are set up, both send.
     """
     from airflow.providers.common.compat.sdk import Stats
 

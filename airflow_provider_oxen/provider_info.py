@@ -1,7 +1,7 @@
-"""All that Airflow learns about the package: connection type, hooks, operators, sensors, decorators.
+"""The metadata that Airflow reads about the package: connection type, hooks, operators, sensors, decorators.
 
-Airflow 3.2 and newer build the connection form from ``conn-fields``; older lines ask the hook's
-methods, which :mod:`airflow_provider_oxen.hooks.oxen` fills from the same table.
+Airflow 3.2 and newer build the connection form from ``conn-fields``. Older versions call the hook's methods,
+which :mod:`airflow_provider_oxen.hooks.oxen` fills from the same table.
 """
 
 from __future__ import annotations

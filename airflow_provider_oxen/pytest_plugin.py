@@ -1,6 +1,6 @@
 """Fixtures for tests of your own Dags: a local hub, and the Airflow connection to it.
 
-pytest finds them wherever the provider is installed. Until a test asks for one, they load nothing.
+pytest finds them wherever the provider is installed. They load nothing until a test asks for one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["oxen_conn_id", "oxen_connection", "oxen_local_hub"]
 
 @pytest.fixture
 def oxen_local_hub() -> Iterator[LocalHub]:
-    """A hub on this machine, of this test alone: it draws its images, and takes play money.
+    """A hub on this machine for this test alone: it draws its own images, and charges play money.
 
-    It tells what was asked and paid (``ledger()``, ``spent()``, ``jobs()``, ``requests()``), fails as it is
-    told to (``fail()``), and has ``settings`` that may be changed at any time. It starts within milliseconds,
-    on loopback, with a port of its own: tests may run side by side.
+    It shows what was requested and paid (``ledger()``, ``spent()``, ``jobs()``, ``requests()``), fails on
+    demand (``fail()``), and has ``settings`` that you may change at any time. It starts within milliseconds,
+    on loopback, on a port of its own, so tests may run side by side.
 
     :raises ModuleNotFoundError: on Airflow 2.11 without the extra ``localhub``, which the message names.
     """
@@ -35,15 +35,16 @@ def oxen_local_hub() -> Iterator[LocalHub]:
 
 @pytest.fixture
 def oxen_conn_id() -> str:
-    """Id of the connection that :func:`oxen_connection` makes; redefine it for another one."""
+    """Id of the connection that :func:`oxen_connection` makes. Redefine this fixture for another id."""
     return "oxen_default"
 
 
 @pytest.fixture
 def oxen_connection(oxen_local_hub: LocalHub, oxen_conn_id: str, monkeypatch: pytest.MonkeyPatch) -> LocalHub:
-    """The Airflow connection to the local hub, in the environment for as long as the test runs.
+    """The Airflow connection to the local hub, in the environment while the test runs.
 
-    It goes before one of the same id in Airflow's database: no test reaches the real hub by it.
+    It takes precedence over a connection with the same id in Airflow's database, so no test reaches the real
+    hub through it.
 
     :return: the hub.
     """

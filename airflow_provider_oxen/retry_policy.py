@@ -1,4 +1,4 @@
-"""A retry policy for tasks that ask the hub. For Airflow 3.3 and newer."""
+"""A retry policy for tasks that call the hub. For Airflow 3.3 and newer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ __all__ = ["OxenRetryPolicy"]
 
 
 _FLOOR, _CEILING = 10.0, 300.0
-"""Seconds that the next try waits at least after a refusal that says how long, doubled with each try."""
+"""Shortest wait before the next try, in seconds, after a refusal with a waiting time: it starts at the first
+value, doubles with each try, and stops at the second."""
 
 
 class OxenRetryPolicy(RetryPolicy):
-    """Wait as long as the hub says, fail what is final, retry the rest.
+    """Wait as long as the hub says, fail what is final, and retry the rest.
 
-    The operators fail what is final by themselves; for them the policy adds the hub's own waiting
-    time after a rate limit. For ``@task`` functions that use the hook it does both::
+    The operators already fail what is final; for them the policy adds the hub's own waiting time after a rate
+    limit. For ``@task`` functions that use the hook it does both::
 
         @task(retries=3, retry_policy=OxenRetryPolicy())
         def draw(): ...
 
-    Errors that are not this package's take the task's own ``retries`` and ``retry_delay``.
+    Errors from outside this package follow the task's own ``retries`` and ``retry_delay``.
     """
 
     def evaluate(
@@ -44,7 +45,7 @@ class OxenRetryPolicy(RetryPolicy):
         max_tries: int,
         context: Context | None = None,
     ) -> RetryDecision:
-        """Return what to do about an error of a task; see the class."""
+        """Return what to do after an error of a task; see the class."""
         if not isinstance(exception, OxenError):
             return RetryDecision.default()
         name = type(exception).__name__
@@ -57,10 +58,10 @@ class OxenRetryPolicy(RetryPolicy):
         return RetryDecision.retry(reason=f"{name}: it is safe to try again.")
 
     def serialize(self) -> dict[str, Any]:
-        """Return nothing: the policy has no settings."""
+        """Return an empty mapping: the policy has no settings."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> OxenRetryPolicy:
-        """Return the policy."""
+        """Return the policy; it has no settings to read."""
         return cls()

@@ -54,7 +54,8 @@ def check_reproducible(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "copy")
         shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        (copy / "scripts").mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "scripts/readme.py"):
             shutil.copyfile(ROOT / name, copy / name)
         for path in copy.rglob("*"):
             os.utime(path, (1_000_000_000, 1_000_000_000))

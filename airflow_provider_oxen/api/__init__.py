@@ -1,1 +1,1 @@
-"""The Oxen.ai hub over HTTP; knows nothing of Airflow."""
+"""The Oxen.ai hub over HTTP. This package does not know Airflow."""

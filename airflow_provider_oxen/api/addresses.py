@@ -1,4 +1,4 @@
-"""What a host or an address is: this machine, a network of one's own, or the internet. Pure, without DNS."""
+"""Tell what a host or an address is: this machine, a private network, or the internet. Pure, without DNS."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Kind = Literal[
 ]
 
 _NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
-"""What resolvers take for an IPv4 address: one to four numbers, decimal, octal or hexadecimal."""
+"""What resolvers accept as an IPv4 address: one to four numbers, decimal, octal or hexadecimal."""
 
 _LOCAL_NAMES = re.compile(
     r"(?:.+\.)?localhost|localhost[46]?(?:\.localdomain[46]?)?|ip6-(?:localhost|loopback)"
 )
-"""Names of this machine: those of RFC 6761, and of the ``/etc/hosts`` that distributions bring."""
+"""Names of this machine: those of RFC 6761, and those in the ``/etc/hosts`` of common distributions."""
 
 _PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"))
@@ -38,11 +38,11 @@ _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 _EMBEDDING = tuple(map(ipaddress.ip_network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
-"""Networks whose last 32 bits are the IPv4 address that is meant: compatible, mapped, translated, NAT64."""
+"""Networks whose last 32 bits hold the real IPv4 address: compatible, mapped, translated, NAT64."""
 
 
 def literal(host: str) -> Address | None:
-    """Return the address that a host is written as, in any spelling that a resolver takes; None for a name.
+    """Return the address that a host is written as, in any spelling that resolvers accept; None for a name.
 
     ``127.1``, ``0x7f.0.0.1``, ``2130706433``, ``[::1]``, ``fe80::1%eth0`` and ``127.0.0.1.`` are addresses.
     """
@@ -60,16 +60,16 @@ def literal(host: str) -> Address | None:
 
 
 def is_here(host: str) -> bool:
-    """Whether a host is this machine, by address or by one of the names that it has everywhere."""
+    """Return whether a host is this machine, by its address or by one of the usual names."""
     address = literal(host)
     if address is not None:
-        # Who connects to the unspecified address comes out at this machine.
+        # A connection to the unspecified address reaches this machine.
         return kind(address) in ("loopback", "unspecified")
     return _LOCAL_NAMES.fullmatch(host.strip().rstrip(".").lower()) is not None
 
 
 def kind(address: Address) -> Kind:
-    """Return where an address leads; one that embeds an IPv4 address leads where that does."""
+    """Return where an address leads. An address that embeds an IPv4 address leads where that one does."""
     if address.is_loopback:
         return "loopback"
     if address.is_unspecified or address in _THIS_NETWORK:

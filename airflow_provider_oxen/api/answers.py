@@ -1,6 +1,6 @@
-"""What an answer, or its absence, means: a response or a lost one becomes a result or an error.
+"""Turn a response, or a lost one, into a result or an error. Pure.
 
-Pure. Which error a refusal is, :mod:`.refusals` knows.
+:mod:`.refusals` decides which error a refusal is.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import httpx
 import pydantic
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.body import MOST, problem_of
+from airflow_provider_oxen.api.body import MAX_PAID_BYTES, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
 from airflow_provider_oxen.api.items import bare_of
-from airflow_provider_oxen.api.jsontext import TooDear, loads
-from airflow_provider_oxen.api.redact import LONG, told
-from airflow_provider_oxen.api.refusals import WORD, kind_of, plain_text, text_of, type_of
+from airflow_provider_oxen.api.jsontext import TooExpensive, loads
+from airflow_provider_oxen.api.redact import LONG_KEY, redacted_line
+from airflow_provider_oxen.api.refusals import MAX_WORD, kind_of, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
 
-__all__ = ["LONGEST", "from_transport", "read", "read_date", "retry_after"]
+__all__ = ["MAX_RETRY_AFTER", "from_transport", "read", "read_date", "retry_after"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-LONGEST = 3600.0
-"""Seconds that a ``Retry-After`` is worth at most: the hub documents none but 5, and who is told more by a
-gateway that is broken must not stand still for days."""
+MAX_RETRY_AFTER = 3600.0
+"""Longest ``Retry-After`` in seconds that is believed. The hub documents only 5; a broken gateway may ask for
+more, and must not stop a task for days."""
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -52,8 +52,8 @@ def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     """Return the call's result.
 
     :param response: an answer whose body has been read.
-    :param settings: of the connection; what a message quotes is quoted without its key.
-    :raises OxenError: the class that says what the answer means; see :mod:`.errors`.
+    :param settings: settings of the connection. What a message quotes is quoted without their key.
+    :raises OxenError: the class says what the answer means; see :mod:`.errors`.
     """
     damaged = problem_of(response) if response.is_success else None
     data, problem = (None, damaged.clause) if damaged else _decode(response, call)
@@ -62,7 +62,7 @@ def read(response: httpx.Response, call: Call[T], settings: Settings) -> T:
     if not response.is_success or (isinstance(data, dict) and data.get("error")):
         error = _error(response, call, data, settings)
         if response.is_success and (call.generation or (call.paid and _tells_more(data))):
-            # Images beside an error were paid for all the same; and a row tells of an error of its own.
+            # Images beside an error were paid for anyway. And a row of the queue has an error of its own.
             with contextlib.suppress(ValueError):
                 result = call.parse(data)
                 if call.paid:
@@ -91,7 +91,7 @@ def from_transport(
 ) -> errors.OxenError:
     """Return what a failure below HTTP means for the call.
 
-    :param sent: whether a byte of the request may have left; None: the kind of the failure tells.
+    :param sent: whether a byte of the request may have left; None: judge by the kind of failure.
     """
     hub = settings.base_url
     what = f"{type(error).__name__}: {_quoted(str(error), settings)}".rstrip(": ")
@@ -112,7 +112,7 @@ def from_transport(
 
 
 def _meets_no_tls(error: BaseException | None) -> bool:
-    """Whether what answered the beginning of TLS was something else, as an HTTP server's "400" is."""
+    """Return whether the other side answered the TLS handshake with something else, such as an HTTP 400."""
     while error is not None:
         if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
             return True
@@ -121,23 +121,24 @@ def _meets_no_tls(error: BaseException | None) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, given as seconds or as a date, or None.
+    """Return the seconds that ``Retry-After`` asks for, as seconds or as a date, or None.
 
-    It is a hint: at most :data:`LONGEST`, and 0 where it asks to come at once; whoever waits has a floor.
+    The value is a hint: at most :data:`MAX_RETRY_AFTER`, and 0 if it asks to come at once. The code that
+    waits has its own minimum.
     """
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,100}(\.[0-9]{1,100})?", text):
-        return min(float(text), LONGEST)
+        return min(float(text), MAX_RETRY_AFTER)
     moment = read_date(text)
     if moment is None:
         return None
-    # Both dates are by the hub's clock, where it tells the time.
+    # Compare two dates of the hub's own clock, if it sends both.
     now = read_date(headers.get("date", ""))
-    return min(max(0.0, moment - (time.time() if now is None else now)), LONGEST)
+    return min(max(0.0, moment - (time.time() if now is None else now)), MAX_RETRY_AFTER)
 
 
 def read_date(text: str) -> float | None:
-    """Return a header's date in unix seconds, or None where it is none."""
+    """Return a header's date in unix seconds, or None if it is not a date."""
     try:
         date = email.utils.parsedate_to_datetime(text[:100])
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
@@ -149,12 +150,12 @@ def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]
     if not response.content.strip():
         return None, "the body is empty"
     try:
-        return loads(response.content, longest=MOST, many=call.many), None
-    except TooDear as error:
+        return loads(response.content, longest=MAX_PAID_BYTES, many=call.many), None
+    except TooExpensive as error:
         return None, f"the body is not read: {error}"
     except ValueError:
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
-        return None, f"the body is not JSON ({told(kind, 100)})"
+        return None, f"the body is not JSON ({redacted_line(kind, 100)})"
 
 
 def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:
@@ -190,8 +191,8 @@ def _unreadable(
     facts = _facts(response, settings)
     if call.paid:
         lost = errors.OxenOutcomeUnknown(said, **facts)
-        if settings.api_key and len(settings.api_key) >= LONG:
-            # A shorter one stands in the text of any image.
+        if settings.api_key and len(settings.api_key) >= LONG_KEY:
+            # A shorter key may occur by chance in the text of any image.
             content = content.replace(settings.api_key.encode(), b"***")
         lost.unread = errors.Unread(content, tuple(ids))
         return lost
@@ -200,13 +201,16 @@ def _unreadable(
 
 def _facts(response: httpx.Response, settings: Settings) -> dict[str, Any]:
     request_id = response.headers.get("x-request-id")
-    return {"status": response.status_code, "request_id": request_id and settings.redact(request_id)[:WORD]}
+    return {
+        "status": response.status_code,
+        "request_id": request_id and settings.redact(request_id)[:MAX_WORD],
+    }
 
 
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 )
-"""OpenSSL's words, of several versions, for an answer that is no TLS."""
+"""OpenSSL's words, in several versions, for an answer that is not TLS."""
 
 _REMEDY: dict[type[errors.OxenError], str] = {
     errors.OxenInvalidRequest: "Change the request.",
@@ -224,22 +228,22 @@ _REMEDY: dict[type[errors.OxenError], str] = {
     errors.OxenServerError: "The fault is on the hub's side.",
     errors.OxenGenerationNotFound: "The hub does not know this generation.",
 }
-"""What to do, or whose fault it is."""
+"""What to do about an error, or whose fault it is."""
 
 
 def _tells_more(data: Any) -> bool:
-    """Whether an error stands beside what was asked for: anything less may be part of the error."""
+    """Return whether the result stands beside an error; anything less may be part of the error."""
     return isinstance(data, dict) and bool(data.get("images") or data.get("generations"))
 
 
 def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
-    """Take out the key and the query of every URL (it may be signed), fold white space, then cut."""
-    return told(settings.redact(text), limit) or ""
+    """Remove the key and the query of every URL (it may be signed), fold white space, then shorten."""
+    return redacted_line(settings.redact(text), limit) or ""
 
 
 def _reason(error: ValueError) -> str:
     if isinstance(error, pydantic.ValidationError):
-        # Not str(error): it quotes the input, and so could quote a signed URL.
+        # Do not use str(error): it quotes the input, which may hold a signed URL.
         first = error.errors()[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".lstrip(": ")
     return str(error)

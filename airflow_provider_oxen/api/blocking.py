@@ -1,4 +1,4 @@
-"""Async code over a client that blocks: it never really waits, so that it needs no event loop."""
+"""Run async code over a blocking client without an event loop: such code never really waits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Hub(Protocol):
-    """What is asked: an ``AsyncClient``, or a :class:`BlockingHub`."""
+    """What async code sends its calls to: an ``AsyncClient`` or a :class:`BlockingHub`."""
 
     async def send(self, call: Call[T]) -> T:
-        """Send a call and return what its answer says."""
+        """Send a call and return its result."""
         ...
 
 
@@ -26,18 +26,21 @@ class _Client(Protocol):
 
 
 class BlockingHub:
-    """A client that blocks, for what is asked without an event loop; see :func:`unsuspended`."""
+    """Wraps a blocking client for async code that runs without an event loop; see :func:`unsuspended`."""
 
     def __init__(self, client: _Client) -> None:
         self._client = client
 
     async def send(self, call: Call[T]) -> T:
-        """Send a call and return what its answer says; nothing else goes on meanwhile."""
+        """Send a call and return its result; this blocks."""
         return self._client.send(call)
 
 
 def unsuspended(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine comes to that never really waits, without an event loop."""
+    """Return the result of a coroutine that never really waits, without an event loop.
+
+    :raises RuntimeError: if the coroutine does wait.
+    """
     try:
         coroutine.send(None)
     except StopIteration as end:

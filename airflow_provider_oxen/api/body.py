@@ -1,4 +1,4 @@
-"""The body of an answer, unpacked within bounds: a few kilobytes may be told to unpack to gigabytes."""
+"""Read and unpack the body of an answer within limits: a few kilobytes can unpack to gigabytes."""
 
 from __future__ import annotations
 
@@ -9,56 +9,57 @@ from typing import NamedTuple, TypeAlias, cast
 
 import httpx
 
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = [
     "ENCODINGS",
-    "MOST",
-    "USUAL",
+    "MAX_FREE_BYTES",
+    "MAX_PAID_BYTES",
     "Problem",
     "Sends",
-    "fetched",
-    "opened",
+    "fetch_response",
+    "open_response",
     "pieces",
     "problem_of",
 ]
 
 ENCODINGS = "gzip, deflate"
-"""What is asked for: what can be unpacked bit by bit, and needs no further library."""
+"""The encodings to ask for: they can be unpacked piece by piece, and need no further library."""
 
-USUAL = 32 * 1024 * 1024
-"""Bytes of an answer to a call that costs nothing: a queue of some 35,000 jobs, prompts of 500 characters."""
+MAX_FREE_BYTES = 32 * 1024 * 1024
+"""Bytes read of an answer to a call that costs nothing: about 35,000 queued jobs with prompts of 500
+characters."""
 
-MOST = 384 * 1024 * 1024
-"""Bytes of an answer to a paid call: an image as large as any that is kept, as base64 text."""
+MAX_PAID_BYTES = 384 * 1024 * 1024
+"""Bytes read of an answer to a paid call: the largest image that is kept, as base64 text."""
 
 _RATIO = 8
-"""How many times as large as what travelled a long body may unpack to: base64 text comes to 1.4."""
+"""How many times its packed size a long body may unpack to; base64 text reaches 1.4."""
 
 _PIECE = 256 * 1024
 """Bytes that are unpacked at a time."""
 
 _LAYERS = 2
-"""Encodings one over the other, at most."""
+"""How many encodings may be nested."""
 
 _REASON = 1024 * 1024
-"""Bytes of a body that are looked at for the reason of an error."""
+"""Bytes of a body that are searched for the reason of an error."""
 
 _EXTENSION = "oxen_problem"
 
 _NOWHERE = "the redirect leads to no host that could have this name"
-"""What httpx raises of such a name is none of its own errors."""
+"""The message for a host name that httpx cannot encode; httpx raises no error of its own for it."""
 
 
 Sends: TypeAlias = httpx.Client | httpx.AsyncClient | httpx.BaseTransport | httpx.AsyncBaseTransport
-"""What sends a request."""
+"""Anything that sends a request."""
 
 
 class Problem(NamedTuple):
-    """Why a body is not there as it was meant.
+    """Why a body could not be read as intended.
 
-    :ivar clause: in words.
-    :ivar is_length: whether it is only too long.
+    :ivar clause: the reason, as a clause.
+    :ivar is_length: whether the body is only too long.
     """
 
     clause: str
@@ -66,13 +67,13 @@ class Problem(NamedTuple):
 
 
 def problem_of(response: httpx.Response) -> Problem | None:
-    """Return what is wrong with a body; its content is then what travelled, as far as it was read."""
+    """Return what is wrong with a body. Its content is then the packed bytes, as far as they were read."""
     found: Problem | None = response.extensions.get(_EXTENSION)
     return found
 
 
-async def opened(http: Sends, request: httpx.Request) -> httpx.Response:
-    """Send a request and return its answer, of whose body nothing has been read."""
+async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
+    """Send a request and return its answer before anything of the body is read."""
     try:
         if isinstance(http, httpx.Client):
             return http.send(request, stream=True)
@@ -85,27 +86,27 @@ async def opened(http: Sends, request: httpx.Request) -> httpx.Response:
     except UnicodeError:
         raise httpx.RemoteProtocolError(_NOWHERE, request=request) from None
     if response.has_redirect_location:
-        # As a client does, for the words about it: it is never followed.
+        # Set it as a client does, for the error message; redirects are never followed.
         with contextlib.suppress(httpx.InvalidURL, ValueError):
             response.next_request = httpx.Request("GET", request.url.join(response.headers["location"]))
     return response
 
 
-async def fetched(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
-    """Send a request and return its answer, whose body has been read as far as it may be.
+async def fetch_response(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
+    """Send a request and return its answer with the body read, up to the limit.
 
-    :param http: what sends it. Where that blocks, so does this, and needs no event loop.
-    :param longest: bytes that it may unpack to.
+    :param http: what sends the request. If it blocks, this function blocks too, and needs no event loop.
+    :param longest: bytes that the body may unpack to.
     """
-    response = await opened(http, request)
+    response = await open_response(http, request)
     stream = response.stream
     try:
         if response.is_stream_consumed:
-            # A test's transport may hand over whole answers.
+            # A test's transport may return whole answers.
             return _untied(response, response.content)
         body = _Body(response, longest)
         if not body.problem:
-            # Left in the middle, it would be closed by the loop some time.
+            # Close the iterator here; otherwise the event loop closes an unfinished one at some later time.
             travelling = aiter(stream) if isinstance(stream, httpx.AsyncByteStream) else _given(stream)
             async with contextlib.aclosing(cast("AsyncGenerator[bytes]", travelling)) as travelled:
                 async for raw in travelled:
@@ -120,16 +121,17 @@ async def fetched(http: Sends, request: httpx.Request, longest: int) -> httpx.Re
 
 
 def _untied(response: httpx.Response, content: bytes) -> httpx.Response:
-    # httpx ties an answer and its stream into a ring: an image would stay until the garbage collector comes.
+    # In httpx an answer and its stream refer to each other: without this, an image would stay in memory until
+    # the next garbage collection.
     response.stream = httpx.ByteStream(content)
     return response
 
 
 async def pieces(response: httpx.Response, size: int) -> AsyncGenerator[bytes]:
-    """Give the body of an open answer bit by bit, unpacked, and never much of it at once.
+    """Yield the body of an open answer piece by piece, unpacked, and never much of it at once.
 
     :param size: bytes that are read at a time.
-    :raises httpx.DecodingError: where what it is packed in is damaged.
+    :raises httpx.DecodingError: if the packed data is damaged.
     """
     if response.is_stream_consumed:
         for piece in response.iter_bytes(size):
@@ -150,7 +152,7 @@ async def _given(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
 
 
 def _unpacking(response: httpx.Response) -> Callable[[bytes], Iterator[bytes]]:
-    """Return what unpacks the pieces of a body as they travel."""
+    """Return a function that unpacks the pieces of a body."""
     layers = _layers(response)
     known = len(layers) <= _LAYERS and set(layers) <= _Inflated.NAMES
     unpack = [_Inflated(name) for name in reversed(layers)] if known else []
@@ -173,12 +175,12 @@ def _layers(response: httpx.Response) -> list[str]:
 
 
 class _Body:
-    """Takes in what travels, piece by piece."""
+    """Collects a body, piece by piece."""
 
     def __init__(self, response: httpx.Response, longest: int) -> None:
         self.problem: Problem | None = None
         self._response = response
-        # A reason is short.
+        # The reason for an error is short.
         self._longest = longest if response.is_success else _REASON
         self._travelled: list[bytes] = []
         self._size = 0
@@ -188,16 +190,18 @@ class _Body:
         self._strange = ""
         layers = _layers(response)
         if len(layers) > _LAYERS or not set(layers) <= _Inflated.NAMES:
-            # Nobody asked for it. What was paid for is kept as it came.
-            self._strange = f"its encoding is {told(', '.join(layers), 50)!r}, which was not asked for"
+            # This encoding was not asked for. What was paid for is kept as it came.
+            self._strange = (
+                f"its encoding is {redacted_line(', '.join(layers), 50)!r}, which was not asked for"
+            )
         elif layers:
             self._unpack = [_Inflated(name) for name in reversed(layers)]
         announced = response.headers.get("content-length", "")
-        if longest < MOST and len(announced) < 20 and announced.isascii() and announced.isdecimal():
+        if longest < MAX_PAID_BYTES and len(announced) < 20 and announced.isascii() and announced.isdecimal():
             self._judge(int(announced))
 
     def add(self, raw: bytes) -> bool:
-        """Take in a piece; return whether that was enough."""
+        """Add a piece, and return whether to stop reading."""
         self._size += len(raw)
         self._travelled.append(raw)
         if self._unpack is None:
@@ -206,7 +210,7 @@ class _Body:
             for piece in _through(self._unpack, raw):
                 self._unpacked += len(piece)
                 self._parts.append(piece)
-                if self._judge(self._unpacked, max(USUAL, _RATIO * self._size)):
+                if self._judge(self._unpacked, max(MAX_FREE_BYTES, _RATIO * self._size)):
                     return True
         except zlib.error:
             self.problem = Problem("it is packed, and what it is packed in is damaged", False)
@@ -214,7 +218,7 @@ class _Body:
         return False
 
     def whole(self) -> httpx.Response:
-        """Return the answer with its body, unpacked where that could be done."""
+        """Return the answer with its body, unpacked if possible."""
         strange = Problem(self._strange, False) if self._strange and self._size else None
         self.problem = self.problem or strange
         response = self._response
@@ -226,7 +230,7 @@ class _Body:
             response.extensions[_EXTENSION] = self.problem
         return response
 
-    def _judge(self, size: int, most: int = MOST) -> bool:
+    def _judge(self, size: int, most: int = MAX_PAID_BYTES) -> bool:
         most = min(most, self._longest)
         if size > most:
             self.problem = Problem(f"it is longer than the {most // 2**20 or 1} MB that are read", True)
@@ -244,14 +248,14 @@ class _Inflated:
 
     def pieces(self, raw: bytes) -> Iterator[bytes]:
         if self._head is not None:
-            # Some send it without its two first bytes.
+            # Some servers leave out the two header bytes.
             self._head += raw
             if len(self._head) < 2:
                 return
             raw, self._head = self._head, None
             if int.from_bytes(raw[:2]) % 31 or raw[0] & 15 != zlib.DEFLATED:
                 self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        # What follows the end belongs to nothing; zlib would give it back again and again.
+        # Ignore bytes after the end; zlib would return them again and again.
         while not self._inflate.eof:
             piece = self._inflate.decompress(raw, _PIECE)
             raw = self._inflate.unconsumed_tail

@@ -1,7 +1,7 @@
-"""Answers of many megabytes: read up to a limit, and off the event loop.
+"""Read answers of many megabytes, up to a limit and off the event loop.
 
-A queue of 10,000 jobs is a list of nine megabytes. Read the usual way it would hold up every other trigger
-of the process for most of a tenth of a second, and make objects of what nobody asks for.
+A queue of 10,000 jobs is a list of nine megabytes. Read the usual way, it would block every other trigger of
+the process for most of a tenth of a second, and create objects that nobody needs.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from typing_extensions import TypedDict
 from airflow_provider_oxen.api import answers, body, queue
 from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient
-from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, standing
+from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, normalize_status
 
 __all__ = ["BulkClient", "RawCall", "TooLong", "list_unfinished"]
 
 T = TypeVar("T")
 
 _LIMIT = 32 * 1024 * 1024
-"""Bytes of the longest answer that is read: a queue of some 35,000 jobs with prompts of 500 characters."""
+"""Bytes of the longest answer that is read: about 35,000 queued jobs with prompts of 500 characters."""
 
 _SMALL = 64 * 1024
-"""Bytes that are read on the loop: handing them to a thread would take longer."""
+"""Bytes up to which an answer is read on the event loop: passing it to a thread would take longer."""
 
 
 class TooLong(Exception):
-    """The answer is longer than what is read."""
+    """The answer is longer than the limit."""
 
 
 @dataclass(frozen=True)
 class RawCall(Call[T]):
-    """A call whose answer is read from its bytes.
+    """A call whose answer is read directly from its bytes.
 
-    :ivar read: raises ``ValueError`` for what is not as usual, which is then read as any other answer is.
+    :ivar read: reads the bytes. It raises ``ValueError`` for an unusual answer, which is then read like any
+        other.
     """
 
     read: Callable[[bytes], T] | None = field(default=None, repr=False)
 
 
 class BulkClient(AsyncClient):
-    """An async client for long answers, of calls that cost nothing alone.
+    """An async client for long answers to calls that cost nothing.
 
-    The rules of sending again and the errors are those of its base.
+    Retries and errors are those of its base class.
 
-    :raises TooLong: where an answer passes the limit; the rest of it is not fetched.
+    :raises TooLong: if an answer exceeds the limit; the rest of it is not fetched.
     """
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        response = await body.fetched(self.http, request, _LIMIT)
+        response = await body.fetch_response(self.http, request, _LIMIT)
         problem = body.problem_of(response)
         if problem and problem.is_length and response.is_success:
             raise TooLong(f"The answer is longer than {_LIMIT // 2**20} MB, the most that is read.")
@@ -75,9 +76,9 @@ class BulkClient(AsyncClient):
 
 
 def list_unfinished(namespace: str | None = None) -> RawCall[frozenset[str]]:
-    """GET the ids of what is queued and running. Free, and it needs a right key.
+    """GET the ids of all queued and running generations. Free; needs a valid key.
 
-    :param namespace: whose; None for the key's own user.
+    :param namespace: whose queue; None for the key's own user.
     """
     call = queue.list_queue(namespace)
     return RawCall(
@@ -104,7 +105,7 @@ class _Listing(TypedDict, total=False):
     error: Any
 
 
-# Half the time of json.loads, and a twentieth of its objects: what is not named here is skipped.
+# Takes half the time of json.loads and makes a twentieth of its objects: fields not named here are skipped.
 _listing = TypeAdapter(_Listing)
 
 
@@ -112,7 +113,7 @@ def _unfinished(content: bytes) -> frozenset[str]:
     listing = _listing.validate_json(content)
     if listing.get("error") or "generations" not in listing:
         raise ValueError("an error, or no list")
-    statuses = {row["generation_id"]: standing(row["status"]) for row in listing["generations"]}
+    statuses = {row["generation_id"]: normalize_status(row["status"]) for row in listing["generations"]}
     if not DOCUMENTED.issuperset(statuses.values()):
         raise ValueError("a status of its own, beside which a link may stand")
     return frozenset(id for id, status in statuses.items() if status not in ENDED)

@@ -1,8 +1,7 @@
-"""One function for each endpoint, returning a :class:`Call`: everything about a request but the sending.
+"""One function for each endpoint; it returns a :class:`Call`, which says everything except how to send it.
 
-Those of the queue and the history are in :mod:`.queue`.
-
-:class:`~airflow_provider_oxen.api.client.Client` and its async twin send any of them the same way.
+The calls of the queue and the history are in :mod:`.queue`. :class:`~airflow_provider_oxen.api.client.Client`
+and its async twin send every call in the same way.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from airflow_provider_oxen.api import rows
-from airflow_provider_oxen.api.jsontext import MANY
+from airflow_provider_oxen.api.jsontext import MAX_VALUES
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Model, User
-from airflow_provider_oxen.api.statuses import RUNNING, standing
+from airflow_provider_oxen.api.statuses import RUNNING, normalize_status
 
 __all__ = [
     "LAYOUTS",
@@ -36,30 +35,31 @@ T = TypeVar("T")
 Layout = Literal["classic", "ai"]
 
 LAYOUTS: tuple[Layout, Layout] = ("classic", "ai")
-"""The hub's path layouts, in the order ``auto`` tries them."""
+"""The hub's path layouts, in the order in which ``auto`` tries them."""
 
 
-FEW = 100_000
-"""Values that an answer about one thing may hold: a model's schema has some hundreds."""
+FEW_VALUES = 100_000
+"""How many values an answer about one thing may hold; a model's schema has some hundreds."""
 
 
 class NotYet(ValueError):
-    """The answer names a generation, and that is all there is to it for now."""
+    """The answer names a generation, but holds no image yet."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """A request to the hub, as data.
 
-    :ivar name: what is asked, for messages: ``generate an image``.
-    :ivar paths: path by layout; the same twice for routes that both layouts share.
-    :ivar parse: turns the decoded JSON into the result, raising ``ValueError`` where it cannot.
+    :ivar name: what the request does, for messages: ``generate an image``.
+    :ivar paths: path by layout; the same path twice for a route that both layouts share.
+    :ivar parse: turns the decoded JSON into the result; raises ``ValueError`` if it cannot.
     :ivar paid: whether an accepted request costs money; a paid call is never sent again blindly.
-    :ivar model: the model asked for, for messages.
-    :ivar generation: the generation asked about; a 404 in the hub's own words says that it does not know it.
+    :ivar model: the requested model, for messages.
+    :ivar generation: the requested generation. A 404 with the hub's own message means that the hub does not
+        know it.
     :ivar many: how many values its answer may hold.
-    :ivar patience: seconds in which something of the answer must come; None: as long as the connection says.
-    :ivar slack: in how many times as long the whole of it must have come.
+    :ivar patience: seconds in which some part of the answer must arrive; None: the connection's timeout.
+    :ivar slack: the whole answer must arrive within this many times that time.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Call(Generic[T]):
     paid: bool = False
     model: str | None = None
     generation: str | None = None
-    many: int = FEW
+    many: int = FEW_VALUES
     patience: float | None = 30.0
     slack: int = 1
 
@@ -92,7 +92,7 @@ def generate(request: GenerateRequest) -> Call[GenerateAnswer]:
         paid=True,
         model=request.model,
         patience=None,
-        # It was waited for: as long again for what comes.
+        # The wait for the image may use up the timeout: allow as long again for the body.
         slack=2,
     )
 
@@ -105,7 +105,7 @@ def list_models(search: str | None = None) -> Call[list[Model]]:
         method="GET",
         paths={layout: f"{base}{tail}" for layout, base in _MODELS.items()},
         parse=_models,
-        many=MANY,
+        many=MAX_VALUES,
         params={"search": search} if search else None,
     )
 
@@ -122,12 +122,12 @@ def get_model(model: str) -> Call[Model]:
 
 
 def get_priced_model(model: str) -> Call[Model]:
-    """GET one model where its price stands too: the ``classic`` layout does not tell it."""
+    """GET one model with its price, which only the ``ai`` layout has."""
     return replace(get_model(model), paths=dict.fromkeys(LAYOUTS, f"{_MODELS['ai']}/{quote(model, safe='')}"))
 
 
 def whose_key() -> tuple[Call[User], ...]:
-    """GET whose key it is. Free. The routes to try: the second is older, and a hub may have neither."""
+    """GET the user of the key. Free. Returns two routes to try, newer first; a hub may have neither."""
     return tuple(
         Call(name="check the key", method="GET", paths=dict.fromkeys(LAYOUTS, path), parse=_user)
         for path in ("/api/users/me", "/api/authorize")
@@ -139,7 +139,7 @@ _MODELS: dict[Layout, str] = {"classic": "/api/evaluations/models", "ai": "/api/
 
 def _generated(data: Any) -> GenerateAnswer:
     row = rows.unwrapped(data)
-    if rows.id_of(row) and standing(row.get("status")) in RUNNING:
+    if rows.id_of(row) and normalize_status(row.get("status")) in RUNNING:
         raise NotYet("the image is not there yet")
     answer = GenerateAnswer.model_validate(data)
     if not answer.images:

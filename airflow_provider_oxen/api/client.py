@@ -1,4 +1,4 @@
-"""The clients: one that blocks, and one for event loops. Both send as :mod:`.sending` says."""
+"""The two clients of the hub: one that blocks, and one for event loops. Both send as :mod:`.sending` says."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = ["AsyncClient", "Client", "bearer", "ssl_context"]
 T = TypeVar("T")
 
 _FRESH: dict[str, Any] = {"limits": httpx.Limits(max_connections=None, max_keepalive_connections=0)}
-"""A connection for each paid request: one that was kept may be closed at the other end already, and then
-nobody can tell whether the request arrived."""
+"""Options that open a new connection for each paid request. The other end may already have closed a kept
+connection, and then nobody can tell whether the request arrived."""
 
 
 class Client(Sender):
-    """Talks to the hub. Thread-safe as far as ``httpx.Client`` is; close it, or use it as a context.
+    """Talks to the hub. As thread-safe as ``httpx.Client``; close it, or use it as a context manager.
 
     :param settings: where the hub is and how to talk to it.
-    :param transport: in place of the network, for tests.
-    :param sleep: waits the seconds between two attempts.
+    :param transport: replaces the network, for tests.
+    :param sleep: waits the given number of seconds between two attempts.
     """
 
     http: httpx.Client
@@ -66,12 +66,12 @@ class Client(Sender):
         return trace
 
     def send(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
-        """Send the call, again where it may be, and return its result.
+        """Send the call, repeat it if that is safe, and return its result.
 
-        :param guard: the last look before a paid call. It is called at each attempt, on a connection that is
-            open already and before the first byte of the request; what it raises stops the attempt, and
-            leaves here as it is.
-        :raises OxenError: the class that says what happened and whether money was spent.
+        :param guard: the last check before a paid call. It is called at each attempt, once a connection is
+            open and before the first byte of the request is sent. If it raises, the attempt stops and the
+            error passes unchanged.
+        :raises OxenError: the class says what happened and whether money was spent.
         """
         return unsuspended(self._sent(call, guard))
 
@@ -91,9 +91,9 @@ class Client(Sender):
 
 
 class AsyncClient(Sender):
-    """What :class:`Client` is, for event loops.
+    """:class:`Client` for event loops.
 
-    Build it off the event loop where that matters: the first one of a process reads the CA bundle.
+    Where that matters, create it off the event loop: the first client of a process reads the CA bundle.
     """
 
     http: httpx.AsyncClient
@@ -154,7 +154,7 @@ def _options(settings: Settings) -> dict[str, Any]:
             "Accept": "application/json",
             "Accept-Encoding": body.ENCODINGS,
         },
-        # Ours reads the environment itself.
+        # Our own transport reads the environment.
         "trust_env": False,
         "follow_redirects": False,
     }
@@ -164,6 +164,6 @@ def _options(settings: Settings) -> dict[str, Any]:
 def _user_agent() -> str:
     from airflow_provider_oxen import __version__
 
-    # Never the package's own name: the hub takes whoever says "oxen" for its command-line tool, and serves
-    # none that is older than that tool's newest minimum.
+    # Never use the package's own name: the hub takes every client that says "oxen" for its command-line
+    # tool, and refuses a version older than the minimum for that tool.
     return f"airflow-image-provider/{__version__}"

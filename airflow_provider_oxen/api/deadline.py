@@ -1,6 +1,6 @@
-"""A total deadline, besides the timeouts of single reads: who sends a byte a second must not hold us up.
+"""A total deadline, in addition to the timeouts of single reads: one byte a second must not hold us up.
 
-An async request is ended by asyncio. A blocking one ends itself: each read and write of its connection asks
+asyncio ends an async request. A blocking request ends itself: before each read and write, its connection asks
 here how long it may take (see :mod:`.transports`).
 """
 
@@ -16,28 +16,28 @@ import httpx
 __all__ = ["LAST", "LOOK", "Deadline", "for_look", "left"]
 
 LOOK = 60.0
-"""Seconds that a whole look may take, with all its requests and their repetitions."""
+"""Seconds that one look may take, with all its requests and retries."""
 
 LAST = 5.0
-"""Seconds that a look gets which is made when the waiting is over: the job may have ended just now."""
+"""Seconds for a look after the waiting is over: the job may have ended just now."""
 
 _current: ContextVar[Deadline | None] = ContextVar("oxen_deadline", default=None)
 
 
 def left() -> float:
-    """Return the seconds that are left to what blocks here; infinite where nothing limits it."""
+    """Return the seconds left for blocking code here; infinite if there is no deadline."""
     deadline = _current.get()
     return float("inf") if deadline is None else deadline.left()
 
 
 class Deadline:
-    """What is done inside must be done within some seconds; a context, for ``with`` and ``async with``.
+    """A time limit for the code inside ``with`` or ``async with``.
 
-    Inside another one, the nearer of both holds.
+    If deadlines are nested, the nearer one counts.
 
-    :param seconds: from when it is entered.
-    :param blocks: whether what is done inside blocks, for ``async with`` too.
-    :raises httpx.TimeoutException: where it is not.
+    :param seconds: the limit, from when the context is entered.
+    :param blocks: whether the code inside blocks, also inside ``async with``.
+    :raises httpx.TimeoutException: if the limit is exceeded.
     """
 
     def __init__(self, seconds: float, blocks: bool = False) -> None:
@@ -55,7 +55,7 @@ class Deadline:
         return left if self._outer is None else min(left, self._outer.left())
 
     def allow(self, seconds: float) -> None:
-        """Let it take so many seconds more than was said, counted from the beginning."""
+        """Allow this many seconds more than the limit, counted from the beginning."""
         self._at = self._began + self._seconds + seconds
         if self._timeout:
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._at - time.monotonic())
@@ -67,7 +67,7 @@ class Deadline:
             self._timeout.reschedule(None)
 
     def restart(self) -> None:
-        """Count from now on, anew."""
+        """Start counting again from now."""
         self._began = time.monotonic()
         self._at = self._began + self._seconds
         if self._timeout:
@@ -107,6 +107,6 @@ class Deadline:
 def for_look(until: float | None) -> Deadline:
     """Return the deadline of a look at a job.
 
-    :param until: unix seconds at which the waiting is over; None: never.
+    :param until: unix seconds when waiting ends; None: never.
     """
     return Deadline(LOOK if until is None else min(LOOK, max(LAST, until - time.time())))

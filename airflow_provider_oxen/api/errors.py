@@ -1,4 +1,4 @@
-"""What can go wrong, drawn once::
+"""The errors of this package, as a tree::
 
     OxenError
     ├── OxenRefused                    nothing was accepted, so nothing was spent
@@ -12,32 +12,32 @@
     │   ├── OxenModelNotFound          404 that names the model
     │   ├── OxenRouteNotFound          404 that does not: the path layout, or the host, is another
     │   ├── OxenOutputExists           the place of the output holds something else
-    │   │   └── OxenOutputDamaged      ... its own sidecar or image, and no longer whole
-    │   ├── OxenStoreUnavailable       the place of the output, or of the record, could not be looked at
-    │   ├── OxenChangedRequest         the task has a job already, and it is another request's
-    │   ├── OxenBudgetError            it would cost more than max_cost, or nobody knows what it costs
+    │   │   └── OxenOutputDamaged      ... its own sidecar or image, which is no longer whole
+    │   ├── OxenStoreUnavailable       the store of the output, or of the record, could not be read
+    │   ├── OxenChangedRequest         the task already has a job, for another request
+    │   ├── OxenBudgetError            it would cost more than max_cost, or its price is not known
     │   ├── OxenUpdateRequired         426: this package is too old for the hub
     │   ├── OxenRateLimited            429
-    │   └── OxenUnavailable            503 of a request that costs nothing; 426 while the hub is migrated
-    ├── OxenOvertaken                  another try is at work, or may be: nothing was sent, nothing is written
+    │   └── OxenUnavailable            503 for a request that costs nothing; 426 while the hub is migrated
+    ├── OxenOvertaken                  another try is running, or may be: nothing was sent, nothing is written
     ├── OxenServerError                5xx, a lost or unreadable answer to a request that costs nothing
     ├── OxenOutcomeUnknown             a paid request whose answer was lost: an image may have been paid for
     │   ├── OxenGenerationNotFound     the hub does not know the generation's id
     │   └── OxenRecordError            the record of a job is damaged, not ours, or was not written
-    ├── OxenGenerationError            a generation was accepted, and no image came of it
+    ├── OxenGenerationError            a generation was accepted, but gave no image
     │   ├── OxenGenerationFailed       the hub says that it failed
     │   ├── OxenGenerationCancelled    somebody cancelled it
     │   └── OxenGenerationTimeout      it did not end in time
-    ├── OxenPollError                  how a generation stands could not be learnt
+    ├── OxenPollError                  the status of a generation could not be read
     ├── OxenBatchError                 some prompts of a batch gave no image
     └── OxenImageError                 the image was generated, and so paid for, but
         ├── OxenBadImage               its bytes are not a whole image
         ├── OxenDownloadError          it could not be fetched
         │   └── OxenExpiredURL         because its link does not work
-        └── OxenStorageError           it could not be kept
+        └── OxenStorageError           it could not be written
 
-Two questions decide what a caller does, and each class answers them: ``spent`` (was money spent?)
-and ``retry_helps`` (may the same call succeed later, without costing twice?).
+Each class answers the two questions that decide what a caller does: ``spent`` (was money spent?) and
+``retry_helps`` (may the same call succeed later, without paying twice?).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class OxenSettingsError(OxenRefused):
 
 
 class OxenInvalidRequest(OxenRefused):
-    """The request itself is wrong: refused here before it was sent, or by the hub."""
+    """The request itself is wrong. It was refused here before it was sent, or by the hub."""
 
 
 class OxenModerationError(OxenInvalidRequest):
@@ -117,7 +117,7 @@ class OxenPermissionError(OxenRefused):
 
 
 class OxenCreditsError(OxenRefused):
-    """The account, or the namespace that is billed, is out of credits."""
+    """The account or namespace that is billed is out of credits."""
 
 
 class OxenModelNotFound(OxenRefused):
@@ -129,21 +129,21 @@ class OxenRouteNotFound(OxenRefused):
 
 
 class OxenOutputExists(OxenRefused):
-    """The place of the output holds another request's image, or a file that is not ours."""
+    """The place of the output holds another request's image, or a file that this package did not write."""
 
 
 class OxenOutputDamaged(OxenOutputExists):
-    """The place of the output holds a sidecar, or an image, that is not what this package wrote any more."""
+    """The place of the output holds a sidecar or an image of this package that has been changed since."""
 
 
 class OxenStoreUnavailable(OxenRefused):
-    """The store of the output did not answer, before anything was asked of the hub."""
+    """The store of the output did not answer, before anything was sent to the hub."""
 
     retry_helps = True
 
 
 class OxenChangedRequest(OxenRefused):
-    """The task's record tells of a job of another request, hub or namespace."""
+    """The task's record shows a job for another request, hub or namespace."""
 
 
 class OxenBudgetError(OxenRefused):
@@ -151,23 +151,23 @@ class OxenBudgetError(OxenRefused):
 
 
 class OxenUpdateRequired(OxenRefused):
-    """The hub takes this package for a program that is too old; a newer version of it is needed."""
+    """The hub takes this package for a program that is too old; install a newer version of the package."""
 
 
 class OxenRateLimited(OxenRefused):
-    """Too many requests; ``retry_after`` says how long to wait where the hub told."""
+    """Too many requests; ``retry_after`` says how long to wait, if the hub said so."""
 
     retry_helps = True
 
 
 class OxenUnavailable(OxenRefused):
-    """The hub is up but does not take the request now. Of a request that costs money a 503 proves nothing."""
+    """The hub runs but does not accept the request now. For a paid request, a 503 proves nothing."""
 
     retry_helps = True
 
 
 class OxenOvertaken(OxenError):
-    """Another try is at work: this one sends nothing, and writes nothing over the other's record."""
+    """Another try is running: this one sends nothing, and does not overwrite the other's record."""
 
     retry_helps = True
 
@@ -180,11 +180,11 @@ class OxenServerError(OxenError):
 
 @dataclass(frozen=True)
 class Unread:
-    """An answer to a paid request that came and could not be read.
+    """An answer to a paid request that arrived but could not be read.
 
-    :ivar content: of its body, without the key; there may be links in it, so nothing shows it. Empty where
-        there is nothing in it but the ids.
-    :ivar ids: of generations that it names.
+    :ivar content: the body, without the key. It may hold links, so nothing shows it. Empty if the answer
+        holds only ids.
+    :ivar ids: the generations that the answer names.
     """
 
     content: bytes = field(repr=False)
@@ -194,7 +194,7 @@ class Unread:
 class OxenOutcomeUnknown(OxenError):
     """A paid request was sent and its answer was lost: the image may exist and be paid for.
 
-    :ivar unread: what came and could not be read; None where nothing came.
+    :ivar unread: the answer that could not be read; None if none arrived.
     """
 
     spent = "unknown"
@@ -202,11 +202,11 @@ class OxenOutcomeUnknown(OxenError):
 
 
 class OxenGenerationNotFound(OxenOutcomeUnknown):
-    """The hub does not know a generation that it once accepted, or that somebody named."""
+    """The hub does not know a generation that it once accepted, or whose id was given."""
 
 
 class OxenRecordError(OxenOutcomeUnknown):
-    """The record that keeps a task from paying twice cannot be relied upon."""
+    """The record that keeps a task from paying twice cannot be trusted."""
 
 
 class OxenGenerationError(OxenError):
@@ -228,22 +228,23 @@ class OxenGenerationTimeout(OxenGenerationError):
 
 
 class OxenPollError(OxenError):
-    """How a generation stands could not be learnt. It may go on; the next try asks again."""
+    """The status of a generation could not be read. It may go on; the next try asks again."""
 
     spent = "unknown"
     retry_helps = True
 
 
 class OxenBatchError(OxenError):
-    """Some prompts of a batch gave no image; those of the others are kept."""
+    """Some prompts of a batch gave no image; the images of the others are kept."""
 
     spent = "unknown"
 
 
 class OxenImageError(OxenError):
-    """The image was generated, and so paid for, but did not arrive whole in its place.
+    """The image was generated, and so paid for, but did not arrive whole at its destination.
 
-    :ivar not_yet: whether it may only not be there yet: it is asked for again, and nothing is given up.
+    :ivar not_yet: whether the image may only not be there yet. Then it is requested again, and no record is
+        given up.
     """
 
     spent = "yes"
@@ -253,10 +254,10 @@ class OxenImageError(OxenError):
 class OxenBadImage(OxenImageError):
     """The bytes cannot be proved to be a whole image.
 
-    :param reason: one clause: what is wrong with the bytes.
-    :ivar sha256: of the bytes, hexadecimal; None where there are none.
-    :ivar damaged: whether they begin as an image does.
-    :ivar doubted: whether they are a whole image, and only not the one that a checksum tells of.
+    :param reason: what is wrong with the bytes, as one clause.
+    :ivar sha256: hexadecimal hash of the bytes; None if there are none.
+    :ivar damaged: whether the bytes begin like an image.
+    :ivar doubted: whether the bytes are a whole image, but do not match a checksum.
     """
 
     lost = "no whole image came"
@@ -272,8 +273,8 @@ class OxenBadImage(OxenImageError):
 class OxenDownloadError(OxenImageError):
     """The result could not be fetched whole.
 
-    :param passing: whether asking for the same link again may help.
-    :param not_yet: whether something else came in its place.
+    :param passing: whether requesting the same link again may help.
+    :param not_yet: whether something else was served in place of the image.
     """
 
     lost = "image not fetched"
@@ -285,7 +286,7 @@ class OxenDownloadError(OxenImageError):
 
 
 class OxenExpiredURL(OxenDownloadError):
-    """The result's link does not work: it has expired, or what it leads to is not there yet."""
+    """The result's link does not work: it has expired, or the image is not there yet."""
 
     def __init__(self, cause: str, *, not_yet: bool = True, **facts: Any) -> None:
         super().__init__(cause, not_yet=not_yet, **facts)

@@ -1,6 +1,6 @@
-"""The hub's stream of events: it is opened, and what it tells of ended generations is read.
+"""Open the hub's stream of events, and read the ended generations from it.
 
-The stream has neither replay nor ids: what ends while nobody listens is told in the history only.
+The stream has neither replay nor ids: only the history shows what ended while nobody listened.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from airflow_provider_oxen.api.errors import OxenServerError
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.api.sse import Message, Parser
 
 __all__ = ["SILENCE", "EventStream", "events", "read_message"]
 
 SILENCE = 45.0
-"""Seconds without a line after which a stream counts as lost: the hub sends one every 15."""
+"""Seconds without a line after which a stream counts as lost; the hub sends one every 15."""
 
 LIFETIME = 3600.0
-"""Seconds after which a stream is at its end, whatever comes: whoever listens opens another."""
+"""Seconds after which a stream ends in any case; the listener opens another."""
 
 _ENDED = "media_generation_completed"
 _MOST = 64 * 1024
-"""Bytes of an answer that is no stream which are read, for the reason in it."""
+"""Bytes read of an answer that is not a stream, to find the reason in it."""
 
 _CALL: Call[None] = Call(
     name="listen to the events",
@@ -43,23 +43,23 @@ _CALL: Call[None] = Call(
 
 
 def read_message(message: Message) -> Generation | None:
-    """Return the generation whose end is told, as far as the stream tells of it; None for anything else.
+    """Return the generation whose end a message reports, with what the stream knows; None for other messages.
 
-    It has no times, no cost and perhaps no model; its link is as short-lived a key as any.
+    It has no times, no cost and perhaps no model. Its link is as short-lived as any other, and gives access.
     """
     if message.event != _ENDED:
         return None
     try:
         return Generation.model_validate(loads(message.data))
     except ValueError:
-        # One odd event must not cost those that follow it.
+        # One odd event must not stop those that follow it.
         return None
 
 
 class EventStream:
-    """The generations that end, as the hub tells of them; it ends with the connection, or its lifetime.
+    """Iterates over the generations that end, until the connection is lost or its lifetime is over.
 
-    :raises OxenServerError: where the connection is lost, or no line came for :data:`SILENCE`.
+    :raises OxenServerError: if the connection is lost, or no line came for :data:`SILENCE`.
     """
 
     def __init__(self, client: AsyncClient, response: httpx.Response) -> None:
@@ -95,7 +95,7 @@ class EventStream:
             raise answers.from_transport(late, _CALL, self._client.settings) from None
         except httpx.RequestError as error:
             raise answers.from_transport(error, _CALL, self._client.settings) from None
-        # Bytes that make no line keep nothing alive.
+        # Only a complete line counts as a sign of life.
         if b"\n" in piece or b"\r" in piece:
             self._heard = clock()
         return piece
@@ -111,11 +111,12 @@ class EventStream:
 
 @asynccontextmanager
 async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
-    """Open the stream of events. Free; it needs a right key, which goes to the hub's own origin only.
+    """Open the stream of events. Free; needs a valid key, which goes only to the hub's own origin.
 
-    Whatever ends after it was opened is told in it. It is opened once: when to try again is the caller's.
+    It reports everything that ends after it was opened. It is opened once: the caller decides when to try
+    again.
 
-    :raises OxenError: the class that says why there is no stream.
+    :raises OxenError: the class says why there is no stream.
     """
     settings = client.settings
     request = client.http.build_request(
@@ -124,7 +125,7 @@ async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
         headers={
             **bearer(settings.api_key),
             "Accept": "text/event-stream",
-            # Packed, a moment of it could unpack to more than is read in a day.
+            # A packed stream could unpack to huge amounts within moments.
             "Accept-Encoding": "identity",
             "Cache-Control": "no-store",
         },
@@ -159,13 +160,13 @@ async def _refuse(client: AsyncClient, response: httpx.Response, kind: str) -> N
                         break
     except httpx.RequestError as error:
         raise answers.from_transport(error, _CALL, client.settings) from None
-    # As bytes: a header need not be ASCII.
+    # Keep the headers as bytes: they need not be ASCII.
     headers = [item for item in response.headers.raw if item[0].lower() != b"content-encoding"]
     whole = httpx.Response(response.status_code, headers=headers, content=body[:_MOST])
     whole.next_request = response.next_request
     answers.read(whole, _CALL, client.settings)
     raise OxenServerError(
         f"{client.settings.base_url} answered the request to {_CALL.name} with something else "
-        f"({told(kind) or 'no content type'}).",
+        f"({redacted_line(kind) or 'no content type'}).",
         status=response.status_code,
     )

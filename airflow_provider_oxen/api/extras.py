@@ -1,4 +1,4 @@
-"""The values of a connection's extra fields, checked; no message tells a key or a signed link."""
+"""Check the values of a connection's extra fields; no message shows a key or a signed link."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.redact import without_queries
 
 __all__ = [
-    "SHOWN",
+    "MAX_SHOWN",
     "read_boolean",
     "read_layout",
     "read_number",
@@ -20,8 +20,8 @@ __all__ = [
     "shown",
 ]
 
-SHOWN = 60
-"""Characters of a value that a message tells."""
+MAX_SHOWN = 60
+"""Characters of a value that a message shows."""
 
 _LAYOUTS = ("auto", "classic", "ai")
 
@@ -60,13 +60,13 @@ def read_number(name: str, value: Any, *, least: int, whole: bool = False) -> fl
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message: somebody may have put a key, or a link, where it does not belong."""
+    """Return a value for a message: somebody may have put a key or a link where it does not belong."""
     try:
         text = without_queries(repr(value))
     except (ValueError, RecursionError):
-        # Of thousands of digits, or of levels.
+        # An integer of thousands of digits, or a structure of thousands of levels.
         return f"such a {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _word(value: Any) -> str:
@@ -94,6 +94,6 @@ def read_proxy(value: Any) -> str | None:
     except (httpx.InvalidURL, ValueError):
         url = httpx.URL("")
     if text and not (url.scheme in ("http", "https") and url.host):
-        # The value is never quoted: a proxy's URL may hold a password.
+        # Never quote the value: a proxy's URL may hold a password.
         raise OxenSettingsError("The extra proxy must be a URL such as http://proxy.example:3128.")
     return text or None

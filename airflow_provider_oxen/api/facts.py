@@ -1,10 +1,13 @@
-"""An error is facts, and here they become a sentence: money, retry, cause, remedy (tree: :mod:`.errors`)."""
+"""The base of all errors: it holds facts, and makes one sentence of them (the tree is in :mod:`.errors`).
+
+The sentence has this order: money, retry, cause, remedy.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from airflow_provider_oxen.api.redact import sentence, told
+from airflow_provider_oxen.api.redact import redacted_line, sentence
 
 __all__ = ["OxenError"]
 
@@ -12,7 +15,7 @@ _SPENT = {"no": "Nothing was spent.", "unknown": "An image may have been paid fo
 
 
 class _Words:
-    """What an error says, or a part of it: whoever sets it, it holds neither the key nor a signature."""
+    """A text of an error. Whoever sets it, it never holds the key or a signature."""
 
     def __set_name__(self, owner: type[OxenError], name: str) -> None:
         self._name = f"_{name}"
@@ -25,20 +28,21 @@ class _Words:
 
 
 class OxenError(Exception):
-    """Base of everything this package raises on its own account: the facts, of which it makes a sentence.
+    """Base of all errors that this package raises itself: it holds the facts, and makes the sentence.
 
-    Facts may be set later, by who knows more. What is said of money, of a retry, of the cause and of the
-    remedy stands in the sentence in this order, and so none of them tells of another.
+    Code that knows more may set facts later. The sentence says money, retry, cause and remedy in this order,
+    so no fact needs to repeat another.
 
     :param cause: what happened, for the person on call.
     :param remedy: what to do about it.
-    :param money: in place of what ``spent`` says in general.
-    :param retry: what another try does, where there is more to say than ``retry_helps``.
-    :param spent: whether money was spent; None: as usual with such an error.
-    :param retry_helps: whether the same call may succeed later without costing twice; None: as usual.
-    :param status: the hub's HTTP status, where there was one.
+    :param money: what was spent; replaces the general sentence for ``spent``.
+    :param retry: what another try does, if there is more to say than ``retry_helps``.
+    :param spent: whether money was spent; None: the default of the class.
+    :param retry_helps: whether the same call may succeed later without paying twice; None: the default of the
+        class.
+    :param status: the hub's HTTP status, if there was one.
     :param request_id: the hub's ``x-request-id``, to quote to its support.
-    :param retry_after: seconds the hub asked to wait.
+    :param retry_after: seconds that the hub asked to wait.
     :param type: the hub's own word for the error, such as ``insufficient_credits``.
     """
 
@@ -68,13 +72,13 @@ class OxenError(Exception):
         if retry_helps is not None:
             self.retry_helps = retry_helps
         self.status = status
-        self.request_id = told(request_id)
+        self.request_id = redacted_line(request_id)
         self.retry_after = retry_after
-        self.type = told(type)
+        self.type = redacted_line(type)
 
     @property
     def message(self) -> str:
-        """What happened and what to do about it, without what is said of money and of another try."""
+        """What happened and what to do about it, without the parts about money and retries."""
         facts = [f"HTTP {self.status}"] if self.status is not None else []
         if self.request_id is not None:
             facts.append(f"request id {self.request_id}")
@@ -82,7 +86,7 @@ class OxenError(Exception):
         return " ".join(filter(None, (self.cause, self.remedy, quoted)))
 
     def advise(self, remedy: str) -> None:
-        """Add what to do about it, which who catches the error may know better."""
+        """Add a remedy; the code that catches an error may know a better one."""
         self.remedy = f"{self.remedy} {remedy}".strip()
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Images of an answer, in whatever clothes they come: each a link, or the base64 text of its bytes. Pure."""
+"""Find the images of an answer, in any known format: each a link, or the base64 text of its bytes. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 __all__ = ["LONGEST_LINK", "bare_of", "images_of", "item_of", "link_of"]
 
 LONGEST_LINK = 16_384
-"""Characters of a link: no server takes a longer one, and no record."""
+"""Longest link that is accepted, in characters; servers and records take no longer one."""
 
 _DEEPEST = 8
-"""Levels of an answer that are looked into."""
+"""How many levels of an answer are searched."""
 
 _LINKS = ("url", "image_url", "result_url", "output_url", "download_url", "signed_url", "link", "href", "uri")
 _TEXTS = ("b64_json", "b64", "base64", "image_base64", "image_b64")
@@ -22,22 +22,22 @@ _PLACES = (
     "images", "image", "data", "output", "outputs", "result", "results", "generations", "generation",
     "response", "image_urls", "urls",
 )  # fmt: skip
-"""Where an answer's images stand; the hub's own place first."""
+"""Where images may stand in an answer; the hub's documented place first."""
 
 _IS_LINK = re.compile(r"(https?:)?//|\.{0,2}/|[^\s?]+\.(png|jpe?g|webp|avif|gif)(\?|$)", re.IGNORECASE)
 
 _IS_IMAGE = re.compile(
-    # How the formats begin, in base64 of either alphabet, and with it percent-encoded.
+    # How the formats begin in base64 of either alphabet, also percent-encoded.
     r"(data:|b['\"])|['\"\s]*(iVBORw0KG|([/_]|%2F)9j([/_]|%2F)|R0lGOD|UklGR|AAAA.GZ0eX|SUkq|TU0A)",
     re.IGNORECASE,
 )
 
 _LONG = 256
-"""Characters from which a text without white space, which is no link, is taken for bytes of something."""
+"""From this many characters, a text without white space that is not a link counts as base64."""
 
 
 def images_of(answer: Any, depth: int = 0) -> list[dict[str, Any] | None]:
-    """Return the images of an answer in its order; None for what stands among them and is none."""
+    """Return the images of an answer in its order, with None for each item that is not an image."""
     if depth > _DEEPEST:
         return []
     if isinstance(answer, list):
@@ -54,7 +54,7 @@ def images_of(answer: Any, depth: int = 0) -> list[dict[str, Any] | None]:
 
 
 def item_of(value: Any, depth: int = 0) -> dict[str, Any] | None:
-    """Return one image as the hub would tell it, or None where it is none."""
+    """Return one image in the hub's documented format, or None if the value is not an image."""
     if isinstance(value, str):
         return _of_text(value)
     if not isinstance(value, Mapping) or depth > _DEEPEST:
@@ -75,7 +75,7 @@ def item_of(value: Any, depth: int = 0) -> dict[str, Any] | None:
 
 
 def bare_of(body: bytes) -> dict[str, Any] | None:
-    """Return the answer that a body stands for which is no JSON: an image, its base64 text, or a link."""
+    """Return the answer that a body without JSON stands for: an image, its base64 text, or a link."""
     if body.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")) or body[4:8] == b"ftyp":
         return {"images": [{"b64_json": base64.b64encode(body).decode()}]}
     text = body.strip()
@@ -85,13 +85,13 @@ def bare_of(body: bytes) -> dict[str, Any] | None:
 
 
 def link_of(value: Any) -> str | None:
-    """Return the first link that a value tells, or None."""
+    """Return the first link in a value, or None."""
     links = (item.get("url") for item in images_of(value) if item)
     return next((link for link in links if link), None)
 
 
 def _of_text(text: str, key: str = "") -> dict[str, Any]:
-    """Return what a text is; under a key that names it, it need not look like it."""
+    """Return what a text is. Under a key that names its kind, it need not look like it."""
     text = text.strip()
     if not text:
         return {}

@@ -1,7 +1,7 @@
-"""JSON of strangers becomes values: bounded before it is read, and nothing in them that nobody can write.
+"""Read untrusted JSON: estimate its size before reading, and keep only values that can be written again.
 
-A few bytes of JSON can become gigabytes of objects, and one number take minutes. So what it will become is
-estimated from what is cheap to see.
+A few bytes of JSON can become gigabytes of objects, and one number can take minutes. So the size of the
+result is estimated from what is cheap to see.
 """
 
 from __future__ import annotations
@@ -12,42 +12,43 @@ from typing import Any
 
 import pydantic_core
 
-__all__ = ["DEEPEST", "LONGEST", "MANY", "TooDear", "loads"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "TooExpensive", "loads"]
 
-LONGEST = 64 * 1024 * 1024
-"""Bytes of a text that is read: a record holds its request, and that the images that were put into it."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Bytes of a text that is read: a record holds its request, including input images."""
 
-MANY = 1_000_000
-"""Values that a text may hold: some 100 MB of objects. A queue of 35,000 jobs has 700,000."""
+MAX_VALUES = 1_000_000
+"""How many values a text may hold: about 100 MB of objects. A queue of 35,000 jobs has 700,000."""
 
-DEEPEST = 200
-"""Levels of what is returned, which is what pydantic reads; no answer of the hub's has ten."""
+MAX_DEPTH = 200
+"""How many levels are kept, which is what pydantic reads; no answer of the hub has ten."""
 
 _DIGITS = 400
-"""Digits of an integer beyond which it is no number for anybody."""
+"""Integers with more digits than this are not read."""
 
 
-class TooDear(ValueError):
-    """It would take too much memory or time to be read."""
+class TooExpensive(ValueError):
+    """Reading the text would take too much memory or time."""
 
 
-def loads(text: bytes | str, *, longest: int = LONGEST, many: int = MANY) -> Any:
-    """Return what a JSON text holds.
+def loads(text: bytes | str, *, longest: int = MAX_BYTES, many: int = MAX_VALUES) -> Any:
+    """Return the value of a JSON text.
 
-    One odd thing must not cost the others, so that NaN, an integer of thousands of digits and what lies too
-    deep are None, and a half of a character is "?". A number such as 1e400 is infinite all the same.
+    One odd value must not spoil the others. So NaN, an integer of thousands of digits and what lies too deep
+    become None, and half of a surrogate pair becomes "?". A number such as 1e400 still becomes infinite.
 
-    :param longest: bytes, or characters, at most.
-    :param many: values at most.
-    :raises TooDear: a ``ValueError``, as is what is raised where it is no JSON.
+    :param longest: most bytes, or characters.
+    :param many: most values.
+    :raises TooExpensive: if the text is too large. Like the error for text that is not JSON, it is a
+        ``ValueError``.
     """
     if len(text) > longest:
-        raise TooDear(f"it has more than {longest:,} bytes")
+        raise TooExpensive(f"it has more than {longest:,} bytes")
     content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if len(content) > many and sum(map(content.count, (b",", b"[", b"{"))) > many:
-        raise TooDear(f"it holds more than {many:,} values")
+        raise TooExpensive(f"it holds more than {many:,} values")
     try:
-        # Without a copy of it as text: an image may be in it.
+        # Do not copy it to a text first: it may hold an image.
         return pydantic_core.from_json(content, cache_strings="keys", allow_inf_nan=False)
     except ValueError:
         return _slowly(text)
@@ -57,7 +58,7 @@ def _slowly(text: bytes | str) -> Any:
     try:
         value = json.loads(text, parse_int=_whole, parse_constant=lambda name: None)
     except RecursionError:
-        raise TooDear("it is nested too deep") from None
+        raise TooExpensive("it is nested too deep") from None
     return _fit(value, 0)
 
 
@@ -72,8 +73,8 @@ def _fit(value: Any, depth: int) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case list():
-            return [_fit(item, depth + 1) for item in value] if depth < DEEPEST else None
-        case dict() if depth < DEEPEST:
+            return [_fit(item, depth + 1) for item in value] if depth < MAX_DEPTH else None
+        case dict() if depth < MAX_DEPTH:
             return {_fit(name, depth): _fit(item, depth + 1) for name, item in value.items()}
         case dict():
             return None

@@ -1,7 +1,7 @@
-"""No request holds the connection's key: it would be recorded to the letter, and shown to many.
+"""Refuse a request that contains the connection's key: records would keep it, and many can read them.
 
-A template can put it there: Airflow renders ``{{ conn… }}`` in what ``expand_kwargs`` is given, too, whoever
-has written that text.
+A template can put the key there: Airflow also renders ``{{ conn… }}`` in what ``expand_kwargs`` receives,
+whoever wrote that text.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.api.redact import LONG, SHORTEST, in_any_clothes
+from airflow_provider_oxen.api.redact import LONG_KEY, SHORTEST_KEY, key_pattern
 
 __all__ = ["holds_key", "names_with_key", "refuse_key"]
 
 _CLOTHED = re.compile(r"%[0-9A-Fa-f]{2}|\\|&#?\w+;")
-"""What there is of in a text that holds a key in another form: a batch has thousands that do not."""
+"""Marks of a text that may hold the key in an encoded form. The thousands of other texts of a batch are
+skipped."""
 
 
 def holds_key(value: Any, key: str | None) -> bool:
-    """Whether a value, or anything in it, holds the key: as it is, encoded, or broken by white space.
+    """Return whether a value, or anything in it, holds the key: as it is, encoded, or split by white space.
 
-    A short key stands in many a word: one of fewer than :data:`~.redact.LONG` characters counts as a word of
-    its own only, and one of fewer than :data:`~.redact.SHORTEST` only where a text is nothing else.
+    A short key is part of many words. A key of fewer than :data:`~.redact.LONG_KEY` characters counts only as
+    a whole word, and one of fewer than :data:`~.redact.SHORTEST_KEY` only if a text is nothing else.
     """
     return bool(key) and any(_holds(text, str(key)) for text in _texts(value))
 
@@ -37,9 +38,9 @@ def names_with_key(values: Mapping[str, Any], key: str | None) -> list[str]:
 
 
 def refuse_key(names: Collection[str]) -> None:
-    """Refuse a request some of whose arguments hold the key.
+    """Refuse a request if any of its arguments holds the key.
 
-    :raises OxenInvalidRequest: naming them.
+    :raises OxenInvalidRequest: naming the arguments.
     """
     if names:
         raise OxenInvalidRequest(
@@ -51,18 +52,18 @@ def refuse_key(names: Collection[str]) -> None:
 
 
 def _holds(text: str, key: str) -> bool:
-    if len(key) < SHORTEST:
+    if len(key) < SHORTEST_KEY:
         return key in (text.strip(), unquote(text).strip())
-    if len(key) >= LONG and key.casefold() in "".join(text.split()).casefold():
+    if len(key) >= LONG_KEY and key.casefold() in "".join(text.split()).casefold():
         return True
-    if len(key) >= LONG and not _CLOTHED.search(text):
+    if len(key) >= LONG_KEY and not _CLOTHED.search(text):
         return False
-    clothes = in_any_clothes(key)
+    clothes = key_pattern(key)
     return bool(clothes.search(text) or clothes.search(html.unescape(text)))
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a value; not by recursion, since it may be nested as deep as anybody likes."""
+    """Yield every text in a value. Not recursive, because values may be nested as deep as anybody likes."""
     left = [value]
     while left:
         one = left.pop()
@@ -71,7 +72,7 @@ def _texts(value: Any) -> Iterator[str]:
         elif isinstance(one, list | tuple | set | frozenset):
             left += one
         elif isinstance(one, int):
-            # What native rendering makes of a key of digits; more of them Python may refuse to write.
+            # Native rendering turns a key of digits into an integer. Python may refuse to write longer ones.
             yield str(one) if one.bit_length() < 1_000 else ""
         elif isinstance(one, Mapping):
             left += [*one.keys(), *one.values()]

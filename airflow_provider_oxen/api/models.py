@@ -1,6 +1,7 @@
-"""The hub's requests and answers, as far as they are ours to understand.
+"""The hub's requests and answers, as far as this package uses them.
 
-Unknown fields of an answer are ignored: the hub may grow. Of a request, only what was set is sent.
+Unknown fields of an answer are ignored, since the hub may grow. A request sends only the fields that were
+set.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ __all__ = [
 HUB_PARAMETERS = frozenset(
     {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
 )
-"""Request fields that are the hub's own and so never stand in a model's request schema."""
+"""Request fields of the hub itself; they are never part of a model's request schema."""
 
 
 MOST_IMAGES = 100
-"""Images of one answer that are taken: the hub makes 12 at most."""
+"""How many images of one answer are read; the hub makes at most 12."""
 
 MOST_ROWS = 50_000
-"""Rows of one answer that are read: a page of the history has 1000, and the queue's list is no page."""
+"""How many rows of one answer are read: a page of the history has 1000, and the queue's list has no pages."""
 
 
 class _Answer(BaseModel):
@@ -59,7 +60,7 @@ class _Answer(BaseModel):
 
 
 class GenerateRequest(BaseModel):
-    """The body of a generate call; parameters that vary by model stand beside the fixed ones."""
+    """The body of a generate call. Parameters that depend on the model stand beside the fixed ones."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -72,7 +73,7 @@ class GenerateRequest(BaseModel):
     seed: int | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON body: every field that was set, and no other."""
+        """Return the JSON body: only the fields that were set."""
         return self.model_dump(exclude_none=True)
 
 
@@ -82,7 +83,7 @@ def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    """Read a fact; one of an unknown shape must not cost the paid image that it stands beside."""
+    """Read a value; return None if its shape is unknown, so that the paid image beside it is not lost."""
     try:
         return read(value)
     except ValueError:
@@ -105,13 +106,13 @@ def _redacted(value: Any) -> Any:
 
 _Text = Annotated[str | None, WrapValidator(_or_none)]
 _Said = Annotated[_Text, BeforeValidator(_redacted)]
-"""A text that nothing depends on but what people read."""
+"""A text that only people read, without the queries of its URLs."""
 
 _Odd = WrapValidator(_or_none)
-"""For facts of a model: one of another type is not known, and the others are."""
+"""For facts about a model: a value of another type counts as unknown, and the others are kept."""
 
 _Name = Annotated[_Text, BeforeValidator(lambda value: scrub(value) if isinstance(value, str) else value)]
-"""A name that requests are recognised by: whole, but for a key in it."""
+"""A name by which requests are recognised: kept whole, except for a key in it."""
 
 _Moment = Annotated[float | None, BeforeValidator(unix_seconds)]
 _Verdict = Annotated[bool | None, BeforeValidator(lambda value: value if isinstance(value, bool) else None)]
@@ -134,8 +135,8 @@ class GenerateAnswer(_Answer):
     """The answer to a generate call.
 
     :ivar created: unix seconds, by the hub's clock.
-    :ivar images: those that can be read.
-    :ivar unread: how many stood among them that are neither a link nor text.
+    :ivar images: the images that can be read.
+    :ivar unread: how many items were not read: neither a link nor base64 text, or beyond ``MOST_IMAGES``.
     """
 
     model: _Name = None
@@ -160,16 +161,16 @@ def _are_items(images: Any) -> bool:
 
 
 class Generation(BaseModel):
-    """A row of the queue or the history; what was submitted is echoed beside the fixed fields.
+    """A row of the queue or the history. Submitted parameters are echoed beside the fixed fields.
 
-    Older servers and the event stream use other names for some of them.
+    Older servers and the event stream use other names for some of the fields.
 
     :ivar status: ``queued``, ``processing``, ``succeeded``, ``failed``, ``cancelled``, or one that the hub
         has added since; see :mod:`.statuses`.
     :ivar result_url: a temporary link.
-    :ivar error_retryable: whether the hub says that the failure may pass; None where it does not say.
-    :ivar enqueued_at: unix seconds by the hub's clock, as are the other times.
-    :ivar cost: what was charged, in USD, as decimal text; only the history tells it.
+    :ivar error_retryable: whether the hub says that the failure may pass; None if it does not say.
+    :ivar enqueued_at: unix seconds by the hub's clock, like the other times.
+    :ivar cost: the charge in USD, as decimal text; only the history has it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
@@ -190,26 +191,26 @@ class Generation(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _usual(cls, data: Any) -> Any:
-        return rows.usual(data) if isinstance(data, Mapping) else data
+        return rows.normalize_row(data) if isinstance(data, Mapping) else data
 
     @property
     def charged(self) -> float | None:
-        """What was charged, in USD, as a number."""
+        """The charge in USD, as a number."""
         return usd(self.cost)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        # What is echoed may hold links, and stands in no log by chance.
+        # Echoed parameters may hold links: keep them out of logs.
         return ((name, value) for name, value in super().__repr_args__() if name in type(self).model_fields)
 
     def echo(self) -> dict[str, Any]:
-        """Return the submitted parameters that the row repeats; null ones were not submitted."""
+        """Return the submitted parameters that the row repeats. Null ones were not submitted."""
         return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
 
 
 class HistoryPage(_Answer):
     """One page of the history.
 
-    :ivar total_pages: how many there are; None where the hub does not tell.
+    :ivar total_pages: the number of pages; None if the hub does not say.
     """
 
     generations: list[Generation]
@@ -225,7 +226,7 @@ class HistoryPage(_Answer):
 def readable(answer: Any) -> list[Generation]:
     """Return the rows of an answer that name a generation; one odd row must not hide the others.
 
-    :raises ValueError: where it is no list of rows, or none of them can be read.
+    :raises ValueError: if the answer is no list of rows, is too long, or none of its rows can be read.
     """
     listed = rows.list_of(answer)
     if listed is None:
@@ -242,13 +243,13 @@ def readable(answer: Any) -> list[Generation]:
 
 
 class Deployment(_Answer):
-    """Where a custom model runs."""
+    """A deployment of a custom model."""
 
     status: str = "unknown"
 
 
 class Model(_Answer):
-    """A model of the hub's catalogue, in either layout's words."""
+    """A model in the hub's catalogue, from either path layout."""
 
     id: str = Field(validation_alias=AliasChoices("id", "name"))
     display_name: _Text = None
@@ -264,7 +265,7 @@ class Model(_Answer):
 
     @property
     def outputs(self) -> frozenset[str]:
-        """What the model makes: ``image``, ``text``… (``endpoint`` is not reliable)."""
+        """What the model makes: ``image``, ``text``… (the hub's field ``endpoint`` is not reliable)."""
         outputs = (self.capabilities or {}).get("output")
         return frozenset(map(str, outputs)) if isinstance(outputs, list) else frozenset()
 
@@ -272,8 +273,8 @@ class Model(_Answer):
     def obstacle(self) -> str | None:
         """Why the model cannot run now, as a clause, or None.
 
-        A base model runs unless the hub says otherwise; a custom one needs an active deployment
-        wherever the hub tells of deployments (the classic layout does not).
+        A base model runs unless the hub says otherwise. A custom model needs an active deployment if the hub
+        lists deployments (the classic layout does not).
         """
         if self.can_run_inference is False:
             return "the hub says it cannot run inference"
@@ -285,7 +286,7 @@ class Model(_Answer):
 
 
 class User(_Answer):
-    """Whose key it is."""
+    """The user to whom the key belongs."""
 
     name: _Said = Field(default=None, validation_alias=AliasChoices("username", "name"))
     email: _Said = None

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from airflow_provider_oxen.api import rows
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
-from airflow_provider_oxen.api.jsontext import MANY
+from airflow_provider_oxen.api.jsontext import MAX_VALUES
 from airflow_provider_oxen.api.models import GenerateRequest, Generation, HistoryPage, readable
 
 __all__ = [
@@ -29,19 +29,19 @@ __all__ = [
 T = TypeVar("T")
 
 PAGE_SIZE = 1000
-"""Rows of a history page: the most that the hub gives."""
+"""Rows of a history page: the most that the hub returns."""
 
 _LONG = 4
-"""Slack of the lists: of thousands of rows they are megabytes."""
+"""Slack of the lists: with thousands of rows they take megabytes."""
 
 _QUEUE = "/api/ai/queue"
 _HISTORY = "/api/ai/generations"
 
 
 def enqueue(request: GenerateRequest) -> Call[list[Generation]]:
-    """POST a request into the queue. Costs money when accepted; answers at once, with the ids.
+    """POST a request to the queue. Costs money when accepted; answers at once, with the ids.
 
-    The queue answers links only, so ``response_format`` is left out.
+    The queue answers only with links, so ``response_format`` is left out.
     """
     body = request.body()
     body.pop("response_format", None)
@@ -58,9 +58,9 @@ def enqueue(request: GenerateRequest) -> Call[list[Generation]]:
 
 
 def get_generation(generation_id: str) -> Call[Generation]:
-    """GET a generation's row of the queue, which stays after its end. Free.
+    """GET a generation's row in the queue, which stays after the generation has ended. Free.
 
-    A finished one has a link. An id that the hub does not know raises
+    A finished row has a link. For an id that the hub does not know, sending this call raises
     :class:`~.errors.OxenGenerationNotFound`.
     """
     return _about(generation_id, "ask for a generation", "GET", _QUEUE, _row)
@@ -72,21 +72,21 @@ def cancel(generation_id: str) -> Call[None]:
 
 
 def get_history(generation_id: str) -> Call[Generation]:
-    """GET a generation's row of the history: the only one that tells the cost. Free."""
+    """GET a generation's row in the history, the only one with the cost. Free."""
     return _about(generation_id, "ask for a generation's cost", "GET", _HISTORY, _row)
 
 
 def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
-    """GET what is queued and running, all at once. Free, and it needs a right key.
+    """GET all queued and running generations at once. Free; needs a valid key.
 
-    :param namespace: whose; None for the key's own user.
+    :param namespace: whose queue; None for the key's own user.
     """
     return Call(
         name="list the queue",
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _QUEUE),
         parse=readable,
-        many=MANY,
+        many=MAX_VALUES,
         params={"namespace": namespace} if namespace else None,
         slack=_LONG,
     )
@@ -103,16 +103,16 @@ def list_history(namespace: str | None = None, page: int = 1, model: str | None 
         method="GET",
         paths=dict.fromkeys(LAYOUTS, _HISTORY),
         parse=HistoryPage.model_validate,
-        many=MANY,
+        many=MAX_VALUES,
         params={name: value for name, value in wanted.items() if value},
         slack=_LONG,
     )
 
 
 def location(base_url: str, generation_id: str, *, queued: bool = True) -> str:
-    """Return the link that a generation can be followed by; it needs the key.
+    """Return the address at which a generation can be followed; it needs the key.
 
-    :param queued: whether it is one of the queue: others are in the history only.
+    :param queued: whether the generation is in the queue; others are only in the history.
     """
     return f"{base_url}{_QUEUE if queued else _HISTORY}/{quote(generation_id, safe='')}"
 

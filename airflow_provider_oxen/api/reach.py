@@ -1,7 +1,7 @@
-"""Where an image may be fetched from: anywhere public; nearer to us only where the hub itself is.
+"""Decide where images may be fetched from: anywhere public, and the hub's own kind of network.
 
-A link is the word of a stranger. It must not make a worker ask what only the worker can reach: the metadata
-of a cloud's machines, a service on its loopback, a host of the company's network.
+A link is untrusted. It must not make a worker request what only the worker can reach: a cloud's metadata
+service, a service on its loopback, or a host of the company's network.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = ["Reach"]
 _HERE = ipaddress.IPv4Address("127.0.0.1")
 
 _SECONDS = 10.0
-"""How long it may take to learn where the hub itself is."""
+"""Seconds to find out where the hub itself is."""
 
 
 @dataclass(frozen=True)
 class Reach:
     """Judges the addresses of links.
 
-    :ivar ways: behind a proxy, neither links' names nor the hub's can be judged.
+    :ivar ways: the proxies. Behind a proxy, neither the names of links nor the hub's can be judged.
     """
 
     settings: Settings
     ways: Ways
 
     def may_ask(self, url: str) -> None:
-        """Judge a link by what is written in it: an address, or a name of this machine.
+        """Judge a link by its text: an address, or a name of this machine.
 
-        :raises OxenDownloadError: where it must not be asked.
+        :raises OxenDownloadError: if the link must not be requested.
         """
         host = _host(httpx.URL(url))
         address = _written(host)
@@ -50,15 +50,15 @@ class Reach:
             self.admit(host, [address])
 
     async def amay_ask(self, url: str) -> None:
-        """Judge a link as :meth:`may_ask` does; where the hub itself is looked up for that, by a thread."""
+        """Judge a link as :meth:`may_ask` does; if that needs to look up the hub, do it in a thread."""
         host = _host(httpx.URL(url))
         if not self.is_home(host) and _written(host) is not None:
             await asyncio.wrap_future(RESOLVERS.submit(self.may_ask, url))
 
     def admit(self, host: str, addresses: Sequence[Address]) -> Sequence[Address]:
-        """Return those of a host's addresses that may be connected to.
+        """Return the addresses of a host that may be connected to.
 
-        :raises OxenDownloadError: where none may.
+        :raises OxenDownloadError: if there are none.
         """
         if self.settings.allow_private_links or self.is_home(host):
             return addresses
@@ -72,7 +72,7 @@ class Reach:
         return admitted
 
     def is_home(self, host: str) -> bool:
-        """Whether a host is the hub's own."""
+        """Return whether a host is the hub's own."""
         return host == _host(self._hub)
 
     @cached_property
@@ -80,7 +80,7 @@ class Reach:
         return httpx.URL(self.settings.base_url)
 
     def _own(self) -> set[Kind]:
-        """Return where the hub is."""
+        """Return what kinds of address the hub has."""
         host = _host(self._hub)
         if is_here(host):
             return {"loopback", "unspecified"}
@@ -104,10 +104,10 @@ class Reach:
 
 
 def _written(host: str) -> Address | None:
-    """Return the address that a host's own name tells, None where it tells none."""
+    """Return the address that a host's own name states, or None."""
     return literal(host) or (_HERE if is_here(host) else None)
 
 
 def _host(url: httpx.URL) -> str:
-    """Return the host as it is connected to."""
+    """Return the host name that is connected to."""
     return url.raw_host.decode("ascii")

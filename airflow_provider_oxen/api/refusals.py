@@ -1,6 +1,6 @@
-"""What a refusal says, and which error it is: by its status, and by the hub's own words beside it.
+"""Read what a refusal says, and decide which error it is, by its status and the hub's words beside it.
 
-Pure, and the only place that knows statuses, both error bodies and the hub's known texts.
+Pure, and the only module that knows statuses, both formats of error bodies and the hub's known texts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import httpx
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
 
-__all__ = ["WORD", "kind_of", "plain_text", "text_of", "type_of"]
+__all__ = ["MAX_WORD", "kind_of", "plain_text", "text_of", "type_of"]
 
 _SAID, _PAGE = 4 * 1024, 64 * 1024
-"""Characters of an error, and bytes of a page, that are looked at: its reason stands at the beginning."""
+"""Characters read of an error, and bytes read of a page: the reason stands at the beginning."""
 
-WORD = 200
-"""Characters of a request id, or of a word for an error, that are kept."""
+MAX_WORD = 200
+"""Characters kept of a request id, or of the hub's word for an error."""
 
 _MODEL_NOT_FOUND = re.compile(r"model not found", re.IGNORECASE)
 _MODERATION = re.compile(
-    # Not the bare word: it is also the name of a parameter.
+    # Not the bare word "moderation": it is also the name of a parameter.
     r"moderated|moderation (system|filter|policy|failed|blocked)|(by|failed|for) (content )?moderation"
     r"|content[ _-]?policy|safety (system|filter|checker)|nsfw|flagged",
     re.IGNORECASE,
@@ -39,7 +39,7 @@ _BY_STATUS: dict[int, type[errors.OxenError]] = {
     422: errors.OxenInvalidRequest,
     429: errors.OxenRateLimited,
 }
-"""The statuses that the hub documents for what it refuses. 426 is one beside the words of :data:`_GATES`."""
+"""The statuses that the hub documents for refusals. 426 counts only beside the words of :data:`_GATES`."""
 
 _GATES: dict[str | None, type[errors.OxenError]] = {
     "update_required": errors.OxenUpdateRequired,
@@ -52,7 +52,7 @@ _BYWORD: dict[str | None, type[errors.OxenError]] = {
     "invalid_params": errors.OxenInvalidRequest,
     **_GATES,
 }
-"""The hub's own words for what it refuses, which count where the status says something else."""
+"""The hub's own words for refusals; they count if the status says something else."""
 
 _FOR_FREE: dict[int, type[errors.OxenError]] = {
     **dict.fromkeys(range(300, 400), errors.OxenRouteNotFound),
@@ -61,20 +61,20 @@ _FOR_FREE: dict[int, type[errors.OxenError]] = {
     425: errors.OxenServerError,
     503: errors.OxenUnavailable,
 }
-"""What further statuses mean where nothing depends on a proof, since the call costs nothing."""
+"""What further statuses mean for a call that costs nothing, where no proof is needed."""
 
 
 def kind_of(response: httpx.Response, call: Call[Any], data: Any) -> type[errors.OxenError]:
-    """Return what a status and the words beside it mean.
+    """Return the error class for a status and the words beside it.
 
-    What proves that a paid request was not accepted is a closed list: the documented refusals, by their
-    status or, where that says something else, by their exact words. Anything else leaves it open.
+    Only a closed list proves that a paid request was not accepted: the documented refusals, by their status
+    or, if that says something else, by their exact words. Anything else leaves the outcome unknown.
     """
     status, said, word = response.status_code, text_of(data), _word(data)
     unclear = errors.OxenOutcomeUnknown if call.paid else errors.OxenServerError
     if status < 300:
         if isinstance(data, dict) and data.get("generations") == []:
-            # Beside an error, an empty list of what was accepted leaves no doubt.
+            # An error beside an empty list of accepted generations leaves no doubt.
             status = 400
         else:
             return _BYWORD.get(word) or _of_exact_words(said.strip(" .")) or unclear
@@ -83,7 +83,7 @@ def kind_of(response: httpx.Response, call: Call[Any], data: Any) -> type[errors
     if status in _BY_STATUS:
         return _refined(status, said, said or plain_text(response), word, call)
     if call.paid:
-        # A gateway forbids answers, too, when the work is done; the hub says why before it begins.
+        # A gateway may also send 403 after the work is done. The hub gives a reason, before it begins.
         return errors.OxenPermissionError if status == 403 and said else unclear
     if status in _FOR_FREE:
         return _FOR_FREE[status]
@@ -99,7 +99,7 @@ def _of_exact_words(said: str) -> type[errors.OxenError] | None:
 
 
 def _refined(status: int, said: str, text: str, word: str | None, call: Call[Any]) -> type[errors.OxenError]:
-    """Return the class of a documented refusal, as exactly as the words beside its status tell."""
+    """Return the class of a documented refusal, as specific as the words beside its status allow."""
     if status in (400, 404, 422) and _MODEL_NOT_FOUND.search(text):
         return errors.OxenModelNotFound
     if status == 404 and call.generation and said:
@@ -117,23 +117,23 @@ def _refined(status: int, said: str, text: str, word: str | None, call: Call[Any
 def type_of(data: Any) -> str | None:
     error = data.get("error") if isinstance(data, dict) else None
     kind = error.get("type") if isinstance(error, dict) else None
-    # Cut where nothing is shown any more: at the end of what is, half a key could stand.
+    # Cut far behind what is shown: a cut within the shown part could leave half a key.
     return kind[:_SAID] if isinstance(kind, str) else None
 
 
 def _word(data: Any) -> str | None:
-    """Return the hub's word for an error: its type, or what stands in the type's stead."""
+    """Return the hub's word for an error: its type, or what stands in place of it."""
     word = type_of(data)
     if word is None and isinstance(data, dict):
         word = next(
-            (it[:WORD] for it in (data.get("status_message"), data.get("error")) if isinstance(it, str)),
+            (it[:MAX_WORD] for it in (data.get("status_message"), data.get("error")) if isinstance(it, str)),
             None,
         )
     return word
 
 
 def text_of(data: Any) -> str:
-    """Return the human message: the first of the places the hub is known to put one in."""
+    """Return the message for people, from the first of the places where the hub is known to put one."""
     if not isinstance(data, dict):
         return ""
     error = data.get("error")
@@ -145,7 +145,7 @@ def text_of(data: Any) -> str:
 
 
 def plain_text(response: httpx.Response) -> str:
-    # Not response.text: it trusts the charset of the header, and breaks on some.
+    # Do not use response.text: it trusts the charset in the header, and fails on some.
     text = response.content[:_PAGE].decode(errors="replace")
     if "html" in response.headers.get("content-type", "") or text.lstrip()[:1] == "<":
         title = _titled(text)
@@ -154,7 +154,7 @@ def plain_text(response: httpx.Response) -> str:
 
 
 def _titled(page: str) -> str:
-    """Return a page's title. Not by a pattern: a page of nothing but beginnings of one would take hours."""
+    """Return a page's title. Uses no pattern: a page full of unfinished titles would take hours."""
     lower = page.lower()
     begins = lower.find(">", lower.find("<title") if "<title" in lower else len(lower)) + 1
     ends = lower.find("</title", begins)

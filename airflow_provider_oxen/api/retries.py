@@ -1,4 +1,4 @@
-"""What may be sent again, and when: the rules that both clients hand to tenacity."""
+"""The rules for sending again, what and when; both clients pass them to tenacity."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_CAP = 60.0
-"""Longest ``Retry-After`` in seconds that is waited for inside a worker: a longer wait belongs to Airflow's
-own retries, which give the slot back. The hub documents no numbers; its repository routes say 5. What is
-shorter than the growing pause between two attempts is waited for as long as that."""
+"""Longest ``Retry-After`` in seconds that a worker waits for. For a longer wait, Airflow's own retries give
+the slot back. The hub documents no numbers; its repository routes say 5. A ``Retry-After`` that is shorter
+than the growing pause between two attempts is extended to that pause."""
 
 NOT_YET = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds to wait before an image is asked for again that is paid for and not there yet: half a minute in
-all, for a store or a network that does not serve yet what was just written. What takes longer belongs to the
-next try."""
+"""Seconds to wait before each further request for an image that is paid for and not there yet: half a minute
+in all, for a store or a network that does not yet serve what was just written. The next try continues after
+that."""
 
 BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=8.0) + tenacity.wait_random(0, 0.5)
-"""How long to wait before a call is sent again that may be, unless the hub asks for longer."""
+"""How long to wait before a repeatable call is sent again, unless the hub asks for longer."""
 
 _PROVABLY_REFUSED = (errors.OxenConnectionError, errors.OxenRateLimited, errors.OxenUnavailable)
 _FREE_AND_PASSING = (errors.OxenServerError, errors.OxenDownloadError)
 
 
 def may_repeat(error: BaseException) -> bool:
-    """Whether the request may be sent again after this error.
+    """Return whether the request may be sent again after this error.
 
-    Always where it provably was not accepted (never sent, 429, a migration of the hub). A lost answer or a
-    5xx comes as an error that may be repeated only where the call costs nothing; of a paid call it comes as
-    :class:`~.errors.OxenOutcomeUnknown`, and never is.
+    Always if it provably was not accepted (never sent, 429, a migration of the hub). A lost answer or a 5xx
+    is a repeatable error only for a call that costs nothing. For a paid call it is an
+    :class:`~.errors.OxenOutcomeUnknown`, which is never repeated.
     """
     if isinstance(error, _PROVABLY_REFUSED + _FREE_AND_PASSING):
         if isinstance(error, errors.OxenDownloadError) and not error.passing:
@@ -58,7 +58,7 @@ def may_repeat(error: BaseException) -> bool:
 def backoff(attempt: int, retry_after: float | None) -> float:
     """Return the seconds to wait before a refused request is sent again.
 
-    What the hub asks for is a hint: the floor grows with each attempt, and there is a cap.
+    The hub's ``Retry-After`` is a hint: the minimum grows with each attempt, and there is a maximum.
 
     :param attempt: from 0.
     """
@@ -67,9 +67,9 @@ def backoff(attempt: int, retry_after: float | None) -> float:
 
 
 def call_with_retries(again: Callable[[], tenacity.Retrying], ask: Callable[..., T], *arguments: Any) -> T:
-    """Call, and where that fails call again as tenacity says; what goes well at once is spared its machinery.
+    """Call a function, and repeat a failed call as tenacity decides. A success at once skips tenacity.
 
-    :param again: makes what decides about further calls; the failed one counts as its first.
+    :param again: creates the tenacity object; the failed call counts as its first attempt.
     """
     try:
         return ask(*arguments)
@@ -108,7 +108,7 @@ async def acall_with_retries(
 
 
 def policy(max_retries: int) -> dict[str, Any]:
-    """Return the arguments of ``tenacity.Retrying`` and ``AsyncRetrying``."""
+    """Return the arguments for ``tenacity.Retrying`` and ``AsyncRetrying``."""
     return {
         "retry": tenacity.retry_if_exception(may_repeat),
         "stop": tenacity.stop_after_attempt(max_retries + 1) | _Deadline(),
@@ -120,12 +120,12 @@ def policy(max_retries: int) -> dict[str, Any]:
 
 def _wait(state: tenacity.RetryCallState) -> float:
     asked = getattr(state.outcome.exception() if state.outcome else None, "retry_after", None)
-    # Asked to come at once, a client that did would be a flood.
+    # "Retry-After: 0" must not make the client send without a pause.
     return max(asked or 0.0, BACKOFF(state))
 
 
 class _Deadline(tenacity.stop.stop_base):
-    """Stops where the deadline of what blocks here passes before the next attempt."""
+    """Stops if the deadline of the blocking code passes before the next attempt."""
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         return deadline.left() <= retry_state.upcoming_sleep

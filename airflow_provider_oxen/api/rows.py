@@ -1,4 +1,4 @@
-"""A row of the queue, the history or the stream in the usual words, in whatever clothes it comes. Pure."""
+"""Bring a row of the queue, the history or the stream into the documented format. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_oxen.api.items import link_of
-from airflow_provider_oxen.api.redact import FEW, redact, told, without_queries
-from airflow_provider_oxen.api.statuses import RUNNING, is_proof, standing
+from airflow_provider_oxen.api.redact import MAX_LINE_INPUT, redact, redacted_line, without_queries
+from airflow_provider_oxen.api.statuses import RUNNING, is_documented_failure, normalize_status
 
-__all__ = ["id_of", "ids_of", "is_id", "list_of", "unwrapped", "usual", "words"]
+__all__ = ["id_of", "ids_of", "is_id", "list_of", "message_text", "normalize_row", "unwrapped"]
 
 _IS_ID = re.compile(r"[\w.:-]{1,200}", re.ASCII)
 _FIT = re.compile(r"[^\s/?#%\\\x00-\x1f\x7f\ud800-\udfff]{1,200}")
-"""An id: it becomes part of a path, and of a record."""
+"""The form of an id: it becomes part of a path, and of a record."""
 
 _IDS = ("generation_id", "id", "generationId")
 _WRAPPERS = ("generation", "data", "job", "result", "generations")
@@ -28,45 +28,47 @@ _MESSAGES = (
 )  # fmt: skip
 
 _GREAT = 10**100
-"""Integers below it may be ids, or a message."""
+"""Integers below this may be ids, or a message."""
 
 _DEEPEST = 6
 _LONGEST = 2000
-"""Characters of a message that are kept: it may quote a prompt, or a page."""
+"""Characters kept of a message: it may quote a prompt, or a page."""
 
 _MANY = 100
-"""Things in a list that are looked at for that."""
+"""How many items of a list are read for a message."""
 
 
-def usual(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as the hub's documentation has it.
+def normalize_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as the hub's documentation describes it.
 
-    A link on a row whose status nobody knows is worth fetching, and so is one beside a bad end that is told
-    in another word than the hub's: "expired" may be said of a result.
+    A link on a row with an unknown status is worth fetching. So is a link beside a failure that is not
+    reported in the hub's own word: "expired" may be said of a result.
     """
     row = dict(unwrapped(row))
     if id := id_of(row):
         row["generation_id"] = id
     elif redact(str(row.get("generation_id"))) != str(row.get("generation_id")):
-        # No id that was ever given has the key in it.
+        # A real id never contains the key.
         del row["generation_id"]
     state = row.get("status", row.get("state"))
-    status, link = standing(state), _take_link(row)
-    if link and status not in RUNNING and not is_proof(state):
+    status, link = normalize_status(state), _take_link(row)
+    if link and status not in RUNNING and not is_documented_failure(state):
         status = "succeeded"
-    message = next(filter(None, (words(row.pop(key, None)) for key in ("error_message", "error"))), None)
-    if status == "failed" and not message and not is_proof(state):
-        message = f"the hub calls it {told(str(state))!r}"
+    message = next(
+        filter(None, (message_text(row.pop(key, None)) for key in ("error_message", "error"))), None
+    )
+    if status == "failed" and not message and not is_documented_failure(state):
+        message = f"the hub calls it {redacted_line(str(state))!r}"
     return row | {"status": status, "result_url": link, "error_message": message}
 
 
 def is_id(value: Any) -> bool:
-    """Whether a value can be the id of a generation."""
+    """Return whether a value can be the id of a generation."""
     return isinstance(value, str) and _FIT.fullmatch(value) is not None
 
 
 def id_of(row: Any) -> str | None:
-    """Return the id that a row, or an answer, tells of itself."""
+    """Return the id of a row, or of an answer."""
     if not isinstance(row, Mapping):
         return None
     for key in _IDS:
@@ -79,7 +81,7 @@ def id_of(row: Any) -> str | None:
 
 
 def unwrapped(data: Any) -> Any:
-    """Return the row that an answer about one generation holds."""
+    """Return the row inside an answer about one generation."""
     for _ in range(_DEEPEST):
         if not isinstance(data, Mapping) or "generation_id" in data:
             break
@@ -87,17 +89,17 @@ def unwrapped(data: Any) -> Any:
         inside = inside[0] if isinstance(inside, list) else inside
         is_row = id_of(data) is not None and ("status" in data or "state" in data)
         if inside is None or (is_row and "generation_id" not in inside):
-            # What stands in a row is its result, and may have an id of its own.
+            # The object inside a row is its result, and may have its own id.
             break
         data = inside
     return data
 
 
 def list_of(data: Any) -> list[Any] | None:
-    """Return the list of rows that an answer holds, or None where it holds none."""
+    """Return the list of rows inside an answer, or None if there is none."""
     for depth in range(_DEEPEST):
         if isinstance(data, list):
-            # Of an empty one that stands alone nobody knows what it is a list of.
+            # Nobody knows what a bare empty list is a list of.
             return data if data or depth else None
         if not isinstance(data, Mapping):
             break
@@ -106,7 +108,7 @@ def list_of(data: Any) -> list[Any] | None:
 
 
 def ids_of(answer: Any) -> list[str]:
-    """Return the ids that the answer to an enqueue tells. An empty list of generations names none."""
+    """Return the ids in the answer to an enqueue. An empty list of generations names none."""
     listed = list_of(answer)
     if listed is None and isinstance(answer, Mapping):
         listed = next((answer[key] for key in _ID_LISTS if isinstance(answer.get(key), list)), None)
@@ -117,25 +119,25 @@ def ids_of(answer: Any) -> list[str]:
     return list(dict.fromkeys(filter(None, ids)))
 
 
-def words(value: Any, depth: int = 0) -> str | None:
-    """Return a message in words, whatever it is made of, and redacted; None where it says nothing."""
+def message_text(value: Any, depth: int = 0) -> str | None:
+    """Return a message as redacted text, whatever its JSON type; None if it says nothing."""
     if value is None or isinstance(value, bool) or depth > _DEEPEST:
         return None
     if isinstance(value, Mapping):
-        said = next(filter(None, (words(value.get(key), depth + 1) for key in _MESSAGES)), None)
+        said = next(filter(None, (message_text(value.get(key), depth + 1) for key in _MESSAGES)), None)
         text = said or (_as_json(value) if value else "")
     elif isinstance(value, list | tuple):
-        text = "; ".join(filter(None, (words(item, depth + 1) for item in value[:_MANY])))
+        text = "; ".join(filter(None, (message_text(item, depth + 1) for item in value[:_MANY])))
     else:
         text = str(value) if not isinstance(value, int) or -_GREAT < value < _GREAT else ""
-    # Before it is cut: half a key is half a secret.
-    return without_queries(text, FEW).strip()[:_LONGEST] or None
+    # Redact before cutting: half a key is half a secret.
+    return without_queries(text, MAX_LINE_INPUT).strip()[:_LONGEST] or None
 
 
 def _take_link(row: dict[str, Any]) -> str | None:
     """Take the link to the result out of a row.
 
-    ``images`` counts only where it holds objects: a list of links is an echo of the request's input images.
+    ``images`` counts only if it holds objects: a list of links echoes the request's input images.
     """
     found = None
     for key in _RESULTS:

@@ -1,8 +1,8 @@
-"""The steps of sending a call, which a client that blocks and one for event loops take alike.
+"""The steps of sending a call, shared by the blocking client and the one for event loops.
 
-What is sent, what an answer means and what may be sent again is decided elsewhere
-(:mod:`.calls`, :mod:`.answers`, :mod:`.retries`). Where a client blocks, what is written here for an event
-loop never waits for one (see :func:`.blocking.unsuspended`).
+Other modules decide what is sent, what an answer means and what may be sent again (:mod:`.calls`,
+:mod:`.answers`, :mod:`.retries`). In the blocking client, the async code here never waits for an event loop
+(see :func:`.blocking.unsuspended`).
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ T = TypeVar("T")
 Guard: TypeAlias = Callable[[], Awaitable[None] | None]
 
 _layouts: dict[tuple[str, str | None], Layout] = {}
-"""What ``auto`` has found in this process, by host and proxy."""
+"""The layout that ``auto`` has found in this process, by host and proxy."""
 
 
 class Sender:
-    """What both clients share: settings, the layout in use, and the making of requests.
+    """What both clients share: settings, the layout in use, and the creation of requests.
 
-    :param networked: whether there is a network, and not a test's transport, which knows a hub of its own.
+    :param networked: whether requests go to the network, and not to a test's transport with its own hub.
     :ivar http: sends what costs nothing.
-    :ivar clock: the hub's, as far as its answers tell.
+    :ivar clock: the hub's clock, as estimated from its answers.
     :ivar reach: where images may be fetched from.
     """
 
     http: httpx.Client | httpx.AsyncClient
     _payer: Transport | AsyncTransport | None
-    """Sends what is paid for, without a client's redirects, cookies and logins; None in tests, where all goes
-    one way."""
+    """Sends paid requests, without a client's redirects, cookies and logins. None in tests, where one
+    transport sends everything."""
     _pause: Callable[[float], Awaitable[None]]
     _trace: Callable[[Watch, Callable[[], Coroutine[Any, Any, None]]], Callable[..., Any]]
     _blocks = False
@@ -61,35 +61,35 @@ class Sender:
 
     @property
     def layout(self) -> Layout | None:
-        """The layout that is set, or that has worked for this host; None where that is not known yet."""
+        """The layout that is set, or that has worked for this host; None if it is not known yet."""
         if self.settings.api_layout != "auto":
             return self.settings.api_layout
         return self._layouts.get((self.settings.base_url, self.settings.proxy))
 
     def _order(self, call: Call[Any]) -> Sequence[Layout]:
-        """Return the layouts to try: one where it is set or does not matter, else the known one first."""
+        """Return the layouts to try: one if it is set or does not matter; otherwise the known one first."""
         known = self.layout or LAYOUTS[0]
         if self.settings.api_layout != "auto" or not call.has_layouts:
             return (known,)
         return sorted(LAYOUTS, key=lambda layout: layout != known)
 
     def _worked(self, call: Call[Any], layout: Layout) -> None:
-        """Remember a layout, in place of another that has worked before."""
+        """Remember the layout that has worked; it replaces an earlier one."""
         if call.has_layouts:
             self._layouts[self.settings.base_url, self.settings.proxy] = layout
 
     def _request(self, call: Call[Any], layout: Layout) -> httpx.Request:
         settings = self.settings
         if call.paid:
-            # Others have looked before, and told which argument it is; nobody gets past here.
+            # Earlier checks name the argument; this last one lets no request pass.
             refuse_key(["the request"] if holds_key(call.body, settings.api_key) else [])
         headers = httpx.Headers(self.http.headers)
         headers.update(bearer(settings.api_key))
         if call.paid:
-            # A server, too, keeps no connection that nobody will use; with this, nor does a busy pool.
+            # The connection is not used again: tell the server, and keep it out of a busy pool.
             headers["Connection"] = "close"
         wait = httpx.Timeout(self._wait(call), connect=settings.connect_timeout)
-        # Not by the client's build_request, which merges anew what is the same each time.
+        # Do not use the client's build_request, which merges the same values each time.
         return httpx.Request(
             call.method,
             _url(settings.base_url, call.paths[layout]),
@@ -101,7 +101,7 @@ class Sender:
         )
 
     def _wait(self, call: Call[Any]) -> float:
-        """Return for how many seconds nothing may come."""
+        """Return for how many seconds no byte may arrive."""
         return min(call.patience or self.settings.timeout, self.settings.timeout)
 
     def deadline(self, call: Call[Any]) -> Deadline:
@@ -109,7 +109,7 @@ class Sender:
         return Deadline(self._wait(call) * call.slack, self._blocks)
 
     async def _sent(self, call: Call[T], guard: Guard | None) -> T:
-        """Send a call to where its layout is served."""
+        """Send a call, in each layout until one is served."""
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:
@@ -139,7 +139,7 @@ class Sender:
         return await self._understood(response, call)
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        return await body.fetched(self.http, request, body.USUAL)
+        return await body.fetch_response(self.http, request, body.MAX_FREE_BYTES)
 
     async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
         return answers.read(response, call, self.settings)
@@ -148,13 +148,13 @@ class Sender:
         self, request: httpx.Request, watch: Watch, guard: Guard | None, deadline: Deadline
     ) -> httpx.Response:
         async def look() -> None:
-            # The hub's time begins with the first byte.
+            # The hub's time to answer begins with the first byte.
             deadline.suspend()
             if guard and (looking := guard()):
                 await looking
             deadline.restart()
             watch.sent = True
-            # Each further event would only be compared.
+            # Further events are of no use.
             request.extensions.pop("trace", None)
 
         if self.http.is_closed:
@@ -163,7 +163,7 @@ class Sender:
             await look()
         else:
             request.extensions["trace"] = self._trace(watch, look)
-        return await body.fetched(self._payer or self.http, request, body.MOST)
+        return await body.fetch_response(self._payer or self.http, request, body.MAX_PAID_BYTES)
 
     def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
         last = missing[-1]
@@ -186,27 +186,27 @@ class Sender:
 
 
 class Watch:
-    """Hears from ``httpcore`` what it does with a paid request.
+    """Receives events from ``httpcore`` about a paid request.
 
-    :ivar sent: whether a byte of it may have left. None where that was not watched.
+    :ivar sent: whether a byte of the request may have left; None if that was not watched.
     """
 
     def __init__(self) -> None:
         self.sent: bool | None = None
 
     def is_due(self, event: str, info: Mapping[str, Any]) -> bool:
-        """Whether the first byte is what comes next. A proxy's CONNECT is a request of its own, before it."""
+        """Return whether the first byte comes next. A proxy's CONNECT is a separate request before it."""
         self.sent = bool(self.sent)
         begins = ".send_request_" in event and event.endswith(".started")
         return begins and not self.sent and info["request"].method != b"CONNECT"
 
 
 def bearer(api_key: str | None) -> dict[str, str]:
-    """Return the header that carries the key. Only for requests to the hub's own origin."""
+    """Return the header with the key. Only for requests to the hub's own origin."""
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 @lru_cache(maxsize=64)
 def _url(base: str, path: str) -> httpx.URL:
-    # httpx reads a URL letter by letter, twice where it is relative.
+    # httpx parses a URL letter by letter, and a relative one twice.
     return httpx.URL(f"{base}{path}")

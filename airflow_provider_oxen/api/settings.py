@@ -1,6 +1,6 @@
-"""Where the hub is and how to talk to it: an Airflow connection, read and checked.
+"""Where the hub is and how to talk to it: the checked fields of an Airflow connection.
 
-Pure: it takes plain values, so that the same rules hold for the hook, async code and tests.
+Pure: it takes plain values, so that the same rules apply to the hook, async code and tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpx
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.extras import (
-    SHOWN,
+    MAX_SHOWN,
     read_boolean,
     read_layout,
     read_number,
@@ -26,7 +26,7 @@ from airflow_provider_oxen.api.extras import (
     read_text,
     read_verify,
 )
-from airflow_provider_oxen.api.redact import learn, redact
+from airflow_provider_oxen.api.redact import redact, register_key
 
 __all__ = ["DEFAULT_HOST", "EXTRAS", "Settings", "is_loopback", "origin"]
 
@@ -42,10 +42,10 @@ EXTRAS = (
     "allow_http",
     "allow_private_links",
 )
-"""The extra fields a connection may have, and no other."""
+"""The extra fields that a connection may have; no others are allowed."""
 
 _NAMED = 20
-"""Names that a message tells."""
+"""How many names a message shows."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Settings:
     """A connection to the hub.
 
     :ivar base_url: scheme, host and port, without a path.
-    :ivar api_key: sent to ``base_url``'s origin and nowhere else; None works for the catalogue only.
-    :ivar timeout: seconds to wait for an answer; clients are known to allow 300, images take 5 to 30.
+    :ivar api_key: sent only to the origin of ``base_url``. Without a key (None) only the catalogue works.
+    :ivar timeout: seconds to wait for an answer. Known clients allow 300; images take 5 to 30.
     :ivar connect_timeout: seconds to wait for a connection.
     :ivar max_retries: how often a request that may be sent again is sent again.
     :ivar verify: True, or the path of a CA bundle.
     :ivar allow_private_links: whether images may be fetched from addresses that are not public.
-    :ivar guessed: whether nobody has said ``https://``, and it was taken for granted.
+    :ivar guessed: whether ``https://`` was assumed because the connection names no scheme.
     """
 
     base_url: str = DEFAULT_HOST
@@ -76,9 +76,9 @@ class Settings:
     guessed: bool = field(default=False, compare=False)
 
     def need_key(self) -> None:
-        """Make sure that there is a key, which only the catalogue does without.
+        """Make sure that there is a key; only the catalogue works without one.
 
-        :raises OxenSettingsError: where the password is empty.
+        :raises OxenSettingsError: if the password is empty.
         """
         if self.api_key is None:
             raise OxenSettingsError(
@@ -87,10 +87,10 @@ class Settings:
             )
 
     def __post_init__(self) -> None:
-        learn(self.api_key)
+        register_key(self.api_key)
 
     def redact(self, text: str) -> str:
-        """Return a text that came from elsewhere without the key, in case the hub or a proxy quotes it."""
+        """Return a foreign text without the key, in case the hub or a proxy quotes it."""
         return text.replace(self.api_key, "***") if self.api_key else text
 
     @classmethod
@@ -103,10 +103,10 @@ class Settings:
         port: int | None = None,
         extra: object = None,
     ) -> Settings:
-        """Read an Airflow connection's fields; empty and null ones count as unset.
+        """Read an Airflow connection's fields. Empty and null fields count as unset.
 
-        :param extra: the extra fields, or the JSON text that Airflow could make nothing of.
-        :raises OxenSettingsError: naming the field, what it holds and what is allowed. Never the key.
+        :param extra: the extra fields, or the JSON text that Airflow could not parse.
+        :raises OxenSettingsError: naming the field, its value and what is allowed. Never shows the key.
         """
         for name, value in (("host", host), ("password", password), ("schema", schema)):
             if not isinstance(value, str | None):
@@ -115,10 +115,10 @@ class Settings:
             raise OxenSettingsError(
                 "The Oxen connection's port must be a number from 1 to 65535, and is none."
             )
-        # Before anything is quoted that may hold it, too.
-        learn((password or "").strip())
+        # Do this before any message quotes a field that may also hold the key.
+        register_key((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
-        unknown = sorted(redact(str(name))[:SHOWN] for name in set(given) - set(EXTRAS))
+        unknown = sorted(redact(str(name))[:MAX_SHOWN] for name in set(given) - set(EXTRAS))
         if unknown:
             raise OxenSettingsError(
                 f"Unknown extra field(s) {', '.join(map(repr, unknown[:_NAMED]))} in the Oxen connection; "
@@ -142,9 +142,9 @@ class Settings:
 
 
 def _check_schema(schema: str | None) -> None:
-    """Refuse what a connection's URI has behind its host where that is no scheme."""
+    """Refuse a schema that is not one: in a connection URI, it is what follows the host."""
     if (schema or "").strip().lower() not in ("", "http", "https", "oxen"):
-        # It is left out: it may be the key.
+        # Do not quote it: it may be the key.
         raise OxenSettingsError(
             "The Oxen connection's schema is neither http nor https nor empty. In a connection that is "
             "written as a URI, what stands behind the host is the schema: write oxen://:KEY@hub.oxen.ai, or "
@@ -154,7 +154,7 @@ def _check_schema(schema: str | None) -> None:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL, with the scheme's own port spelled out."""
+    """Return scheme, host and port of a URL, with the scheme's default port written out."""
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     return parts.scheme.lower(), (parts.hostname or "").lower(), port
@@ -162,9 +162,9 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
-    """Whether the host surely is this machine, so that the key may go there in the clear.
+    """Return whether the host is certainly this machine, so that the key may go there unencrypted.
 
-    By address or as ``localhost``, without asking DNS; :func:`.addresses.is_here` knows more names.
+    Checks the address and ``localhost``, without DNS; :func:`.addresses.is_here` knows more names.
     """
     if host.lower() == "localhost":
         return True
@@ -193,7 +193,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None, allow_http
         in_url, hostname = parts.port, parts.hostname
         httpx.URL(text)
     except (ValueError, httpx.InvalidURL):
-        # Its text is left out: it may quote what stands where the port should be, such as a misplaced key.
+        # Do not quote it: a misplaced key may stand where the port should be.
         raise OxenSettingsError(
             f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}, and is none."
         ) from None
@@ -228,7 +228,7 @@ def _scheme(schema: str | None) -> str | None:
 
 def _key(password: str | None) -> str | None:
     key = (password or "").strip()
-    # An HTTP library that refuses a header quotes it in its error: so it is refused here, unquoted.
+    # An HTTP library that refuses a header quotes it in its error. So refuse it here, without quoting it.
     if key and not re.fullmatch(r"[\x21-\x7e]+", key):
         raise OxenSettingsError(
             "The Oxen connection's password holds a space, a line break or a character outside ASCII; "

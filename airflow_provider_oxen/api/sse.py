@@ -1,7 +1,6 @@
-"""The lines of a ``text/event-stream`` become messages. Pure: bytes in, messages out.
+"""Turn the lines of a ``text/event-stream`` into messages. Pure: bytes in, messages out.
 
-By the rules of the WHATWG's HTML standard, section "Server-sent events". What it says of ids is left out:
-the hub sends none.
+Follows the WHATWG's HTML standard, section "Server-sent events", without the ids: the hub sends none.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from typing import NamedTuple
 __all__ = ["LONGEST", "Message", "Parser"]
 
 LONGEST = 64 * 1024
-"""Bytes of one message at most, lines without a name included: the hub's have a few hundred."""
+"""Most bytes of one message, including lines without a name; the hub's have a few hundred."""
 
 _BOM = b"\xef\xbb\xbf"
 _END = re.compile(rb"\r\n|\n|\r")
 
 
 class Message(NamedTuple):
-    """What stands between two blank lines.
+    """One message: the lines between two blank ones.
 
-    :ivar event: its name; ``message`` where it has none.
+    :ivar event: its name; ``message`` if it has none.
     """
 
     event: str
@@ -41,14 +40,14 @@ class Parser:
         self._size = 0
 
     def feed(self, piece: bytes) -> list[Message]:
-        """Return the messages that are whole with this piece.
+        """Return the messages that this piece completes.
 
-        :raises ValueError: where one is longer than any that the hub sends.
+        :raises ValueError: if a message is longer than any that the hub sends.
         """
         self._rest.append(piece)
         self._waiting += len(piece)
         messages = []
-        # Not put together before a line is whole: a long one may come byte by byte.
+        # Join the pieces only when a line is complete: a long one may come byte by byte.
         if self._ends_half or not self._is_begun or _END.search(piece):
             messages = self._lines(b"".join(self._rest))
         if self._size + self._waiting > LONGEST:
@@ -77,12 +76,12 @@ class Parser:
             return self._dispatch()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        # One without a name is a comment, such as ": keep-alive".
+        # A line without a name is a comment, such as ": keep-alive".
         if name == b"event":
             self._event = value
         elif name == b"data":
             self._data.append(value)
-            # An empty one takes a place, too.
+            # An empty line takes up memory, too.
             self._size += len(value) + 8
         return None
 

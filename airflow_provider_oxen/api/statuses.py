@@ -1,26 +1,26 @@
-"""The words for how a generation stands: the hub's five, and what others call the same. Pure.
+"""The statuses of a generation: the hub's five, and other words for the same. Pure.
 
-The list is closed. A word that is not in it proves nothing: such a row is waited for, unless it tells a link.
+The list is closed. A word that is not in it proves nothing: such a row is waited for, unless it has a link.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 
-__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_proof", "standing"]
+__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_documented_failure", "normalize_status"]
 
 RUNNING = frozenset({"queued", "processing"})
-"""The hub's statuses of a job that is still to do."""
+"""The hub's statuses of an unfinished job."""
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-"""Those of a job that will not change any more."""
+"""The hub's statuses of a job that will not change any more."""
 
 DOCUMENTED = RUNNING | ENDED
 
 UNKNOWN = "unknown"
-"""Stands for a status that is not told, or is no text."""
+"""Stands for a status that is missing, or is not text."""
 
 _SAME = {
     "queued": "accepted created enqueued in_queue initialized new pending scheduled submitted waiting",
@@ -33,17 +33,17 @@ _SAME = {
 _MEANING = {word: status for status, words in _SAME.items() for word in (status, *words.split())}
 
 
-def standing(word: Any) -> str:
-    """Return the hub's status that a word means, whatever its case; the word itself where nobody knows it."""
+def normalize_status(word: Any) -> str:
+    """Return the hub's status for a word, in any case; an unknown word is returned as it is."""
     if not isinstance(word, str) or not word.strip():
         return UNKNOWN
     if word in DOCUMENTED:
         return word
-    return _MEANING.get(_plain(word)) or told(word) or UNKNOWN
+    return _MEANING.get(_plain(word)) or redacted_line(word) or UNKNOWN
 
 
-def is_proof(word: Any) -> bool:
-    """Whether a bad end is told in the hub's own word: a link is a better witness than any other word."""
+def is_documented_failure(word: Any) -> bool:
+    """Return whether a failure is reported in the hub's own word: a link outweighs any other word."""
     return isinstance(word, str) and _plain(word) in ("failed", "cancelled", "canceled")
 
 

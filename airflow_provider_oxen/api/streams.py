@@ -1,4 +1,4 @@
-"""Open connections for ``httpcore``: blocking ones, which keep a deadline, and asyncio's."""
+"""Network connections for ``httpcore``: blocking ones that keep a deadline, and asyncio's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import httpcore
 
 from airflow_provider_oxen.api import deadline
 
-__all__ = ["AsyncStream", "Stream", "told_as", "within"]
+__all__ = ["AsyncStream", "Stream", "as_httpcore_errors", "within"]
 
 _PIECE = 64 * 1024
-"""Bytes that are written at a time: between two of them, the deadline is looked at."""
+"""Bytes that are written at a time; the deadline is checked between two of them."""
 
 
 class _Reader(asyncio.StreamReader):
-    """Counts the bytes that came."""
+    """Counts the bytes that arrived."""
 
     def __init__(self) -> None:
         super().__init__(loop=asyncio.get_running_loop())
@@ -31,7 +31,7 @@ class _Reader(asyncio.StreamReader):
 
 
 class _Writer(asyncio.StreamWriter):
-    """Ends without a word where its event loop has ended before it: the process does not need it any more."""
+    """Closes without an error if its event loop has ended before it: the process no longer needs it."""
 
     def __del__(self) -> None:
         with contextlib.suppress(RuntimeError):
@@ -39,14 +39,14 @@ class _Writer(asyncio.StreamWriter):
 
 
 class AsyncStream(httpcore.AsyncNetworkStream):
-    """A connection by asyncio's own streams: a pool asks each one that is idle whether it is still open, for
-    each of its requests."""
+    """A connection on asyncio's own streams, which make it cheap to ask whether it is still open: for each
+    request, a pool asks that of every idle connection."""
 
     def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._taken = 0
-        # What is written is with the kernel, and not in a buffer of ours.
+        # Written bytes go to the kernel, and not into a buffer of this process.
         writer.transport.set_write_buffer_limits(0)
 
     @classmethod
@@ -58,7 +58,7 @@ class AsyncStream(httpcore.AsyncNetworkStream):
         return cls(reader, _Writer(transport, protocol, reader, loop))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with told_as(timeout, httpcore.ReadTimeout, httpcore.ReadError):
+        with as_httpcore_errors(timeout, httpcore.ReadTimeout, httpcore.ReadError):
             async with asyncio.timeout(timeout):
                 data = await self._reader.read(max_bytes)
         self._taken += len(data)
@@ -67,19 +67,19 @@ class AsyncStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return
-        with told_as(timeout, httpcore.WriteTimeout, httpcore.WriteError):
+        with as_httpcore_errors(timeout, httpcore.WriteTimeout, httpcore.WriteError):
             async with asyncio.timeout(timeout):
                 self._writer.write(buffer)
                 await self._writer.drain()
 
     async def aclose(self) -> None:
-        # Whoever closes has read what he wanted, and waits for no farewell.
+        # The caller has read what it needs: do not wait for the other side to close.
         self._writer.transport.abort()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+        with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 async with asyncio.timeout(timeout):
                     await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
@@ -90,15 +90,17 @@ class AsyncStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            # Of an idle connection: the other side has closed it, or says what nobody has asked for.
+            # For an idle connection: whether the other side has closed it, or has sent unrequested bytes.
             unread = self._reader.came > self._taken
             return unread or self._reader.at_eof() or self._writer.transport.is_closing()
         return self._writer.get_extra_info(info)
 
 
 @contextlib.contextmanager
-def told_as(timeout: float | None, late: type[Exception], failed: type[Exception]) -> Iterator[None]:
-    """Tell of what goes wrong with a connection in the words of ``httpcore``."""
+def as_httpcore_errors(
+    timeout: float | None, late: type[Exception], failed: type[Exception]
+) -> Iterator[None]:
+    """Turn the errors of a connection into those of ``httpcore``."""
     try:
         yield
     except TimeoutError as error:
@@ -108,7 +110,7 @@ def told_as(timeout: float | None, late: type[Exception], failed: type[Exception
 
 
 class Stream(httpcore.NetworkStream):
-    """A connection whose reads and writes end by the deadline of whoever makes them."""
+    """A connection whose reads and writes end by the deadline of the code that makes them."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""A few threads for what blocks, beside an event loop that must not be held up."""
+"""A few threads for blocking work, beside an event loop that must not be blocked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ U = TypeVar("U")
 
 
 class Threads(Executor):
-    """A few threads for what blocks; they begin when they are needed, and die with the process.
+    """A few threads for blocking work. They start when they are needed, and die with the process.
 
-    Not ``ThreadPoolExecutor``: the interpreter waits at its end for threads of that, and so a task whose time
-    is over would go on for as long as a store takes to answer.
+    Unlike with ``ThreadPoolExecutor``, the interpreter does not wait for them at its end. Otherwise a task
+    whose time is over would go on for as long as a store takes to answer.
 
-    :param most: threads at most.
+    :param most: the most threads.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -32,7 +32,7 @@ class Threads(Executor):
         self._idle = self._begun = 0
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have a function called by one of the threads."""
+        """Let one of the threads call a function."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -41,7 +41,7 @@ class Threads(Executor):
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
-                # A thread that is gone would be waited for for ever.
+                # If the error ended the thread, the caller would wait for ever.
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -57,7 +57,7 @@ class Threads(Executor):
         return future
 
     def each(self, work: Callable[[U], T], items: Iterable[U]) -> Iterator[T]:
-        """Yield what is made of the items, in their order; few are taken ahead of that."""
+        """Yield the results for the items, in their order; only a few items are taken ahead."""
         ahead: deque[Future[T]] = deque()
         for item in items:
             ahead.append(self.submit(work, item))
@@ -67,14 +67,14 @@ class Threads(Executor):
             yield ahead.popleft().result()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the threads end when they have done what they are at; nobody waits for them."""
+        """Let the threads end when they have finished their work; this does not wait for them."""
         for _ in range(self._begun):
             self._work.put(None)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
-            # Whoever waits for it must not hold what it made.
+            # Drop the function, so that this idle thread does not keep its result alive.
             del work
             with self._lock:
                 self._idle += 1

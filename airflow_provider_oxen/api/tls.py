@@ -1,4 +1,4 @@
-"""Which certificates are trusted: one context for each setting of a process."""
+"""Which certificates are trusted: one TLS context for each setting in a process."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from airflow_provider_oxen.api.errors import OxenSettingsError
 __all__ = ["governing", "ssl_context"]
 
 _PUBLIC = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that say what is trusted in place of the public roots; the first that is set counts."""
+"""Environment variables that replace the public root certificates; the first that is set counts."""
 
 _KEYS = "SSLKEYLOGFILE"
-"""Where the secrets of connections are written, for those who analyse them."""
+"""Environment variable for the file that receives the secrets of connections, for analysis."""
 
 
 def ssl_context(verify: bool | str) -> ssl.SSLContext:
-    """Return the process's one SSL context for a ``verify`` setting: loading the CA bundle takes ~20 ms.
+    """Return the process's SSL context for a ``verify`` setting; loading the CA bundle takes about 20 ms.
 
-    :raises OxenSettingsError: where the CA bundle cannot be read, or what the environment names in its place.
+    :raises OxenSettingsError: if the CA bundle, or the environment's replacement for it, cannot be read.
     """
     return _context(verify, *(os.environ.get(name) or "" for name in (*_PUBLIC, _KEYS)))
 
 
 def governing(verify: bool | str) -> str | None:
-    """Return what says which certificates are trusted, in words; None for the public roots."""
+    """Return, in words, what decides which certificates are trusted; None for the public roots."""
     if verify is not True:
         return f"the connection's extra verify ({verify})"
     name = next((name for name in _PUBLIC if os.environ.get(name)), None)
@@ -51,7 +51,7 @@ def _context(verify: bool | str, file: str, folder: str, keys: str) -> ssl.SSLCo
         if not path:
             return httpx.create_ssl_context()
         if is_folder:
-            # Python says nothing of one that is missing; then no certificate is right.
+            # Python does not report a missing folder; every certificate would then be wrong.
             os.listdir(path)
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)

@@ -1,8 +1,8 @@
-"""How requests reach the network: straight or by proxy, within their deadline, and links only where they may.
+"""Send requests directly or by proxy, within their deadline, and to links only where they are allowed.
 
-``httpx`` hands each request to a transport. Ours chooses the way (:mod:`.ways`); below it, connections are
-made by a network backend of our own, so that the address that is judged is the one that is connected to, and
-each blocking read and write ends by the request's deadline.
+``httpx`` passes each request to a transport. Ours chooses the way (:mod:`.ways`). Below it, our own network
+backend makes the connections, so that the address that was judged is the one that is connected to, and each
+blocking read and write ends by the request's deadline.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import queue
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 import httpcore
 import httpx
 
 from airflow_provider_oxen.api.addresses import Address
-from airflow_provider_oxen.api.streams import AsyncStream, Stream, told_as, within
+from airflow_provider_oxen.api.streams import AsyncStream, Stream, as_httpcore_errors, within
 from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.api.ways import Ways
 
 __all__ = ["RESOLVERS", "AsyncTransport", "Transport", "resolve"]
 
 Admit = Callable[[str, Sequence[Address]], Sequence[Address]]
-"""Told a host and its addresses, gives those that may be connected to, or raises."""
+"""Takes a host and its addresses, and returns those that may be connected to, or raises."""
 
 RESOLVERS = Threads(4, "oxen-resolve")
-"""For event loops: whoever connects waits for them, and many connect at once."""
+"""Threads that resolve names for event loops: a connection waits for them, and many connect at once."""
 
 
 class Transport(httpx.BaseTransport):
-    """Sends each request straight or by the proxy that is meant for it.
+    """Sends each request directly, or by the proxy that applies to it.
 
-    :param admit: which addresses may be connected to; behind a proxy, only the proxy knows them.
-    :param options: those of ``httpx.HTTPTransport``.
+    :param admit: decides which addresses may be connected to; behind a proxy, only the proxy knows them.
+    :param options: options of ``httpx.HTTPTransport``.
     """
 
     def __init__(self, ways: Ways, context: ssl.SSLContext, admit: Admit, **options: Any) -> None:
@@ -66,7 +66,7 @@ class Transport(httpx.BaseTransport):
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """The async twin of :class:`Transport`; asyncio ends it at its deadline."""
+    """The async twin of :class:`Transport`; asyncio ends a request at its deadline."""
 
     def __init__(
         self,
@@ -98,35 +98,36 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 def resolve(host: str, port: int, seconds: float | None) -> list[Address]:
-    """Return a host's addresses, in the order in which they should be tried.
+    """Return a host's addresses, in the order in which to try them.
 
-    It is asked in a thread of its own: with several search domains, a resolver may take minutes.
+    Runs in its own thread: with several search domains, a resolver may take minutes.
 
-    :raises httpcore.ConnectError: where it has none.
-    :raises httpcore.ConnectTimeout: where that was not told in time.
+    :raises httpcore.ConnectError: if the host has no address.
+    :raises httpcore.ConnectTimeout: if the resolver does not answer in time.
     """
     if written := _written(host):
         return written
-    answers: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+    # Not a SimpleQueue: before Python 3.13 its get(timeout=) waits forever if a signal handler, such as
+    # Airflow's for a kill, outlasts the timeout.
+    answer: Future[list[Address]] = Future()
 
     def ask() -> None:
         try:
-            answers.put(_ask(host, port))
+            answer.set_result(_ask(host, port))
         except Exception as error:
-            answers.put(error)
+            answer.set_exception(error)
 
     threading.Thread(target=ask, name="oxen-resolve", daemon=True).start()
+    if not wait([answer], timeout=seconds).done:
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time")
     try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None
-    if isinstance(answer, Exception):
-        raise httpcore.ConnectError(str(answer)) from answer
-    return answer
+        return answer.result()
+    except Exception as error:
+        raise httpcore.ConnectError(str(error)) from error
 
 
 def _written(host: str) -> list[Address]:
-    """Return the address that a host is written as; nothing for a name."""
+    """Return the address that a host is written as; an empty list for a name."""
     with contextlib.suppress(ValueError):
         return [ipaddress.ip_address(host)]
     return []
@@ -155,7 +156,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first of the host's addresses that takes the connection."""
+        """Connect to the first of the host's addresses that accepts the connection."""
         found = resolve(host, port, within(timeout, httpcore.ConnectTimeout))
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in self._admit(host, found):
@@ -170,9 +171,9 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    """The async twin of :class:`_Backend`; names are resolved, and their addresses judged, by threads.
+    """The async twin of :class:`_Backend`; threads resolve names and judge their addresses.
 
-    :param is_home: whether a host is the hub's own, about which nobody has to be asked.
+    :param is_home: whether a host is the hub's own, which needs no judgement.
     """
 
     def __init__(self, admit: Admit, is_home: Callable[[str], bool]) -> None:
@@ -187,11 +188,11 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first of the host's addresses that takes the connection."""
+        """Connect to the first of the host's addresses that accepts the connection."""
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in await self._addresses(host, port, timeout):
             try:
-                with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+                with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
                     async with asyncio.timeout(timeout):
                         return await AsyncStream.to(str(address), port)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -206,7 +207,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         def judged() -> Sequence[Address]:
             return self._admit(host, written or _ask(host, port))
 
-        with told_as(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+        with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 return await asyncio.wrap_future(RESOLVERS.submit(judged))
 
@@ -215,7 +216,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
 
 def _trusting(proxy: httpx.Proxy, context: ssl.SSLContext) -> httpx.Proxy:
-    """Have the connection's certificates hold for a proxy that is spoken to by TLS, too."""
+    """Apply the connection's certificates to a proxy that is reached by TLS, too."""
     if proxy.url.scheme != "https":
         return proxy
     return httpx.Proxy(proxy.url, auth=proxy.auth, headers=proxy.headers, ssl_context=context)
@@ -225,6 +226,5 @@ def _connect_by(
     transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport,
     backend: httpcore.NetworkBackend | httpcore.AsyncNetworkBackend,
 ) -> None:
-    # httpx has no argument for it; its pool asks the backend whenever it connects. Tests would be red if it
-    # did not.
+    # httpx has no argument for it. Its pool asks the backend whenever it connects; tests check that.
     transport._pool._network_backend = backend

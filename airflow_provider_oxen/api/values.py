@@ -1,6 +1,7 @@
-"""Times and amounts as others tell them: each is read here, and nowhere else. Pure.
+"""Read times and amounts in the forms that others use. Pure, and the only module that does so.
 
-What makes no sense is None: an odd fact must neither cost the paid image beside it nor move a sum.
+A value that makes no sense becomes None: an odd fact must neither lose the paid image beside it nor change a
+sum.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from typing import Any
 __all__ = ["LATEST", "MOST_USD", "unix_seconds", "usd", "whole_seconds"]
 
 LATEST = 1e11
-"""Unix seconds (in the year 5138) beyond which a number is no time in seconds."""
+"""Unix seconds (in the year 5138) above which a number is not a time in seconds."""
 
 MOST_USD = 1e6
-"""USD beyond which an amount is taken for nonsense: the dearest known image costs 1.13."""
+"""USD above which an amount counts as nonsense; the most expensive known image costs 1.13."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
 
 _FINER = (1.0, 1e3, 1e6, 1e9)
-"""What clocks count in: seconds, milliseconds, microseconds and nanoseconds, told apart by their size."""
+"""Units of a clock: seconds, milliseconds, microseconds and nanoseconds, recognised by their size."""
 
 
 def usd(value: Any) -> float | None:
-    """Return an amount in USD, told as a number or as decimal text; None for what is no sensible price."""
+    """Return an amount in USD, given as a number or as decimal text; None if it is not a sensible price."""
     number = _number(value)
     return number if number is not None and 0 <= number <= MOST_USD else None
 
 
 def unix_seconds(value: Any) -> float | None:
-    """Return a moment in unix seconds, told as a number of any usual unit, as text of one, or in ISO 8601.
+    """Return a time in unix seconds, given as a number of any usual unit, as its text, or in ISO 8601.
 
-    A time without a zone is taken for UTC. Zero stands for "none" with many, and is none.
+    A time without a zone counts as UTC. Many use zero for "none", so zero is None.
     """
     number = _number(value)
     if number is None:
@@ -42,7 +43,7 @@ def unix_seconds(value: Any) -> float | None:
 
 
 def whole_seconds(value: Any) -> int | None:
-    """Return a moment in whole unix seconds, read as :func:`unix_seconds` does."""
+    """Return a time in whole unix seconds, read as :func:`unix_seconds` does."""
     seconds = unix_seconds(value)
     return None if seconds is None else int(seconds)
 

@@ -1,7 +1,8 @@
-"""Which way a request goes: straight, or through a proxy, as the connection or the environment says.
+"""Which way a request takes: directly, or through a proxy, as the connection or the environment says.
 
-The variables mean what they mean to ``httpx``, but for two things: no request to this machine goes through a
-proxy, whatever they say, and what cannot be understood is an error that names the variable.
+The environment variables mean what they mean to ``httpx``, with two differences: no request to this machine
+goes through a proxy, whatever they say, and a value that cannot be understood is an error that names the
+variable.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class _Exception:
     """An entry of ``NO_PROXY``.
 
     :ivar scheme: ``all`` for any.
-    :ivar name: a domain with all below it; one that begins with a dot is only what is below.
-    :ivar network: in place of a name: addresses that are written as such.
+    :ivar name: a domain and everything below it; if it begins with a dot, only what is below.
+    :ivar network: used instead of a name, for hosts that are written as addresses.
     """
 
     scheme: str = "all"
@@ -50,13 +51,13 @@ class _Exception:
 
 @dataclass(frozen=True)
 class Ways:
-    """The proxies, by the scheme of what is asked for (``all`` for any), and what goes without one."""
+    """The proxies by URL scheme (``all`` for any), and the exceptions that use none."""
 
     proxies: Mapping[str, httpx.Proxy] = field(default_factory=dict)
     exceptions: tuple[_Exception, ...] = ()
 
     def proxy(self, url: httpx.URL) -> str | None:
-        """Return by which of the proxies a request goes; None for straight."""
+        """Return the proxy that a request uses; None for a direct request."""
         name = next((name for name in (url.scheme, "all") if name in self.proxies), None)
         if name is None or is_here(url.host) or any(entry.covers(url) for entry in self.exceptions):
             return None
@@ -66,8 +67,9 @@ class Ways:
 def read_ways(proxy: str | None) -> Ways:
     """Return the ways of a connection.
 
-    :param proxy: what the connection says; None: the environment decides.
-    :raises OxenSettingsError: naming the variable that cannot be understood. Its value may hold a password.
+    :param proxy: the connection's proxy; None: the environment decides.
+    :raises OxenSettingsError: naming the variable that cannot be understood, without its value, which may
+        hold a password.
     """
     if proxy is not None:
         return Ways({"all": _proxy("The connection's extra proxy", proxy)})
@@ -83,7 +85,7 @@ def read_ways(proxy: str | None) -> Ways:
 
 
 def _variable(name: str) -> str:
-    """Return how a variable is spelled where it is set."""
+    """Return a variable's name in the case in which it is set."""
     names = (f"{name}_proxy", f"{name}_proxy".upper())
     return next((name for name in names if os.environ.get(name)), names[1])
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_oxen.api.errors import OxenChangedRequest, OxenRecordError, OxenStoreUnavailable
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.report import SUMMARY
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.stores import StateStore
@@ -283,7 +283,7 @@ def _ask(done: str, ask: Callable[[], T]) -> T:
         return ask()
     except Exception as error:
         raise OxenStoreUnavailable(
-            f"What this task remembers of its batch could not be {done}: {said(error)}."
+            f"What this task remembers of its batch could not be {done}: {describe_error(error)}."
         ) from None
 
 

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from airflow_provider_oxen.api.errors import OxenError, OxenOvertaken, OxenStoreUnavailable
 from airflow_provider_oxen.images.known import KnownFolder
 from airflow_provider_oxen.images.media import SUFFIXES
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs.filestore import FileRecordStore
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Identity
@@ -76,7 +76,7 @@ class RowRecordStore(FileRecordStore):
         except OxenOvertaken:
             raise Appeared from None
         try:
-            if not asked(self._known, lambda: self._known.has_appeared(self._sidecar)):
+            if not with_store_errors(self._known, lambda: self._known.has_appeared(self._sidecar)):
                 return
         except OxenError:
             with contextlib.suppress(OxenError):
@@ -115,8 +115,8 @@ def claim(folder: Folder, identity: Identity, mark: str) -> None:
         return
     own = _name(identity)
     source = io.BytesIO(to_json(identity._asdict(), indent=2) + b"\n")
-    asked(folder, lambda: folder.put(own, source, mark))
-    others = asked(
+    with_store_errors(folder, lambda: folder.put(own, source, mark))
+    others = with_store_errors(
         folder, lambda: [name for name in folder.names() if name.startswith(CLAIM) and name != own]
     )
     if others:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from airflow_provider_oxen.api.errors import OxenError, OxenPollError, OxenUnavailable
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.progress import Progress
@@ -29,7 +29,7 @@ from airflow_provider_oxen.tasks.running import Clocks, clocks
 
 __all__ = ["Engine", "RowLoop"]
 
-_TICK = 0.2
+TICK = 0.2
 """Seconds after which the flag is looked at that a signal handler sets."""
 
 GRACE = 10.0
@@ -52,6 +52,10 @@ class RowLoop:
     def __init__(self, worker: RowWorker) -> None:
         self._worker = worker
         self._outcomes: queue.SimpleQueue[Callable[[], RowOutcome]] = queue.SimpleQueue()
+        # Free while there may be an outcome to look for. SimpleQueue.get(timeout=) is not used:
+        # before Python 3.13 it waits forever if a signal handler outlasts the timeout.
+        self._news = threading.Lock()
+        self._news.acquire()
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="oxen-batch-loop", daemon=True)
@@ -76,8 +80,10 @@ class RowLoop:
 
         :raises BaseException: what the work raised.
         """
+        if self._outcomes.empty():
+            self._news.acquire(timeout=seconds)
         try:
-            outcome = self._outcomes.get(timeout=seconds)
+            outcome = self._outcomes.get_nowait()
         except queue.Empty:
             return None
         self.in_hand -= 1
@@ -95,14 +101,14 @@ class RowLoop:
             # Such as too many open files: whoever waits for a loop, or for its rows, must not wait for ever.
             if self._begun.done():
                 ended = OxenPollError(
-                    f"The batch's event loop has ended: {said(error)}.",
+                    f"The batch's event loop has ended: {describe_error(error)}.",
                     money="What is on its way may have been paid for.",
                     retry="The next try finds it.",
                 )
-                self._outcomes.put(partial(_raised, ended))
+                self._put(partial(_raised, ended))
             else:
                 self._begun.set_exception(
-                    OxenUnavailable(f"The batch's event loop cannot run: {said(error)}.")
+                    OxenUnavailable(f"The batch's event loop cannot run: {describe_error(error)}.")
                 )
 
     async def _serve(self) -> None:
@@ -124,9 +130,14 @@ class RowLoop:
             outcome = await self._worker.do(row)
         except BaseException as error:
             # A row that is gone would be waited for for ever.
-            self._outcomes.put(partial(_raised, error))
+            self._put(partial(_raised, error))
         else:
-            self._outcomes.put(lambda: outcome)
+            self._put(lambda: outcome)
+
+    def _put(self, outcome: Callable[[], RowOutcome]) -> None:
+        self._outcomes.put(outcome)
+        with contextlib.suppress(RuntimeError):
+            self._news.release()
 
 
 def _raised(error: BaseException) -> NoReturn:
@@ -180,7 +191,7 @@ class Engine:
                     self.results.begins(row, paid=known is not None or self.worker.unsure)
                     self._loop.give(row)
             if self._loop.in_hand:
-                self._take(_TICK)
+                self._take(TICK)
             self.progress.tick()
             self._look_up()
         if self.told_to_stop:
@@ -231,5 +242,5 @@ class Engine:
         while self._loop.in_hand and time.monotonic() < end:
             # Whatever a row raises: the others are still at work, and what they were at counts.
             with contextlib.suppress(BaseException):
-                if (done := self._loop.take(_TICK)) is not None:
+                if (done := self._loop.take(TICK)) is not None:
                     self.results.note(done)

@@ -17,7 +17,7 @@ from airflow_provider_oxen.batch.source import Source
 from airflow_provider_oxen.images import sidecar
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.known import Listing
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs.filestore import file_name
 
 __all__ = ["SHOWN", "FormerRows", "Problems", "read_rows"]
@@ -108,7 +108,7 @@ class FormerRows:
         if not self._listing.has(name):
             return False
         try:
-            found = loads(asked(self._folder, lambda: self._read(name)))
+            found = loads(with_store_errors(self._folder, lambda: self._read(name)))
         except ValueError:
             return False
         return isinstance(found, dict) and found.get("fingerprint") == row.fingerprint
@@ -120,4 +120,4 @@ class FormerRows:
 
     @cached_property
     def _listing(self) -> Listing:
-        return asked(self._folder, lambda: Listing(self._folder.names()))
+        return with_store_errors(self._folder, lambda: Listing(self._folder.names()))

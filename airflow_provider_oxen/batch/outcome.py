@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.answers import LONGEST
+from airflow_provider_oxen.api.answers import MAX_RETRY_AFTER
 from airflow_provider_oxen.batch.limits import NotSent
 from airflow_provider_oxen.jobs.record import Record
 
@@ -246,5 +246,5 @@ def read_outcome(stored: Any) -> BatchOutcome:
     outcome = TypeAdapter(BatchOutcome).validate_python(stored)
     seconds = outcome.retry_after
     if seconds is not None:
-        outcome.retry_after = min(max(seconds, 0.0), LONGEST) if isfinite(seconds) else None
+        outcome.retry_after = min(max(seconds, 0.0), MAX_RETRY_AFTER) if isfinite(seconds) else None
     return outcome

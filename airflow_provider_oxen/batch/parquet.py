@@ -11,7 +11,7 @@ from logging import getLogger
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.batch.readers import column_problem
 from airflow_provider_oxen.batch.rows import OWN, RawRow
 from airflow_provider_oxen.jobs.plain import shortest
@@ -65,7 +65,7 @@ def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
         raise
     except Exception as error:
         # pyarrow has errors of many kinds, and OSError among them for what is no Parquet.
-        yield RawRow(done + 1, {}, f"is not Parquet that can be read: {told(str(error), _ERROR)}")
+        yield RawRow(done + 1, {}, f"is not Parquet that can be read: {redacted_line(str(error), _ERROR)}")
 
 
 def _rows(batch: Any, first: int) -> Iterator[RawRow]:
@@ -78,7 +78,7 @@ def _rows(batch: Any, first: int) -> Iterator[RawRow]:
         try:
             values = batch.slice(at, 1).to_pylist()[0] if found is None else found[at]
         except (ArithmeticError, ValueError) as error:
-            yield RawRow(first + at, {}, f"holds what cannot be read: {told(str(error), _ERROR)}")
+            yield RawRow(first + at, {}, f"holds what cannot be read: {redacted_line(str(error), _ERROR)}")
         else:
             yield RawRow(first + at, {name: value for name, value in values.items() if value is not None})
 

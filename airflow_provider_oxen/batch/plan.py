@@ -16,9 +16,9 @@ from airflow_provider_oxen.api.errors import (
     OxenOutputExists,
     OxenRecordError,
 )
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
 from airflow_provider_oxen.batch.limits import exact
 from airflow_provider_oxen.batch.outcome import StopRule
@@ -29,7 +29,7 @@ from airflow_provider_oxen.batch.rowstore import NEW, Row, RowStore, identity_of
 from airflow_provider_oxen.catalogue.check import check
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.media import SUFFIXES
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs import request as requests
 from airflow_provider_oxen.jobs.filestore import file_name
 
@@ -115,7 +115,7 @@ class Plan:
             return row, error
         except Exception as error:
             # Whatever a stranger has written there: it is this row's, and no other's.
-            why = f"What is in its place cannot be read: {said(error)}."
+            why = f"What is in its place cannot be read: {describe_error(error)}."
             return row, OxenOutputDamaged(why)
 
     def _is_there(self, row: Row) -> bool:
@@ -134,7 +134,10 @@ class Plan:
         if not there:
             return
         where = self._folder.asset_uri(there[0])
-        if MANIFEST not in there or (ids := asked(self._folder, lambda: ids_of(self._folder))) is None:
+        if (
+            MANIFEST not in there
+            or (ids := with_store_errors(self._folder, lambda: ids_of(self._folder))) is None
+        ):
             raise OxenOutputExists(
                 f"{where} is there already and is not of this package.",
                 remedy="Give the batch a folder of its own.",
@@ -212,7 +215,7 @@ def ids_of(folder: Folder) -> list[str] | None:
     found = []
     try:
         with folder.open(MANIFEST) as file:
-            for line in iter(partial(file.readline, LONGEST), b""):
+            for line in iter(partial(file.readline, MAX_BYTES), b""):
                 found.append(str(loads(line)["id"])[:_LONGEST_ID])
     except (UnreadableFile, ValueError, TypeError, LookupError):
         return None

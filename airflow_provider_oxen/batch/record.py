@@ -25,9 +25,9 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from airflow_provider_oxen.api.errors import OxenRecordError, OxenStorageError, OxenStoreUnavailable
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.api.values import LATEST
 from airflow_provider_oxen.batch.deferral import WAITED_FOR
 from airflow_provider_oxen.batch.outcome import BatchOutcome, read_outcome
@@ -80,7 +80,7 @@ class BatchRecord:
             except Exception as error:
                 raise OxenStorageError(
                     f"The record of the batch, {self.folder.asset_uri(name)}, could not be written: "
-                    f"{said(error)}.",
+                    f"{describe_error(error)}.",
                     money="The generations that were asked for may have been paid for.",
                     retry="The next try goes on with them.",
                     retry_helps=True,
@@ -104,7 +104,7 @@ class BatchRecord:
                 return None
             except Exception as error:
                 raise OxenStoreUnavailable(
-                    f"The record of the batch, {where}, could not be read: {said(error)}.",
+                    f"The record of the batch, {where}, could not be read: {describe_error(error)}.",
                     money=WAITED_FOR,
                     retry="The next try goes on with them.",
                 ) from None
@@ -115,7 +115,7 @@ class BatchRecord:
 
     def _read(self, file: Any, where: str, counts: Counter[str], *, proven: bool) -> BatchOutcome:
         try:
-            lines = iter(partial(file.readline, LONGEST), b"")
+            lines = iter(partial(file.readline, MAX_BYTES), b"")
             header = loads(next(lines, b""))
             if (header["format"], header["identity"]) != (FORMAT, self.identity):
                 raise ValueError("it is another's")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from airflow_provider_oxen.api.redact import named, told, without_queries
+from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line, without_queries
 from airflow_provider_oxen.api.values import usd
 from airflow_provider_oxen.batch.sheet import PREVIEWS, STATUSES, Sheet
 from airflow_provider_oxen.images.storage import Folder
@@ -74,7 +74,7 @@ def line(
             "id": id,
             "status": status,
             "prompt": prompt,
-            "model": model if hubs is None else named(hubs, model),
+            "model": model if hubs is None else redact_unless_echoed(hubs, model),
             **(images[0] if images else {}),
             **{name: result.get(name) for name in ("seed", "generation_id", "cost")},
             "error": error,
@@ -151,7 +151,7 @@ def _failure(line: Mapping[str, Any]) -> dict[str, Any]:
     shown = {name: line[name] for name in names if name in line}
     prompt = line.get("prompt") or ""
     shown["prompt"] = prompt if len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
-    return shown | {"error": told(line.get("error"), _ERROR) or ""}
+    return shown | {"error": redacted_line(line.get("error"), _ERROR) or ""}
 
 
 def write(

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import OxenError, OxenStorageError, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.batch import report
 from airflow_provider_oxen.batch.limits import NotSent, exact
 from airflow_provider_oxen.batch.outcome import BatchOutcome, Bill, is_unknown
@@ -97,7 +97,7 @@ class Results:
         self.tally.counts[status] += 1
         self.here["failed"] += 1
         self.cost += exact(bill.news)
-        words = without_queries(str(error)) if isinstance(error, OxenError) else said(error)
+        words = without_queries(str(error)) if isinstance(error, OxenError) else describe_error(error)
         entry = self._line(row, status, result=bill.facts(), error=words)
         marks = {"not_sent": isinstance(error, NotSent), "unclear": bill.unclear}
         self.rows.mark_done(row.n, entry | {name: True for name, holds in marks.items() if holds}, None)
@@ -136,7 +136,7 @@ class Results:
             raise
         except Exception as error:
             where = self.folder.asset_uri(MANIFEST)
-            failure = f"What comes of the batch cannot be written to {where} ({said(error)})."
+            failure = f"What comes of the batch cannot be written to {where} ({describe_error(error)})."
             if not begun:
                 raise OxenStoreUnavailable(failure) from None
             raise OxenStorageError(

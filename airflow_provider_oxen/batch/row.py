@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.apart import OURS, Appeared, RowRecordStore
@@ -294,7 +294,7 @@ class RowWorker:
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
-            log.warning("What this row has cost could not be found out: %s", said(problem))
+            log.warning("What this row has cost could not be found out: %s", describe_error(problem))
             return None
 
     async def _bill(

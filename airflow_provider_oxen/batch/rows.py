@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.jobs.arguments import given, mapping, shown
 from airflow_provider_oxen.jobs.plain import plain
 from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
@@ -136,7 +136,7 @@ def _read(line: int, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
         raise OxenInvalidRequest(error.message.removesuffix(".")) from None
     except (RecursionError, ValueError) as error:
         # What nobody foresaw of one row is that row's.
-        raise OxenInvalidRequest(f"a value cannot be used: {told(str(error))}") from None
+        raise OxenInvalidRequest(f"a value cannot be used: {redacted_line(str(error))}") from None
 
 
 def _parameters(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

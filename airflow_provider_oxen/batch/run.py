@@ -34,7 +34,7 @@ from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowSto
 from airflow_provider_oxen.batch.sheet import PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.images.known import Listing
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
@@ -113,8 +113,8 @@ class BatchRun:
     def _run(self) -> dict[str, Any]:
         options, log = self.options, self.operator.log
         warn_of_local_disk(self.operator, self.folder)
-        asked(self.folder, self.folder.check)
-        asked(self.folder, lambda: self.folder.prove(self.results.mark))
+        with_store_errors(self.folder, self.folder.check)
+        with_store_errors(self.folder, lambda: self.folder.prove(self.results.mark))
         self._account = account = self._admitted()
         source = open_source(self.operator.prompts, options.source_conn_id)
         key = self.builder.client.settings.api_key
@@ -224,7 +224,7 @@ class BatchRun:
         :raises OxenError: where it is another, and nothing may be sent.
         """
         options, accounts, here = self.options, self.accounts, self.folder.asset_uri("")
-        asked(self.folder, self.folder.check)
+        with_store_errors(self.folder, self.folder.check)
         account = accounts.read()
         summed = accounts.read_summary() if account is None and self.this_try.try_number > 1 else None
         found = accounts.read_mark() if account and account.mark else None
@@ -291,10 +291,10 @@ class BatchRun:
             self.operator.log.warning("%s", error.message)
 
     def _worker(self, *, defers: bool, unsure: bool = False) -> RowWorker:
-        asked(self.folder, self.folder.check)
-        asked(self.folder, lambda: self.folder.prove(self.results.mark))
+        with_store_errors(self.folder, self.folder.check)
+        with_store_errors(self.folder, lambda: self.folder.prove(self.results.mark))
         records: list[str] = []
-        listing = asked(self.folder, lambda: Listing(self._noted(records)))
+        listing = with_store_errors(self.folder, lambda: Listing(self._noted(records)))
         self.results.tidy(listing, records)
         return RowWorker(
             arguments=self.options,

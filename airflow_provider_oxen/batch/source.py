@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.batch.parquet import read_parquet
 from airflow_provider_oxen.batch.readers import NotJSON, parse, read_csv, read_jsonl, read_text
 from airflow_provider_oxen.batch.rows import RawRow, from_value
@@ -171,5 +171,5 @@ def _store_errors(where: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise OxenStoreUnavailable(
-            f"prompts: the store of {where} could not be read: {said(error)}."
+            f"prompts: the store of {where} could not be read: {describe_error(error)}."
         ) from None

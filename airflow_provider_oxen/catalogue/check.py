@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import Model
-from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.api.redact import redacted_line, without_queries
 from airflow_provider_oxen.catalogue import schema
 
 __all__ = ["Findings", "check", "near_names", "report"]
@@ -73,4 +73,4 @@ def near_names(wanted: str, models: Iterable[Model]) -> str:
     """Return a question that names the models most like the one asked for, or the empty string."""
     names = [model.id for model in models]
     close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(told(name)) for name in close)}?" if close else ""
+    return f" Did you mean {' or '.join(repr(redacted_line(name)) for name in close)}?" if close else ""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import HUB_PARAMETERS
-from airflow_provider_oxen.api.redact import FEW, told, without_queries
+from airflow_provider_oxen.api.redact import MAX_LINE_INPUT, redacted_line, without_queries
 from airflow_provider_oxen.catalogue.bounds import affordable
 from airflow_provider_oxen.catalogue.rules import UNREAD, readable, validator_class
 from airflow_provider_oxen.catalogue.values import names, pixels, properties, wanted
@@ -179,7 +179,7 @@ def _unlisted(name: str, value: Any, listed: Mapping[str, Any]) -> Problem:
     if meant:
         return Problem(name, "unlisted", f"{text}.{meant}", is_error=True)
     if name == "image_size" and isinstance(value, str) and pixels(value):
-        names = told(", ".join(listed))
+        names = redacted_line(", ".join(listed))
         text += f", nor width and height, so that {value!r} means nothing to it; it lists {names}"
         return Problem(name, "unlisted", text, is_error=True)
     return Problem(name, "unlisted", f"{text}; it is sent as it is", is_error=False)
@@ -191,5 +191,5 @@ def _types(value: Any) -> str:
 
 def _shorten(value: Any, limit: int = 200) -> str:
     # Redacted first: half a key could stand at the cut.
-    text = without_queries(repr(value), FEW)
+    text = without_queries(repr(value), MAX_LINE_INPUT)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

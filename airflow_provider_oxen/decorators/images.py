@@ -1,4 +1,4 @@
-"""``@task.oxen_image``: a function says what to draw."""
+"""``@task.oxen_image``: a function that returns what to draw."""
 
 from __future__ import annotations
 
@@ -36,39 +36,39 @@ if TYPE_CHECKING:
 __all__ = ["oxen_image_task"]
 
 _FOR_NONE = ("prompt", "prompts", "prompts_conn_id")
-"""What the function stands for."""
+"""Arguments that the function's return value replaces."""
 
 _ONE, _MANY = ImageGenerateOperator.template_fields, ImageBatchGenerateOperator.template_fields
 
 _FOR_ONE = tuple(name for name in _ONE if name not in (*_MANY, *_FOR_NONE))
-"""What the operator of one image takes, and that of a batch does not."""
+"""Arguments that only the operator for one image takes."""
 
 _FOR_MANY = tuple(name for name in _MANY if name not in (*_ONE, *_FOR_NONE))
-"""What the operator of a batch takes, and that of one image does not."""
+"""Arguments that only the batch operator takes."""
 
 _P = ParamSpec("_P")
 _Returned = TypeVar("_Returned", bound="str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]")
 
 _deferred: dict[tuple[Any, ...], dict[str, Any]] = {}
-"""What the task that this process deferred last keeps, by task instance and try. Workers get it back from
-Airflow; ``dag.test()`` goes on in the same process, with that very task, and hands on the event only."""
+"""The ``kwargs`` of the last deferral in this process, by task instance and try. A worker gets them back from
+Airflow. ``dag.test()`` resumes the same task object in the same process and passes only the event."""
 
 
 class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
-    """Calls a function for a prompt, or for a list of them, and is the operator of one image, or of a batch.
+    """Calls the function, then runs as the operator for one image or for a batch, as the return value says.
 
-    What the function returned is kept where the task is deferred: it is not called again to go on.
+    The return value is kept when the task is deferred: the function is not called again to resume.
 
-    :param python_callable: returns a text, or a mapping (a ``prompt``, and any field of the request), or a
-        list of these. It is taken as it is, and not rendered.
-    :param op_args: of the function; templated.
-    :param op_kwargs: of the function; templated.
-    :param kwargs: arguments of either operator, but for the prompts.
+    :param python_callable: returns a text, a mapping (a ``prompt`` and any field of the request), or a list
+        of these. The return value is used as it is; templates in it are not rendered.
+    :param op_args: positional arguments of the function; templated.
+    :param op_kwargs: keyword arguments of the function; templated.
+    :param kwargs: arguments of either operator, except the prompts.
     """
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
-        # Not the prompt: Airflow would render what the function returned.
+        # Without the prompt: Airflow would render what the function returned.
         *(name for name in ImageGenerateOperator.template_fields if name != "prompt"),
         *_FOR_MANY,
     )
@@ -77,7 +77,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         **ImageGenerateOperator.template_fields_renderers,
     }
     custom_operator_name: str = "@task.oxen_image"
-    # Nothing tells here whether it was a batch.
+    # It is not known here whether the task was a batch.
     at_stake = "What this task waits for goes on and"
 
     def __init__(
@@ -89,8 +89,8 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         **kwargs: Any,
     ) -> None:
         defaults = kwargs.get("default_args") or {}
-        # A Dag's default arguments are for all of its tasks, and each takes what it knows. Airflow 2.11 hands
-        # a mapped task all of them as if they were its own.
+        # A Dag's default arguments are for all of its tasks, and each task takes those it knows. Airflow 2.11
+        # passes all of them to a mapped task as if they were the task's own.
         own = {
             name: value
             for name, value in kwargs.items()
@@ -100,7 +100,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         for_many = {name: kwargs.pop(name, defaults.get(name)) for name in _FOR_MANY}
         for name in _FOR_NONE:
             kwargs.pop(name, None)
-        # Each row may name its own.
+        # Each row may name its own model.
         kwargs.setdefault("model", defaults.get("model"))
         super().__init__(
             python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, prompt=None, **kwargs
@@ -123,7 +123,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         self._key = _key(context)
         self.pushed_links = {link.key: "" for link in self.operator_extra_links}
         secret = self.arguments_with_key()
-        # The function may raise, and the next try must know that nothing was sent.
+        # The function may raise; then the next try must know that nothing was sent.
         begun = self.begun(context, secret)
         context_merge(context, self.op_kwargs)
         with begun:
@@ -149,13 +149,13 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         asked: Mapping[str, Any] | None = None,
         batch: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Go on where the trigger has seen the end; the function is not called.
+        """Resume when the trigger has seen the end; the function is not called.
 
-        :param event: from the trigger.
-        :param job: of one image: its record as it was when the task was deferred, and the arguments, with
-            what the function's return came to.
-        :param asked: of one image that an earlier version deferred: what the return came to.
-        :param batch: of a batch: its folder when the task was deferred, the USD spent by then, and the
+        :param event: the trigger's event.
+        :param job: for one image: its record at the time of the deferral, and the arguments, including what
+            the function returned.
+        :param asked: for one image deferred by an earlier version: the request that the function returned.
+        :param batch: for a batch: its folder at the time of the deferral, the USD spent by then, and the
             arguments.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
@@ -191,7 +191,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         kwargs: dict[str, Any] | None = None,
         timeout: timedelta | int | float | None = None,
     ) -> NoReturn:
-        """Leave the worker, and keep what the function returned; of a batch, its record has the rows."""
+        """Defer, and keep what the function returned; the rows of a batch are in its record."""
         kept = dict(kwargs or {})
         _deferred.clear()
         _deferred[self._key] = kept
@@ -224,20 +224,20 @@ def oxen_image_task(
 
 
 def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
-    """Make a function into a task that generates what the function returns; see ``docs/decorators.md``.
+    """Turn a function into a task that generates what the function returns; see ``docs/decorators.md``.
 
-    In a Dag it goes by ``@task.oxen_image``. The task's result is that of the operator:
-    :class:`~airflow_provider_oxen.operators.images.ImageGenerateOperator` where the function returns a text
-    or a mapping, :class:`~airflow_provider_oxen.operators.batch.ImageBatchGenerateOperator` where it returns
-    a list of these::
+    In a Dag, write ``@task.oxen_image``. The task returns the result of its operator:
+    :class:`~airflow_provider_oxen.operators.images.ImageGenerateOperator` if the function returns a text or a
+    mapping, :class:`~airflow_provider_oxen.operators.batch.ImageBatchGenerateOperator` if it returns a list
+    of these::
 
         @task.oxen_image(model="z-image-turbo", storage_path="s3://bucket/hero/{{ ds }}/", retries=2)
         def hero(topic: str, logical_date=None) -> str:
             return f"{topic} in {logical_date:%B}"
 
     :param python_callable: the function.
-    :param kwargs: arguments of the operator, but for the prompts.
-    :raises TypeError: where an argument is of no use here, or the function does not return.
+    :param kwargs: arguments of the operator, except the prompts.
+    :raises TypeError: if an argument has no use here, or the function is async or a generator.
     """
     _check_arguments(kwargs)
     if python_callable is None:
@@ -255,7 +255,7 @@ def _key(context: Context) -> tuple[Any, ...]:
 
 
 def _check_arguments(kwargs: Mapping[str, Any]) -> None:
-    """Refuse what is wrong whatever the function returns.
+    """Refuse arguments that are wrong whatever the function returns.
 
     :raises TypeError: naming the arguments.
     """
@@ -274,9 +274,9 @@ def _check_arguments(kwargs: Mapping[str, Any]) -> None:
 
 
 def _check_function(function: Callable[..., Any]) -> None:
-    """Refuse a function that does not return anything when it is called.
+    """Refuse an async function and a generator.
 
-    :raises TypeError: saying what it is.
+    :raises TypeError: saying which of the two it is.
     """
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError("@task.oxen_image takes a plain function, not an async one.")
@@ -285,5 +285,5 @@ def _check_function(function: Callable[..., Any]) -> None:
 
 
 def _given(kwargs: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return those of the names that were given a value."""
+    """Return the names that have a value other than None."""
     return [name for name in names if kwargs.get(name) is not None]

@@ -1,4 +1,4 @@
-"""What a decorated function returned, read: one image, or a batch."""
+"""Read what a decorated function returned: one image, or a batch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _WANTED = "a prompt, a mapping that holds one, or a list of them"
 
 
 def is_many(returned: Any) -> bool:
-    """Whether it is a list, and so a batch; one of a single prompt as well."""
+    """Return whether the value is a list, and so a batch, even a batch of one prompt."""
     return isinstance(returned, Sequence) and not isinstance(returned, str | bytes | bytearray | memoryview)
 
 
 def read_one(returned: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the exact request for one image, as the operator's arguments, and plain JSON.
+    """Return the exact request for one image, as the operator's arguments in plain JSON.
 
-    A mapping is read as a row of a batch is: the operator's own fields override its arguments, and every
-    other name is a parameter of the model.
+    A mapping is read like a row of a batch: the operator's own fields override its arguments, and every other
+    name is a parameter of the model.
 
     :param returned: a text, or a mapping.
     :param defaults: the operator's ``model``, ``response_format``, ``image_size``, ``num_inference_steps``,
         ``seed``, ``target_namespace`` and ``model_params``, as rendered.
-    :raises OxenInvalidRequest: saying what is wrong with it.
+    :raises OxenInvalidRequest: saying what is wrong with the value.
     """
     raw = from_value(1, returned, _WANTED)
     if raw.problem is not None:
@@ -44,7 +44,7 @@ def read_one(returned: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class GoneRows(Sequence[Any]):
-    """Stands for the rows of a batch that has been waited for: they are in its record, and nowhere else."""
+    """Stands for the rows of a batch that has been waited for: only the batch's record holds them."""
 
     def __len__(self) -> int:
         self._tell()

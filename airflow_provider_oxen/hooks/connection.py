@@ -1,4 +1,4 @@
-"""A connection of type ``oxen`` is read into settings, and tested for its form."""
+"""Read a connection of type ``oxen`` into settings, and test it for the connection form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_oxen.api import calls, errors
 from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.deadline import Deadline
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.catalogue.readiness import prove_key
 from airflow_provider_oxen.connections import missing
@@ -21,20 +21,20 @@ from airflow_provider_oxen.connections import missing
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-__all__ = ["check", "found", "read_connection"]
+__all__ = ["check", "read_connection", "translate_not_found"]
 
 _SECONDS = 5.0
-"""How long each step of the test may take: somebody is looking at the button."""
+"""Seconds that each step of the test may take: somebody has pressed the button and is waiting."""
 
 _ALL = 12.0
-"""How long all its steps may take together."""
+"""Seconds that all steps of the test may take together."""
 
 
 @contextmanager
-def found(conn_id: str) -> Iterator[None]:
-    """Have Airflow's word for a connection that is not there as one of ours.
+def translate_not_found(conn_id: str) -> Iterator[None]:
+    """Turn Airflow's error for a connection that does not exist into one of this package.
 
-    :raises OxenSettingsError: naming it.
+    :raises OxenSettingsError: naming the connection.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def found(conn_id: str) -> Iterator[None]:
 def read_connection(conn_id: str, conn: Connection) -> Settings:
     """Return the fields of a connection, checked.
 
-    :raises OxenSettingsError: naming it, and the field.
+    :raises OxenSettingsError: naming the connection and the field.
     """
     try:
         return Settings.from_fields(
@@ -54,14 +54,14 @@ def read_connection(conn_id: str, conn: Connection) -> Settings:
             password=conn.password,
             schema=conn.schema,
             port=conn.port,
-            # Airflow goes on without an extra that is no JSON; but who is billed may stand in it.
+            # Airflow ignores an extra that is not JSON. It must not be ignored: it may say who is billed.
             extra=conn.extra_dejson or conn.extra,
         )
     except errors.OxenSettingsError as error:
         error.advise(f"That is the Airflow connection {conn_id!r}.")
         raise
     except Exception as error:
-        # Airflow decrypts the fields here, and its libraries' words may quote them.
+        # Airflow decrypts the fields here, and the messages of its libraries may quote them.
         raise errors.OxenSettingsError(
             f"The Airflow connection {conn_id!r} cannot be read ({type(error).__name__}).",
             remedy="Write its password and extra anew: they may be encrypted with another Fernet key.",
@@ -71,10 +71,10 @@ def read_connection(conn_id: str, conn: Connection) -> Settings:
 def check(read: Callable[[], Settings]) -> tuple[bool, str]:
     """Return whether the connection works, and a sentence for the form.
 
-    The catalogue answers without a key, so it tells whether host and layout are right; then the
-    key is asked about, where the hub lacks the routes for that by way of the queue.
+    The catalogue answers without a key, so it shows whether host and layout are right. Then the key is
+    checked; a hub without the routes for that is asked for its queue instead.
 
-    :param read: gives the settings, or raises what is wrong with them.
+    :param read: returns the settings, or raises an error that says what is wrong with them.
     """
     try:
         settings = read()
@@ -90,5 +90,5 @@ def check(read: Callable[[], Settings]) -> tuple[bool, str]:
         return False, error.message
     if user is None:
         return True, f"Connected to {settings.base_url}. The key is accepted."
-    who = told(settings.redact(user.name or user.email or ""))
+    who = redacted_line(settings.redact(user.name or user.email or ""))
     return True, f"Connected to {settings.base_url}{f' as {who}' if who else ''}."

@@ -1,4 +1,4 @@
-"""A connection becomes a client."""
+"""The hook: it turns an Airflow connection into a client of the hub."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["OxenHook"]
 class OxenHook(BaseHook):
     """Talk to the Oxen.ai hub with the key of an Airflow connection.
 
-    Every method raises an :class:`~airflow_provider_oxen.api.errors.OxenError` that says whether
-    money was spent. The clients are contexts::
+    Every method raises an :class:`~airflow_provider_oxen.api.errors.OxenError` that says whether money was
+    spent. Use the clients as context managers::
 
         with OxenHook().get_conn() as client:
             client.send(calls.list_models())
@@ -42,7 +42,7 @@ class OxenHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return a WTForms field for each extra, for Airflow before 3.2; newer lines read the metadata."""
+        """Return a WTForms field for each extra, for Airflow before 3.2; newer versions read the metadata."""
         from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
         from wtforms import BooleanField, IntegerField, PasswordField, StringField
         from wtforms.validators import NumberRange, Optional, any_of
@@ -67,7 +67,7 @@ class OxenHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which standard fields are hidden and what the others are called, for Airflow before 3.2."""
+        """Return which standard fields are hidden and how the others are labelled, for Airflow before 3.2."""
         from airflow_provider_oxen.provider_info import CONNECTION_TYPE
 
         behaviour = CONNECTION_TYPE["ui-field-behaviour"]
@@ -80,26 +80,26 @@ class OxenHook(BaseHook):
     def settings(self) -> Settings:
         """Return the connection, read and checked.
 
-        :raises OxenSettingsError: where there is no such connection, or a field is unknown, malformed or
-            unsafe; it names the connection.
+        :raises OxenSettingsError: if the connection does not exist, or a field is unknown, malformed or
+            unsafe. The message names the connection.
         """
-        from airflow_provider_oxen.hooks.connection import found, read_connection
+        from airflow_provider_oxen.hooks.connection import read_connection, translate_not_found
 
-        with found(self.oxen_conn_id):
+        with translate_not_found(self.oxen_conn_id):
             conn = self.get_connection(self.oxen_conn_id)
         return read_connection(self.oxen_conn_id, conn)
 
     async def asettings(self) -> Settings:
         """Return the connection, read without blocking the event loop.
 
-        By ``aget_connection`` where a subclass has its own; otherwise as :meth:`settings` does.
+        Uses ``aget_connection`` if a subclass defines it; otherwise runs :meth:`settings` in a thread.
         """
         from asgiref.sync import sync_to_async
 
-        from airflow_provider_oxen.hooks.connection import found, read_connection
+        from airflow_provider_oxen.hooks.connection import read_connection, translate_not_found
 
         if _is_own(type(self), "aget_connection"):
-            with found(self.oxen_conn_id):
+            with translate_not_found(self.oxen_conn_id):
                 conn = await self.aget_connection(self.oxen_conn_id)
             return read_connection(self.oxen_conn_id, conn)
         # Airflow before 3.3.2 masks a connection's secrets with a call that blocks.
@@ -109,7 +109,7 @@ class OxenHook(BaseHook):
     async def aget_connection(cls, conn_id: str) -> Connection:
         """Return the Airflow connection without blocking the event loop, by a subclass's ``get_connection``.
 
-        Before Airflow 3.1 no other hook has this.
+        Before Airflow 3.1, ``BaseHook`` has no such method.
         """
         from asgiref.sync import sync_to_async
 
@@ -118,19 +118,19 @@ class OxenHook(BaseHook):
         return await super().aget_connection(conn_id)
 
     def get_conn(self) -> Client:
-        """Return a client; close it, or use it as a context."""
+        """Return a client. Close it, or use it as a context manager."""
         from airflow_provider_oxen.api.client import Client
 
         return Client(self.settings())
 
     async def get_async_conn(self) -> AsyncClient:
-        """Return an async client; close it, or use it as a context. For triggers and ``async`` tasks."""
+        """Return an async client, for triggers and ``async`` tasks. Close it, or use it as a context."""
         import asyncio
 
         from airflow_provider_oxen.api.client import AsyncClient, ssl_context
 
         settings = await self.asettings()
-        # The first context of a process reads the CA bundle: off the loop.
+        # The first TLS context of a process reads the CA bundle: do it off the loop.
         await asyncio.to_thread(ssl_context, settings.verify)
         return AsyncClient(settings)
 
@@ -148,12 +148,11 @@ class OxenHook(BaseHook):
     ) -> GenerateAnswer:
         """Ask for an image and wait for it. **Each call that is accepted costs money.**
 
-        The operator does more: it checks the model first, keeps the image and does not pay for it
-        twice. The parameters are those of
-        :class:`~airflow_provider_oxen.operators.images.ImageGenerateOperator`.
+        The operator does more: it checks the model first, keeps the image, and does not pay for it twice. The
+        parameters are those of :class:`~airflow_provider_oxen.operators.images.ImageGenerateOperator`.
 
         :return: the images as links or base64 text; :meth:`download` fetches either.
-        :raises OxenOutcomeUnknown: where the answer was lost and the image may have been paid for.
+        :raises OxenOutcomeUnknown: if the answer was lost and the image may have been paid for.
         """
         from airflow_provider_oxen.api import calls
 
@@ -172,16 +171,16 @@ class OxenHook(BaseHook):
             return client.send(calls.generate(request))
 
     async def agenerate_image(self, prompt: str, model: str, **arguments: Any) -> GenerateAnswer:
-        """Ask for an image and wait for it, as :meth:`generate_image` with the same arguments does."""
+        """Ask for an image and wait for it, without blocking the event loop; see :meth:`generate_image`."""
         from airflow_provider_oxen.api import calls
 
         async with await self.get_async_conn() as client:
             return await client.send(calls.generate(_request(client.settings, prompt, model, **arguments)))
 
     def get_model(self, model: str) -> Model:
-        """Return a model of the catalogue with its request schema. Free.
+        """Return a model from the catalogue with its request schema. Free.
 
-        :raises OxenModelNotFound: where the hub does not know it.
+        :raises OxenModelNotFound: if the hub does not know the model.
         """
         from airflow_provider_oxen.api import calls
 
@@ -189,10 +188,10 @@ class OxenHook(BaseHook):
             return client.send(calls.get_model(model))
 
     def list_models(self, output: str | None = "image", search: str | None = None) -> list[Model]:
-        """Return the models of the catalogue that make ``output``. Free.
+        """Return the models in the catalogue that make ``output``. Free.
 
-        :param output: ``image``, ``video``, ``text``…; None for all.
-        :param search: only what the hub finds for these words.
+        :param output: ``image``, ``video``, ``text``…; None for all models.
+        :param search: return only the models that the hub finds for these words.
         """
         from airflow_provider_oxen.api import calls
 
@@ -201,9 +200,9 @@ class OxenHook(BaseHook):
         return [model for model in models if output is None or output in model.outputs]
 
     def get_generation(self, generation_id: str) -> Generation:
-        """Return how a generation of the queue stands; a finished one has a ``result_url``. Free.
+        """Return the status of a generation in the queue; a finished one has a ``result_url``. Free.
 
-        :raises OxenGenerationNotFound: where the hub does not know it.
+        :raises OxenGenerationNotFound: if the hub does not know the generation.
         """
         from airflow_provider_oxen.api import queue
 
@@ -211,9 +210,9 @@ class OxenHook(BaseHook):
             return client.send(queue.get_generation(generation_id))
 
     def cancel_generation(self, generation_id: str) -> None:
-        """Cancel a generation of the queue. Whether the hub bills a cancelled one is not documented.
+        """Cancel a generation in the queue. Whether the hub bills a cancelled one is not documented.
 
-        :raises OxenInvalidRequest: where it has ended.
+        :raises OxenInvalidRequest: if the generation has already ended.
         """
         from airflow_provider_oxen.api import queue
 
@@ -232,15 +231,15 @@ class OxenHook(BaseHook):
         """Fetch an image, prove that it is whole, and write it to a local path or an object store.
 
         :param image: an item of an answer, or the same as a mapping (``{"url": …}``, ``{"b64_json": …}``).
-        :param path: the file to write, as a text or a path object, whose own connection counts; its suffix is
-            kept as it is. Locally it appears whole or not at all.
-        :param overwrite: replace a file that is there already.
-        :param max_bytes: largest image that is fetched, in bytes.
-        :param storage_options: what an object store is told with each write, such as
+        :param path: the file to write, as a text or a path object; a path object's own connection is used.
+            The suffix is kept as it is. A local file appears whole or not at all.
+        :param overwrite: replace an existing file.
+        :param max_bytes: largest image to fetch, in bytes.
+        :param storage_options: options for each write to an object store, such as
             ``{"ServerSideEncryption": "aws:kms"}``; no credentials.
-        :return: ``path, media_type, width, height, bytes, sha256``.
-        :raises OxenImageError: where it cannot be fetched, proved (then the bytes are kept as
-            ``<path>.rejected``) or written.
+        :return: a mapping of ``path, media_type, width, height, bytes, sha256``.
+        :raises OxenImageError: if the image cannot be fetched, proved to be whole (then the bytes are kept as
+            ``<path>.rejected``), or written.
         """
         from airflow_provider_oxen.images import download
 
@@ -257,7 +256,7 @@ class OxenHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Check host, layout and key, free of charge and within seconds.
 
-        :return: whether all is well, and a sentence that never shows the key.
+        :return: whether the connection works, and a sentence that never shows the key.
         """
         from airflow_provider_oxen.hooks.connection import check
 
@@ -265,7 +264,7 @@ class OxenHook(BaseHook):
 
 
 def _is_own(kind: type[OxenHook], name: str) -> bool:
-    """Whether a subclass has a method of its own."""
+    """Return whether a subclass defines this method itself."""
     below = kind.__mro__[: kind.__mro__.index(OxenHook)]
     return any(name in vars(one) for one in below)
 

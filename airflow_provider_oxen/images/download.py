@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.keyless import holds_key, refuse_key
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images import fetch, fetched, names, verify
 from airflow_provider_oxen.images.media import ImageFacts
 from airflow_provider_oxen.images.paths import as_text
@@ -119,7 +119,9 @@ def _is_there(folder: Folder, name: str) -> bool:
     try:
         return folder.size(name) is not None
     except Exception as error:
-        raise OxenStorageError(f"What is at {folder.asset_uri(name)} cannot be told: {said(error)}") from None
+        raise OxenStorageError(
+            f"What is at {folder.asset_uri(name)} cannot be told: {describe_error(error)}"
+        ) from None
 
 
 def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
@@ -147,4 +149,6 @@ def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str
         folder.prove(writer_id)
         return write(name, got.file, writer_id)
     except Exception as error:
-        raise OxenStorageError(f"{folder.asset_uri(name)} could not be written: {said(error)}") from None
+        raise OxenStorageError(
+            f"{folder.asset_uri(name)} could not be written: {describe_error(error)}"
+        ) from None

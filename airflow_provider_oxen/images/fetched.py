@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from airflow_provider_oxen.api.errors import OxenBadImage
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.api.redact import LONG
+from airflow_provider_oxen.api.redact import LONG_KEY
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images.received import decode
 
@@ -78,7 +78,7 @@ def from_base64(text: str) -> Fetched:
 def without_key(api_key: str | None, got: Fetched) -> Fetched:
     """Return what is no image without the key, which a page may quote that came in an image's place."""
     key = (api_key or "").encode()
-    if len(key) < LONG or got.size > _PAGE:
+    if len(key) < LONG_KEY or got.size > _PAGE:
         return got
     got.file.seek(0)
     content = got.file.read()

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from logging import getLogger
 from typing import BinaryIO
 
-from airflow_provider_oxen.api.jsontext import LONGEST
+from airflow_provider_oxen.api.jsontext import MAX_BYTES
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.stores import knows_no_conditions
 
@@ -29,7 +29,7 @@ PROBE = ".oxen-probe"
 
 _SAYS = b"airflow-provider-oxen has written this to see whether it can. It may be removed at any time.\n"
 
-MOST = LONGEST
+MOST = MAX_BYTES
 """Bytes of a file that is read at once: records and sidecars, which hold a request."""
 
 _CHUNK = 1024 * 1024

@@ -21,7 +21,7 @@ import tenacity
 
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.api.retries import call_with_retries
 from airflow_provider_oxen.images import fetched, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
@@ -108,7 +108,7 @@ class Keeper:
             failure = error
             if not isinstance(failure, OxenImageError):
                 # It came after the money, and must not look like something that a retry mends.
-                failure = OxenImageError(f"The image could not be kept: {said(error)}")
+                failure = OxenImageError(f"The image could not be kept: {describe_error(error)}")
             # What is not there yet is asked for again, and told by whoever asks.
             log.log(logging.INFO if failure.not_yet else logging.ERROR, "%s: %s", what, failure)
             self._failed.append(failure)
@@ -161,7 +161,7 @@ class Keeper:
         try:
             return self._insist(ask, *arguments)
         except Exception as error:
-            log.warning("The store cannot tell what is there: %s", said(error))
+            log.warning("The store cannot tell what is there: %s", describe_error(error))
             return True
 
     def _is_own(self, stem: str, name: str) -> bool:
@@ -277,7 +277,8 @@ class Keeper:
             return self._insist(write, name, source, self.writer_id)
         except Exception as error:
             raise OxenStorageError(
-                f"{self.folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: {said(error)}"
+                f"{self.folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: "
+                f"{describe_error(error)}"
             ) from None
 
     def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
@@ -300,4 +301,6 @@ def _stem_of(record: Mapping[str, Any]) -> str:
 
 def _tell(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning("The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, said(error))
+    log.warning(
+        "The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, describe_error(error)
+    )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 
 __all__ = ["HEAD", "Checksums", "decode", "describe"]
 
@@ -72,7 +72,7 @@ def describe(head: bytes, size: int, content_type: str | None) -> str:
     facts = [f"{size:,} bytes"]
     if content_type is not None:
         kind = content_type.partition(";")[0].strip()
-        facts.insert(0, told(kind, _SHOWN) or "no content type")
+        facts.insert(0, redacted_line(kind, _SHOWN) or "no content type")
     text = _text(head)
     if not size:
         pass
@@ -80,9 +80,9 @@ def describe(head: bytes, size: int, content_type: str | None) -> str:
         facts.append(f"beginning with the bytes {head[:_BYTES].hex(' ')}")
     elif _IS_PAGE.match(text):
         title = _TITLE.search(text)
-        name = told(html.unescape(title[1]), _SHOWN) if title else None
+        name = redacted_line(html.unescape(title[1]), _SHOWN) if title else None
         facts.append(f"a page with the title {name!r}" if name else "a page without a title")
-    elif words := told(text, _SHOWN):
+    elif words := redacted_line(text, _SHOWN):
         facts.append(f"beginning with {words!r}")
     return ", ".join(facts)
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from airflow_provider_oxen.api.errors import OxenOutputDamaged, OxenOutputExists
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.media import FACTS, SUFFIXES
 from airflow_provider_oxen.images.names import is_plain
@@ -230,7 +230,7 @@ def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
     try:
         digest = folder.sha256(name, size)
     except (FileNotFoundError, UnreadableFile) as error:
-        return f"cannot be read: {said(error)}"
+        return f"cannot be read: {describe_error(error)}"
     return (
         None if digest == record["sha256"] else "has other bytes: its sha256 is not the one that was written"
     )

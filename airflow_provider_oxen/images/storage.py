@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.connections import missing
 from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.images.local import LocalFolder
@@ -15,7 +15,7 @@ from airflow_provider_oxen.images.objects import ObjectFolder
 from airflow_provider_oxen.images.paths import own_connection
 from airflow_provider_oxen.images.stores import S3, is_final, keywords, store_of, warn_of_old_driver
 
-__all__ = ["Folder", "LocalFolder", "ObjectFolder", "asked", "open_folder"]
+__all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder", "with_store_errors"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def open_folder(
     return ObjectFolder(fs, protocol, str(place.path), user, keywords(protocol, options or {}))
 
 
-def asked(folder: Folder, ask: Callable[[], T]) -> T:
+def with_store_errors(folder: Folder, ask: Callable[[], T]) -> T:
     """Ask a store before anything is spent.
 
     :raises OxenInvalidRequest: where the place cannot be written to.
@@ -76,12 +76,13 @@ def asked(folder: Folder, ask: Callable[[], T]) -> T:
     except Exception as error:
         if is_final(error):
             raise OxenInvalidRequest(
-                f"storage_path {folder.asset_uri('')!r} cannot be written to: {said(error)}.",
+                f"storage_path {folder.asset_uri('')!r} cannot be written to: {describe_error(error)}.",
                 remedy="Give a folder or a bucket that exists, or can be made, and that this worker may "
                 "write to; a bucket that asks for encryption or other headers gets them by storage_options.",
             ) from None
         raise OxenStoreUnavailable(
-            f"The store of {folder.asset_uri('')} does not answer, or takes no files now: {said(error)}."
+            f"The store of {folder.asset_uri('')} does not answer, or takes no files now: "
+            f"{describe_error(error)}."
         ) from None
 
 

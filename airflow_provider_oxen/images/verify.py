@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_oxen.api.errors import OxenBadImage
-from airflow_provider_oxen.api.redact import told
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.images.media import FORMATS, ImageFacts, format_of
 from airflow_provider_oxen.images.parts import Broken, orientation, upright, whole
 from airflow_provider_oxen.images.received import HEAD, describe
@@ -96,7 +96,7 @@ def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
         raise _bad(str(error)) from None
     except Exception as error:
         # Decoders raise almost anything on broken input; whatever it is, nothing is proved.
-        first = (told(str(error)) or type(error).__name__).rstrip(".")
+        first = (redacted_line(str(error)) or type(error).__name__).rstrip(".")
         # Pillow quotes the file object, whose address would make every message another one.
         reason = _UNKNOWN if "cannot identify" in first else first
         raise _bad(reason) from None

@@ -18,7 +18,7 @@ from airflow_provider_oxen.api.errors import (
     OxenPollError,
     OxenStorageError,
 )
-from airflow_provider_oxen.api.redact import named
+from airflow_provider_oxen.api.redact import redact_unless_echoed
 from airflow_provider_oxen.api.values import whole_seconds
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.ending import End
@@ -182,7 +182,7 @@ async def _link(do: Effects, task: Task, record: Record) -> Record:
     answered = record.to(
         "answered",
         items=[{"url": row.result_url}],
-        model=named(row.model, record.body.get("model")) or record.model,
+        model=redact_unless_echoed(row.model, record.body.get("model")) or record.model,
         created=created or record.created,
     )
     if task.has_store and answered.as_json() != record.as_json():

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -35,7 +35,8 @@ def seal(link: str, key: str | None) -> dict[str, Any]:
         return {SEALED: _fernet(key).encrypt(link.encode()).decode()} if key else {"url": link}
     except Exception as error:
         log.warning(
-            "The link to the image is on record as it is: it could not be encrypted (%s).", said(error)
+            "The link to the image is on record as it is: it could not be encrypted (%s).",
+            describe_error(error),
         )
         return {"url": link}
 

@@ -1,4 +1,4 @@
-"""The hub as a context manager: uvicorn in a thread of its own, on loopback."""
+"""The local hub as a context manager: uvicorn in its own thread, on loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_oxen.localhub.state import State
 __all__ = ["LocalHub"]
 
 _PATIENCE = 1.0
-"""Seconds that running requests get to end when the hub closes."""
+"""Seconds that running requests get to finish when the hub closes."""
 
 _THREAD = "local-hub"
 _LOG = logging.getLogger("uvicorn.error")
@@ -34,11 +34,12 @@ class LocalHub:
 
     Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
-    :param settings: what to start with; the object stays in use and may be changed while it runs.
-    :param host: an address of this machine's loopback: the hub guards nothing, so it is never
-        reachable from elsewhere.
+    :param settings: the settings to start with. The hub keeps using this object, and you may change it at any
+        time.
+    :param host: a loopback address of this machine. The hub protects nothing, so it cannot be reached from
+        elsewhere.
     :param port: TCP port; 0 takes a free one.
-    :raises ValueError: where the host is another.
+    :raises ValueError: if the host is not a loopback address.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class LocalHub:
         self._server: _Server | None = None
 
     def start(self) -> LocalHub:
-        """Listen, and return when requests are answered.
+        """Listen, and return when the hub answers requests.
 
-        :raises OSError: where the port is taken.
+        :raises OSError: if the port is taken.
         """
         sock = socket.create_server((self._host, self._port))
-        # Connections inherit it: asyncio sets it only where the socket names its protocol, and 40 ms a
-        # request depend on it.
+        # Connections inherit this option. asyncio sets it only if the socket names its protocol; without it,
+        # each request takes 40 ms longer.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = sock.getsockname()[1]
         self._state.closing = asyncio.Event()
@@ -67,13 +68,13 @@ class LocalHub:
         return self
 
     def close(self) -> None:
-        """Stop; answers that are held back end now. May be called twice."""
+        """Stop. Delayed answers end at once. May be called twice."""
         if self._server:
             self._server.stop()
             self._server = None
 
     def restart(self, down: float = 0.0) -> None:
-        """Close, wait ``down`` seconds, and serve again on the same port with all that was known."""
+        """Close, wait ``down`` seconds, and serve again on the same port with the same state."""
         self.close()
         time.sleep(down)
         self.start()
@@ -86,8 +87,8 @@ class LocalHub:
 
     @property
     def settings(self) -> HubSettings:
-        """The settings in use; the credits in them are those of now."""
-        # What is changed holds from now on: what is due by now happens as it was set before.
+        """The settings in use; ``credits`` shows the current balance."""
+        # A change takes effect from now on: first settle, under the old settings, all that is due by now.
         self._state.billing.settled()
         return self._state.settings
 
@@ -110,7 +111,7 @@ class LocalHub:
         return self._state.billing.spent()
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return every job the queue ever accepted, oldest first, as far as it is now."""
+        """Return every job that the queue has ever accepted, oldest first, in its current state."""
         return [job.as_dict() for job in self._state.billing.settled().jobs.copy().values()]
 
     def calls(self) -> list[dict[str, Any]]:
@@ -118,32 +119,32 @@ class LocalHub:
         return [call.as_dict() for call in self._state.billing.calls.copy().values()]
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return every request that was seen, oldest first; never with the key."""
+        """Return every request that the hub has received, oldest first, without the key."""
         return self._state.requests()
 
     def fail(self, *faults: Fault) -> None:
-        """Go wrong as told, in this order."""
+        """Add faults; the hub produces them in this order."""
         self._state.faults.add(*faults)
 
     def clear_faults(self) -> None:
-        """Forget the faults that are still to come, not what was decided about a job or an image."""
+        """Drop the faults that are still to come. What was already decided about a job or an image stays."""
         self._state.faults.clear()
 
     def release_images(self) -> None:
-        """Let the images be there that were paid for and kept back by the fault ``not_yet``."""
+        """Make the paid images available that the fault ``not_yet`` holds back."""
         for charge in self._state.billing.settled().ledger.copy().values():
             charge.not_ready = None
 
     def rewrite_answers(self, change: Callable[[str, Any], Any] | None) -> None:
-        """Send answers about images, jobs and models in other words than the hub's; None: in its own again.
+        """Change the hub's answers about images, jobs and models before it sends them. None stops this.
 
         :param change: called with the route (``generate``, ``enqueue``, ``queue``, ``job``, ``history``,
-            ``record``, ``model``, ``models``) and the answer's JSON value; returns the value that is sent
+            ``record``, ``model``, ``models``) and the answer's JSON value. It returns the value to send
             instead, or a body in bytes.
         """
         self._state.rewrite = change
 
-    # What they were called before.
+    # The former names of these two methods.
     mend = clear_faults
     dress = rewrite_answers
 
@@ -152,7 +153,7 @@ class LocalHub:
         return len(self._state.streams)
 
     def drop_streams(self) -> None:
-        """Cut off the streams of events that are open; who listens again gets a new one."""
+        """Break the open streams of events; a client that connects again gets a new one."""
         self._state.streams.clear()
 
     def reset(self) -> None:
@@ -161,12 +162,12 @@ class LocalHub:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Keep uvicorn's comings and goings out of the log of the Dag that is tested."""
+    """Keep the informational messages of this hub's uvicorn out of the log of the Dag under test."""
     return record.levelno > logging.INFO or record.threadName != _THREAD
 
 
 class _Protocol(H11Protocol):
-    """Puts the connection within the reach of answers that must break it; writes no access log."""
+    """Gives answers access to their connection, so that they can break it, and writes no access log."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -178,7 +179,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread, stopping without its tenths of seconds: tests start many hubs."""
+    """uvicorn in a thread. It stops without uvicorn's delay of tenths of a second: tests start many hubs."""
 
     def __init__(self, state: State, sock: socket.socket) -> None:
         super().__init__(
@@ -188,7 +189,7 @@ class _Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                # A pooled connection must not be closed under a client that comes back to it.
+                # Do not close a pooled connection that a client is about to use again.
                 timeout_keep_alive=75,
                 date_header=False,
                 server_header=False,
@@ -228,15 +229,15 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             for sock in server.sockets:
                 self.loop.remove_reader(sock)
-        # A connection that is accepted already gets its transport in the loop's next turn (of a server that
-        # is closed by then: none), and its protocol in the turn after: else it would stay open until
-        # collected.
+        # An accepted connection gets its transport in the loop's next turn (none, if the server is closed by
+        # then), and its protocol in the turn after. Wait for both: otherwise the connection would stay open
+        # until it is garbage-collected.
         for _ in range(3):
             await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         await self._until_idle()
-        # Again and again: what was accepted in the last moment gets its transport only now.
+        # Repeat: a connection that was accepted at the last moment gets its transport only now.
         while self.server_state.connections:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()

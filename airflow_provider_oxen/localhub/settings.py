@@ -1,4 +1,4 @@
-"""What can be set on a local hub, before it starts and while it runs."""
+"""The settings of a local hub, for before it starts and while it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USER = {"name": "local-user", "email": "local-user@example.com"}
 
 
 def reasons(error: ValidationError) -> str:
-    """Return what is wrong in one line: each value by its name, why, and the value."""
+    """Return what is wrong, in one line: the name of each value, the reason, and the value."""
     return "; ".join(
         f"{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})"
         for item in error.errors()
@@ -30,7 +30,7 @@ def _layouts(value: Any) -> Any:
 
 
 def _catalogue(value: Any) -> list[dict[str, Any]]:
-    # Kept as it is, and not copied as pydantic would: who gave it may change it while the hub runs.
+    # Keep the caller's list, where pydantic would copy it: the caller may change it while the hub runs.
     if not isinstance(value, list) or not all(isinstance(item, dict) and "id" in item for item in value):
         raise ValueError("must be a list of models, each with an id")
     return value
@@ -42,11 +42,11 @@ Pixels = Annotated[int, Field(ge=0)]
 
 
 class HubSettings(BaseModel):
-    """Settings of a local hub; assigning to a running hub's takes effect with the next request.
+    """Settings of a local hub. A change to a running hub's settings takes effect with the next request.
 
-    An unknown name or a value of the wrong kind is an error at once: a test whose setting does
-    nothing would pass for the wrong reason. What each means, and in which unit, stands in the table of
-    docs/testing-your-dags.md, "Settings".
+    An unknown name or a value of the wrong type is an error at once: a test whose setting has no effect would
+    pass for the wrong reason. The table "Settings" in docs/testing-your-dags.md gives the meaning and the
+    unit of each.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -90,11 +90,11 @@ class HubSettings(BaseModel):
         self.update({name: value})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all settings but the key as plain JSON values."""
+        """Return all settings except the key as plain JSON values."""
         return {**self.model_dump(exclude={"key"}), "layouts": sorted(self.layouts)}
 
     def update(self, values: Mapping[str, Any]) -> None:
-        """Set several; none where one of them is wrong.
+        """Set several values; if one of them is wrong, set none.
 
         :raises ValueError: naming the setting and what it takes.
         """
@@ -102,6 +102,6 @@ class HubSettings(BaseModel):
             read = HubSettings.model_validate({"catalogue": [], **values})
         except ValidationError as error:
             raise ValueError(reasons(error)) from error
-        # One by one, and not the whole of them as pydantic's own assignment does: the hub's thread sets the
-        # credits meanwhile.
+        # Set only these values, where pydantic's own assignment would set all: the hub's thread may change
+        # the credits meanwhile.
         self.__dict__.update({name: getattr(read, name) for name in values})

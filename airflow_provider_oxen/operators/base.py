@@ -1,4 +1,4 @@
-"""What the operators that generate images have in common."""
+"""What the two operators that generate images share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["GeneratingOperator", "resume_batch", "run_batch", "templated"]
 
 _OF_FUNCTIONS = ("op_args", "op_kwargs", "templates_dict")
-"""Arguments that go to a Dag author's function, and not into the request."""
+"""Arguments that Airflow passes to a Dag author's function. They are not part of the request to the hub."""
 
 
 def templated(init: Callable[..., None]) -> tuple[str, ...]:
-    """Return the names of an operator's own arguments that are templated: all but ``deferrable``.
+    """Return the names of an operator's own templated arguments: all of them except ``deferrable``.
 
-    :param init: its ``__init__``, with keyword arguments alone.
+    :param init: the operator's ``__init__``, whose own arguments are all keyword-only.
     """
     own = (
         argument
@@ -33,27 +33,28 @@ def templated(init: Callable[..., None]) -> tuple[str, ...]:
 
 
 class GeneratingOperator(BaseOperator):
-    """An operator that generates images: its arguments are read by a model when it is executed."""
+    """Base of the operators that generate images. A pydantic model reads the arguments when the task runs."""
 
     template_fields_renderers: ClassVar[dict[str, str]] = {"model_params": "json", "storage_options": "json"}
     ui_color = "#e8f0e4"
     oxen_conn_id: str
     at_stake: ClassVar[str]
-    """For the message: what goes on, and what a retry does."""
+    """Subject of the sentence "… may have been paid for." in the error for a deferred wait that failed."""
 
     pushed_links: dict[str, str] | None = None
-    """Links that this very instance has pushed, by key; empty where it would have and has not yet."""
+    """Links that this instance has pushed, by XCom key. An empty text is a link that has not been pushed
+    yet."""
 
     lineage: Callable[[], OperatorLineage[Any, Any]] | None = None
-    """What OpenLineage is told, from when on the outputs are there."""
+    """Returns the lineage for OpenLineage. None until the outputs exist."""
 
     this_try: Any = None
-    """What works for the task in this process, and can be stopped."""
+    """The running work of this try in this process. ``on_kill`` calls its ``stop()``."""
 
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
-        """Render a template, also in a path object, of which Airflow knows its own kind only."""
+        """Render a template, also inside a path object; Airflow itself renders only its own kind of path."""
         from airflow_provider_oxen.images.paths import to_render
 
         if content is getattr(self, "storage_path", None) or content is getattr(self, "prompts", None):
@@ -61,7 +62,10 @@ class GeneratingOperator(BaseOperator):
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger, or from its failure."""
+        """Resume after the trigger has fired or failed.
+
+        :raises OxenPollError: if the trigger failed or timed out; generations may have been paid for by then.
+        """
         from airflow_provider_oxen.api.errors import OxenPollError
         from airflow_provider_oxen.api.redact import without_queries
         from airflow_provider_oxen.hooks.failures import for_airflow
@@ -71,7 +75,7 @@ class GeneratingOperator(BaseOperator):
         except AirflowException as error:
             if type(error).__name__ not in ("TaskDeferralError", "TaskDeferralTimeout"):
                 raise
-            # Airflow's words for a trigger that broke, and for none that ran until the time was over.
+            # Airflow raises these two for a trigger that failed, and for one that did not fire in time.
             with for_airflow():
                 raise OxenPollError(
                     f"The deferred wait failed: {without_queries(str(error))}.",
@@ -82,19 +86,19 @@ class GeneratingOperator(BaseOperator):
                 ) from None
 
     def on_kill(self) -> None:
-        """Send nothing more, and tell what becomes of what is on its way: the next try finds it."""
+        """Send nothing more, and log what happens to requests under way; the next try finds them."""
         if self.this_try is not None:
             self.this_try.stop()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Tell OpenLineage of the model and the files; only OpenLineage calls this."""
+        """Return the model and the files for OpenLineage, the only caller of this method."""
         return self.lineage() if self.lineage else None
 
     def arguments_with_key(self) -> list[str]:
-        """Return the names of the rendered arguments that hold the key; a batch checks each of its rows.
+        """Return the names of rendered arguments that contain the API key. A batch also checks its rows.
 
-        From here on no message of this process shows that key. Nothing is raised: a connection that cannot be
-        read is told of by whoever needs it.
+        From here on, no message of this process shows that key. This method raises nothing: if the connection
+        cannot be read, the code that needs it next reports the error.
         """
         from airflow_provider_oxen.api.keyless import names_with_key
         from airflow_provider_oxen.hooks.oxen import OxenHook
@@ -113,9 +117,10 @@ class GeneratingOperator(BaseOperator):
         return names_with_key(values, key)
 
     def begun(self, context: Context, secret: Sequence[str]) -> AbstractContextManager[None]:
-        """Write down that nothing was sent yet, and leave it beside the output where the task fails now.
+        """Record that nothing was sent yet. If the block fails, keep that record beside the output.
 
-        :param secret: arguments that hold the key. Not even an empty record goes by a name that does.
+        :param secret: names of arguments that contain the key. If ``storage_path`` is one of them, no record
+            is written, because its file name would contain the key.
         """
         from airflow_provider_oxen.tasks.beginning import begin, begun
 
@@ -126,7 +131,7 @@ class GeneratingOperator(BaseOperator):
 
 
 def run_batch(operator: Any, context: Context) -> dict[str, Any]:
-    """Generate what is missing, for any operator that has the arguments of a batch."""
+    """Generate the missing images, for any operator that has the arguments of a batch."""
     from airflow_provider_oxen.batch.opening import open_batch
     from airflow_provider_oxen.tasks.beginning import begun, forget
 
@@ -141,7 +146,7 @@ def run_batch(operator: Any, context: Context) -> dict[str, Any]:
 def resume_batch(
     operator: Any, context: Context, event: Mapping[str, Any] | None, batch: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Go on with it, as in ``execute_complete`` of the batch operator."""
+    """Resume a deferred batch; see ``execute_complete`` of the batch operator."""
     from airflow_provider_oxen.batch.opening import open_batch
     from airflow_provider_oxen.batch.run import WAITED
     from airflow_provider_oxen.hooks.failures import waited_for

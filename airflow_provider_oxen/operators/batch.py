@@ -20,68 +20,73 @@ __all__ = ["ImageBatchGenerateOperator"]
 
 
 class ImageBatchGenerateOperator(GeneratingOperator):
-    """Generate an image for each of many prompts, keep them all in one folder, and pay for each once.
+    """Generate an image for each of many prompts, keep all images in one folder, and pay for each once.
 
-    The whole input is read and checked before anything is spent; all that stands against it is told at once,
-    with its lines. Then only what the folder does not hold yet is asked for: a retry, another run, a longer
-    or reordered file does what is missing. A row goes by its id, or by its request and how often that came
-    before, together with the folder.
+    The operator reads and checks the whole input before it spends anything, and reports all problems at once,
+    with their line numbers. It then generates only the images that the folder does not hold yet: a retry,
+    another run, or a longer or reordered file generates what is missing. A row is identified by the folder
+    together with its id; a row without an id, by its request and by how often that request came before in the
+    input.
 
-    Beside the images and their sidecars the folder gets ``manifest.jsonl`` (a line for each prompt, in the
-    order of the input), ``summary.json`` and ``index.html``, a contact sheet. The task returns plain JSON of
-    one shape, however many prompts there are::
+    Beside the images and their sidecars, the folder holds ``manifest.jsonl`` (one line for each prompt, in
+    the order of the input), ``summary.json`` and ``index.html``, a contact sheet. The task returns plain JSON
+    of one shape, however many prompts there are::
 
         {"manifest": "s3://…/manifest.jsonl", "summary": "…", "index": "…", "prompts": 10000,
          "generated": 9990, "reused": 0, "failed": 9, "unknown": 1, "not_sent": 0, "cost": 99.9, …,
          "failures": [{"line": 17, "id": "…", "status": "failed", "error": "…"}]}
 
-    with the first 20 failures. All arguments but ``deferrable`` are templated. See ``docs/batches.md``.
+    ``failures`` holds the first 20. All arguments except ``deferrable`` are templated. See
+    ``docs/batches.md``.
 
-    :param prompts: a list of texts, or of mappings (a ``prompt``, perhaps an ``id``, and any field of the
-        request that this row has for itself), such as another task's output; or an absolute path or URL of a
-        file of them: ``.txt`` (a prompt a line), ``.jsonl``, ``.csv`` (a column ``prompt``, others as fields
-        of the request), ``.parquet`` (with the extra ``parquet``).
+    :param prompts: a list of texts or of mappings, such as another task's output, or the absolute path or URL
+        of a file. A mapping has a ``prompt``, optionally an ``id``, and any field of the request for this
+        row. A file is ``.txt`` (one prompt per line), ``.jsonl``, ``.csv`` (a column ``prompt``; other
+        columns are fields of the request) or ``.parquet`` (with the extra ``parquet``).
     :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens, as a
         text or a path object.
-    :param model: id of a model of the hub's catalogue, for rows that name none; so are the fields that
-        follow.
+    :param model: id of a model in the hub's catalogue. This and the next six arguments are defaults: a row
+        may set its own value.
     :param response_format: how the synchronous endpoint answers: ``url`` or ``b64_json``.
     :param image_size: a preset such as ``square_hd``, or pixels: ``"1024x1024"`` or
         ``{"width": 1024, "height": 1024}``, sent in the form that the model takes.
-    :param num_inference_steps: more steps, more detail, more time; where the model takes it.
-    :param seed: of every row that names none. None: each gets one of its own, where the model takes one.
+    :param num_inference_steps: more steps give more detail and take more time, if the model takes this
+        parameter.
+    :param seed: for every row that sets none. None: each row gets a seed of its own, if the model takes one.
     :param target_namespace: user or organisation that owns the results and is billed. None: the connection's.
     :param model_params: any other parameter in the model's request schema.
-    :param storage_conn_id: Airflow connection of the store, where ``storage_path`` does not name it.
-    :param storage_options: what an object store is told with each write, a mapping such as
-        ``{"ServerSideEncryption": "aws:kms"}`` or its JSON; no credentials.
-    :param prompts_conn_id: Airflow connection of the store of the prompts. None: ``storage_conn_id``.
-    :param max_in_flight: prompts that are worked on at once: requests under way, and, where the task waits in
+    :param storage_conn_id: Airflow connection of the store, if ``storage_path`` does not name one.
+    :param storage_options: options for each write to an object store, as a mapping such as
+        ``{"ServerSideEncryption": "aws:kms"}`` or as JSON text; no credentials.
+    :param prompts_conn_id: Airflow connection of the store that holds the prompts. None: ``storage_conn_id``.
+    :param max_in_flight: how many prompts are worked on at once: open requests and, while the task waits in
         the worker, jobs in the hub's queue.
-    :param requests_per_minute: paid requests that go out in a minute at most. None: as fast as the hub takes
+    :param requests_per_minute: the most paid requests sent in a minute. None: as fast as the hub accepts
         them.
-    :param max_cost: USD that the batch may cost. It is priced by the catalogue first, and refused if it would
-        cost more; and it stops where what was charged comes to more.
-    :param allow_unknown_price: with ``max_cost``: count what has no price in the catalogue as nothing.
-    :param on_error: what a prompt that gives no image means: ``fail`` sends nothing more, lets what is under
-        way come to its end, and fails the task; ``continue`` goes on.
+    :param max_cost: the most USD that the batch may cost. The batch is priced from the catalogue first and
+        refused if that price is higher; it also stops once the charges exceed this amount.
+    :param allow_unknown_price: with ``max_cost``: count a request without a catalogue price as free.
+    :param on_error: what happens when a prompt gives no image: ``fail`` sends nothing more, lets the requests
+        under way finish, and fails the task; ``continue`` goes on.
     :param max_failures: with ``continue``: how many prompts may give no image before the task stops and
-        fails, as a count, or as a share (``0.05``, ``"5%"``). None: any number, as long as one gives an
+        fails, as a count or as a share (``0.05``, ``"5%"``). None: any number, as long as one prompt gives an
         image.
-    :param overwrite: generate anew what the folder holds, once a clearing.
-    :param validate: ``error`` refuses what the models' catalogue entries contradict, ``warn`` logs it,
-        ``off`` does not ask for them.
-    :param max_bytes: largest image that is fetched, in bytes.
+    :param overwrite: generate again what the folder already holds, once each time the task is cleared.
+    :param validate: ``error`` refuses what contradicts the models' catalogue entries, ``warn`` logs it,
+        ``off`` does not fetch the entries.
+    :param max_bytes: largest image to fetch, in bytes.
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up. The synchronous
-        endpoint saves a request or two an image; but what it was at when a worker died cannot be found again.
-    :param deferrable: submit all, and wait in the triggerer. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks at the hub's queue, which one request does for all.
-    :param timeout: seconds, or a ``timedelta``, from submission until a generation of the queue is given up.
-        It goes on all the same, and the next try looks whether it has ended.
+        endpoint saves a request or two for each image, but the images that were being generated when a worker
+        died cannot be found again.
+    :param deferrable: submit everything, then wait in the triggerer. Default:
+        ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks at the hub's queue; one request covers all jobs.
+    :param timeout: seconds, or a ``timedelta``, from submission until the task stops waiting for a generation
+        in the queue. The generation goes on, and the next try checks whether it has ended.
     :param on_unknown_outcome: what to do about a row that may have been paid for and cannot be found:
         ``fail``, ``adopt`` the one generation that matches, or ``resubmit`` and perhaps pay twice.
-    :param on_changed_request: what to do about a row whose id has a job of another request under way:
-        ``fail`` the batch before anything is spent, or ``submit`` and give that job up.
+    :param on_changed_request: what to do about a row whose id has an unfinished job for another request:
+        ``fail`` the batch before it spends anything, or ``submit`` the new request and abandon that job.
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
         of Airflow's web interface (3.1 and newer).
@@ -165,7 +170,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     template_fields: Sequence[str] = templated(__init__)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Generate what is missing, or find that nothing is; see the class."""
+        """Generate the missing images; see the class."""
         from airflow_provider_oxen.api.keyless import refuse_key
         from airflow_provider_oxen.hooks.failures import for_airflow
         from airflow_provider_oxen.tasks.beginning import begin
@@ -184,17 +189,18 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         event: Mapping[str, Any] | None = None,
         batch: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Go on where the trigger has seen the end of all generations.
+        """Resume when the trigger has seen all generations end.
 
-        :param event: from the trigger.
-        :param batch: its folder when the task was deferred, the USD spent by then, and the arguments as they
-            were read then: they count, and not what this operator was made with.
+        :param event: the trigger's event.
+        :param batch: the batch's folder at the time of the deferral, the USD spent by then, and the arguments
+            as they were read then. These arguments count, even if this operator instance was made with
+            others.
         """
         from airflow_provider_oxen.hooks.failures import for_airflow
         from airflow_provider_oxen.tasks.deferral import restore
 
         batch = restore(self, batch, ImageBatchGenerateOperator.template_fields)
-        # The others were pushed before the task was deferred.
+        # The task pushed the other links before it was deferred.
         self.pushed_links = {OxenImageLink.key: ""}
         with for_airflow():
             return resume_batch(self, context, event, batch)

@@ -1,4 +1,4 @@
-"""Generate images in a Dag."""
+"""Generate an image in one task."""
 
 from __future__ import annotations
 
@@ -22,66 +22,70 @@ __all__ = ["ImageGenerateOperator"]
 class ImageGenerateOperator(GeneratingOperator):
     """Generate an image on the Oxen.ai hub, prove that it is whole, keep it, and pay for it once.
 
-    Before anything is spent, the task looks for what an earlier try of it has paid for: an output that
-    is kept, or a job that is on its way, in its record or in the hub's lists. Only where there is
-    nothing, the hub is asked for the model, and then for the image. What a retry cannot mend fails the
-    task without retry; see ``docs/paying-once.md`` for what is guaranteed where.
+    Before it spends anything, the task looks for what an earlier try has already paid for: a kept output, or
+    a job under way that its record or the hub's lists show. Only if it finds nothing does it ask the hub for
+    the model, and then for the image. An error that a retry cannot fix fails the task without a retry. See
+    ``docs/paying-once.md`` for what is guaranteed where.
 
-    Returns plain JSON, facts that are not known left out::
+    The task returns plain JSON, without the facts that are not known::
 
         {"model": "…", "created": 1780000000, "seed": 42, "generation_id": "…", "cost": 0.014,
          "reused": False,
          "images": [{"path": "s3://…", "media_type": "image/png", "width": 1024, "height": 1024,
                      "bytes": 734003, "sha256": "…"}]}
 
-    An image has ``path`` with ``storage_path``; without it ``url`` (a temporary link, not fetched)
-    or ``b64_json``, as ``response_format`` says. A generation of the queue is pushed to the XComs
-    ``generation_id`` and ``generation_link`` as soon as it is accepted. All arguments but ``deferrable``
-    are templated.
+    With ``storage_path``, an image has a ``path``. Without it, an image has a ``url`` (a temporary link, not
+    fetched) or ``b64_json``, as ``response_format`` says. A generation in the queue is pushed to the XComs
+    ``generation_id`` and ``generation_link`` as soon as the hub accepts it. All arguments except
+    ``deferrable`` are templated.
 
     :param prompt: what to draw.
-    :param model: id of a model of the hub's catalogue.
-    :param response_format: how the hub answers: ``url`` or ``b64_json``. The queue answers links; there
-        the text is made here.
+    :param model: id of a model in the hub's catalogue.
+    :param response_format: how the hub answers: ``url`` or ``b64_json``. The queue answers only with links;
+        there the task fetches the image and encodes it.
     :param image_size: a preset such as ``square_hd``, or pixels: ``"1024x1024"`` or
         ``{"width": 1024, "height": 1024}``, sent in the form that the model takes.
-    :param num_inference_steps: more steps, more detail, more time; where the model takes it.
-    :param seed: the same seed gives the same image. None: drawn where the model takes one, which makes the
-        job recognisable and the image reproducible.
+    :param num_inference_steps: more steps give more detail and take more time, if the model takes this
+        parameter.
+    :param seed: the same seed gives the same image. None: the task derives one, if the model takes a seed;
+        that makes its job recognisable and the image reproducible.
     :param target_namespace: user or organisation that owns the result and is billed. None: the connection's.
     :param model_params: any other parameter in the model's request schema.
-    :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens, as a text or a path object:
-        a folder when it ends in ``/``, else the file, whose suffix follows the bytes. None: nothing is
-        stored, all goes into XCom; with ``do_xcom_push=False`` that is refused before anything is spent.
-    :param storage_conn_id: Airflow connection of the store, where ``storage_path`` does not name it.
-    :param storage_options: what an object store is told with each write, a mapping such as
-        ``{"ServerSideEncryption": "aws:kms"}`` or its JSON; no credentials.
-    :param overwrite: generate anew where a finished output is, once a clearing. Otherwise an output of the
-        same request is returned without spending (``"reused": True``), and one of another request is an
-        error. A job that is not finished is continued all the same.
-    :param validate: ``error`` refuses what the model's catalogue entry contradicts, ``warn`` logs it,
-        ``off`` does not ask for the entry.
-    :param max_bytes: largest image that is fetched, in bytes.
-    :param max_cost: USD (5, or ``"$5"``) that all submissions of the task may cost by the catalogue's prices;
-        refused before spending, also where the price is not known.
-    :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: when
+    :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens, as a text or a path object.
+        If it ends in ``/`` it is a folder, otherwise the file itself; the suffix follows the format of the
+        bytes. None: nothing is stored and everything goes into XCom; with ``do_xcom_push=False`` the task is
+        refused before it spends anything.
+    :param storage_conn_id: Airflow connection of the store, if ``storage_path`` does not name one.
+    :param storage_options: options for each write to an object store, as a mapping such as
+        ``{"ServerSideEncryption": "aws:kms"}`` or as JSON text; no credentials.
+    :param overwrite: generate again although a finished output exists, once each time the task is cleared.
+        Otherwise the task returns an output of the same request without spending (``"reused": True``), and an
+        output of another request is an error. An unfinished job is continued in either case.
+    :param validate: ``error`` refuses what contradicts the model's catalogue entry, ``warn`` logs it, ``off``
+        does not fetch the entry.
+    :param max_bytes: largest image to fetch, in bytes.
+    :param max_cost: the most USD (5, or ``"$5"``) that all submissions of the task may cost at the
+        catalogue's prices. A request that would exceed it, or whose price is not known, is refused before it
+        is sent.
+    :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: only if
         ``deferrable``.
     :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
-    :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker it
-        grows gently to its double; in the triggerer all that wait look together, in the shortest of theirs.
-    :param timeout: seconds, or a ``timedelta``, from submission (or from a clearing since then) until a
-        generation of the queue is given up. It goes on all the same, and the next try looks whether it has
-        ended.
-    :param cancel_on_timeout: cancel it then; the next try submits another.
-    :param cancel_on_kill: cancel it where the task is killed. Airflow also kills on pod eviction, lost
-        heartbeats and ``execution_timeout``; by default the next try goes on with it.
-    :param on_unknown_outcome: what to do where an image may have been paid for and cannot be found: ``fail``,
+    :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker the
+        interval grows slowly to its double. In the triggerer all waiting tasks share one look, at the
+        shortest of their intervals.
+    :param timeout: seconds, or a ``timedelta``, from submission (or from a later clearing of the task) until
+        the task stops waiting for a generation in the queue. The generation goes on, and the next try checks
+        whether it has ended.
+    :param cancel_on_timeout: cancel the generation after ``timeout``; the next try submits another.
+    :param cancel_on_kill: cancel the generation when the task is killed. Airflow also kills on pod eviction,
+        lost heartbeats and ``execution_timeout``; by default the next try continues with the generation.
+    :param on_unknown_outcome: what to do if an image may have been paid for and cannot be found: ``fail``,
         ``adopt`` the one generation that matches, or ``resubmit`` and perhaps pay twice.
-    :param on_changed_request: what to do where the task has a job of another request: ``fail``, or
-        ``submit`` and give that job up.
+    :param on_changed_request: what to do if the task has an unfinished job for another request: ``fail``, or
+        ``submit`` the new request and abandon that job.
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
-    :param target_repo: repository of the hub to save the result in too (queue only). The directory there
-        names the task, which makes its job certain to be recognised.
+    :param target_repo: repository on the hub that also receives the result (queue only). The directory there
+        names the task, so its job can always be recognised.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
         of Airflow's web interface (3.1 and newer).
     :param oxen_conn_id: Airflow connection of the hub.
@@ -154,7 +158,7 @@ class ImageGenerateOperator(GeneratingOperator):
     template_fields: Sequence[str] = templated(__init__)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Generate and keep, or find what was generated; see the class."""
+        """Generate and keep the image, or find the one that was already generated; see the class."""
         from airflow_provider_oxen.hooks.failures import for_airflow
         from airflow_provider_oxen.tasks.image import open_task
 
@@ -167,11 +171,11 @@ class ImageGenerateOperator(GeneratingOperator):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, job: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Go on where the trigger has seen the generation's end.
+        """Resume when the trigger has seen the generation end.
 
-        :param event: from the trigger.
-        :param job: the job's record as it was when the task was deferred, and the arguments as they were
-            read then: they count, and not what this operator was made with.
+        :param event: the trigger's event.
+        :param job: the job's record at the time of the deferral, and the arguments as they were read then.
+            These arguments count, even if this operator instance was made with others.
         """
         from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
         from airflow_provider_oxen.tasks.deferral import restore
@@ -181,7 +185,7 @@ class ImageGenerateOperator(GeneratingOperator):
         known = job or event
         generation_id = known.get("generation_id") if isinstance(known, Mapping) else None
         what = f"Generation {generation_id}, which this task has waited for," if generation_id else None
-        # The others were pushed before the task was deferred.
+        # The task pushed the other links before it was deferred.
         self.pushed_links = {OxenImageLink.key: ""}
         with for_airflow(), waited_for(what), open_task(self, context, resumed=True) as this_try:
             self.this_try = this_try

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_oxen.api.errors import OxenError
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images.fetched import Fetched
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.images.verify import prove
@@ -109,7 +109,7 @@ def open_image(path: str, prefix: Prefix) -> Iterator[tuple[BinaryIO, str, int]]
             raise OSError(error.message) from None
         except Exception as error:
             # A store's driver raises almost anything.
-            raise OSError(said(error)) from None
+            raise OSError(describe_error(error)) from None
         finally:
             _TURNS.release()
         yield copy, facts.media_type, size

@@ -10,7 +10,7 @@ __all__ = ["GenerationArguments", "ModelArguments"]
 
 
 class GenerationArguments(Arguments):
-    """Which generation is waited for."""
+    """Arguments of the generation sensor."""
 
     generation_id: Text
     target_namespace: OptionalText = None
@@ -18,7 +18,7 @@ class GenerationArguments(Arguments):
 
 
 class ModelArguments(Arguments):
-    """Which model is waited for, and what it must take."""
+    """Arguments of the model sensor."""
 
     model: Text
     parameters: Names = Field(default_factory=dict)

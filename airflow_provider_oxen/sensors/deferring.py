@@ -1,4 +1,4 @@
-"""What the sensors that can hand their waiting to a trigger have in common."""
+"""What the two sensors share: poking in the worker, and deferring to a trigger."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["DeferringSensor"]
 
 _ARGUMENTS = "arguments"
-"""What the arguments are kept under."""
+"""Key of the arguments in the ``kwargs`` of the deferral."""
 
 
 class DeferringSensor(BaseSensorOperator):
-    """A sensor that looks once in the worker, and then may leave the waiting to a trigger.
+    """A sensor that looks once in the worker, and then may defer to a trigger.
 
-    ``poke`` defers by itself where that is wanted: so Airflow's own loop around it judges ``soft_fail``,
-    ``silent_fail`` and ``never_fail`` of the first look, in every mode.
+    ``poke`` itself defers. So Airflow's own loop around it applies ``soft_fail``, ``silent_fail`` and
+    ``never_fail`` to the first look, in every mode.
 
     :param deferrable: wait in the triggerer, without a worker. None: as ``[operators] default_deferrable``
         says.
@@ -44,9 +44,10 @@ class DeferringSensor(BaseSensorOperator):
     def leave_to(self, trigger: BaseTrigger, deadline: float, arguments: Mapping[str, Any]) -> NoReturn:
         """Defer, and come back in ``execute_complete`` with the trigger's event.
 
-        :param deadline: unix seconds at which the sensor's ``timeout`` has passed; the next wait goes on
-            counting from it.
-        :param arguments: as they were read: the sensor that comes back is made anew, and may have others.
+        :param deadline: unix seconds when the sensor's ``timeout`` ends; the next deferral uses the same
+            deadline.
+        :param arguments: as they were read. Airflow makes the sensor anew when it resumes, perhaps with
+            others.
         """
         from airflow_provider_oxen.triggers._base import SECONDS
 
@@ -54,13 +55,13 @@ class DeferringSensor(BaseSensorOperator):
             trigger=trigger,
             method_name="execute_complete",
             kwargs={"deadline": deadline, _ARGUMENTS: dict(arguments)},
-            # An end that comes just in time is told a little later.
+            # The trigger may hold back, for a few seconds, an event that came just before the deadline.
             timeout=timedelta(seconds=max(0.0, deadline - time.time()) + SECONDS),
         )
 
     @contextmanager
     def judged(self) -> Iterator[None]:
-        """Turn what a retry cannot mend into a failure without retry."""
+        """Turn an error that a retry cannot fix into a failure without a retry."""
         from airflow_provider_oxen.api.errors import OxenError
         from airflow_provider_oxen.hooks.failures import for_airflow
 
@@ -69,7 +70,7 @@ class DeferringSensor(BaseSensorOperator):
                 yield
             except OxenError as error:
                 if self.soft_fail and not error.retry_helps:
-                    # Airflow makes a skip of the failure, and keeps the reason to itself.
+                    # Airflow turns the failure into a skip and does not log the reason.
                     self.log.error("%s", error)
                 raise
 
@@ -81,16 +82,16 @@ class DeferringSensor(BaseSensorOperator):
         return AirflowSensorTimeout(message)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from the trigger, with the arguments that the sensor was deferred with."""
+        """Resume after the trigger, with the arguments that the sensor was deferred with."""
         kept = dict(next_kwargs or {})
-        # Earlier versions kept none. A subclass's own execute_complete() is not to know them.
+        # Earlier versions kept no arguments. A subclass's own execute_complete() does not expect them.
         for name, value in (kept.pop(_ARGUMENTS, None) or {}).items():
             if name in self.template_fields:
                 setattr(self, name, value)
         try:
             return super().resume_execution(next_method, kept, context)
         except AirflowException as error:
-            # Airflow 3 says this itself; 2.11 only has a text for it, and would try again.
+            # Airflow 3 raises the right error itself; 2.11 only says it in the message, and would retry.
             if type(error).__name__ == "TaskDeferralError" and "timeout" in str(error).lower():
                 raise self.timed_out() from error
             raise

@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["OxenGenerationSensor"]
 
 _AGAIN = 2.0
-"""Seconds until a look is repeated that found no such generation, or a finished one without a link: the row
-may be about to be written."""
+"""Seconds between two looks when the hub does not know the generation yet, or shows a finished one without a
+link: the hub may be about to write the row."""
 
 
 class OxenGenerationSensor(DeferringSensor):
-    """Wait until a generation of the hub's queue has succeeded. Spends nothing.
+    """Wait until a generation in the hub's queue has succeeded. Spends nothing.
 
-    Returns what is known of it, as plain JSON, facts that are not known left out::
+    The sensor returns plain JSON, without the facts that are not known::
 
         {"generation_id": "…", "status": "succeeded", "model": "…", "seed": 42,
          "completed_at": 1780000000.0, "cost": 0.014}
 
-    There is no link to the image in it: a link is a key for whoever holds it, and it expires. The task that
-    wants the image asks for the row again, which has a fresh one.
+    It returns no link to the image: whoever holds a link can open the image, and the link expires. The task
+    that needs the image gets a fresh link with
+    :meth:`OxenHook.get_generation <airflow_provider_oxen.hooks.oxen.OxenHook.get_generation>`.
 
-    A generation that failed, was cancelled, or that the hub does not know fails the task without retry.
+    If the generation failed, was cancelled, or is unknown to the hub, the task fails without a retry.
 
-    :param generation_id: the job. Templated.
-    :param target_namespace: whose queue the job is in. None: the connection's. Templated.
+    :param generation_id: id of the generation. Templated.
+    :param target_namespace: namespace whose queue holds the generation. None: the connection's. Templated.
     :param oxen_conn_id: Airflow connection of the hub. Templated.
     :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
         ``[operators] default_deferrable`` says.
@@ -63,9 +64,9 @@ class OxenGenerationSensor(DeferringSensor):
         self.oxen_conn_id = oxen_conn_id
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Return whether the generation has succeeded; where it goes on, defer if that is wanted.
+        """Return whether the generation has succeeded. If it goes on and ``deferrable`` is set, defer.
 
-        :raises AirflowFailException: where it ended otherwise.
+        :raises AirflowFailException: if it ended in any other way.
         """
         facts = self._look(time.time() + self.timeout, defer=self.deferrable)
         return PokeReturnValue(is_done=facts is not None, xcom_value=facts)
@@ -73,9 +74,9 @@ class OxenGenerationSensor(DeferringSensor):
     def execute_complete(
         self, context: Context, event: Any = None, deadline: float | None = None
     ) -> dict[str, Any] | None:
-        """Go on with what the trigger found: the worker looks itself, and says it.
+        """Resume after the trigger: look at the generation again in the worker, and return its facts.
 
-        :raises AirflowFailException: where the generation ended without success.
+        :raises AirflowFailException: if the generation ended without success.
         """
         from airflow_provider_oxen.sensors.arguments import GenerationArguments
         from airflow_provider_oxen.triggers.events import read_event
@@ -114,7 +115,7 @@ class OxenGenerationSensor(DeferringSensor):
         return None
 
     def _succeeded(self, client: Client, generation_id: str) -> Generation | None:
-        """Return the row of a generation that has succeeded, None for one that goes on."""
+        """Return the row of a generation that has succeeded, or None if it goes on."""
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
         from airflow_provider_oxen.waiting.polling import Poll
@@ -145,10 +146,10 @@ class OxenGenerationSensor(DeferringSensor):
     def _facts(self, client: Client, row: Generation) -> dict[str, Any]:
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError
-        from airflow_provider_oxen.api.redact import told
+        from airflow_provider_oxen.api.redact import redacted_line
 
         try:
-            # Only the history tells the cost.
+            # Only the history has the cost.
             cost = client.send(queue.get_history(row.generation_id)).charged
         except OxenError as error:
             self.log.warning("What generation %s cost is not known: %s", row.generation_id, error.message)
@@ -157,7 +158,7 @@ class OxenGenerationSensor(DeferringSensor):
         facts = {
             "generation_id": row.generation_id,
             "status": row.status,
-            "model": told(client.settings.redact(row.model or "")),
+            "model": redacted_line(client.settings.redact(row.model or "")),
             "seed": seed if isinstance(seed, int) else None,
             "completed_at": row.completed_at,
             "cost": cost,

@@ -1,4 +1,4 @@
-"""Wait for a model before anything is spent on it."""
+"""Wait for a model before you spend anything on it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["OxenModelSensor"]
 
 
 class OxenModelSensor(DeferringSensor):
-    """Wait until a model exists on the hub, makes images and can run.
+    """Wait until a model exists on the hub, makes images and can run. Spends nothing.
 
-    "Not there yet" waits: the model is unknown, a custom model's deployment is not active, the hub
-    does not answer. "Will never be" fails at once: a wrong key, a model that makes no images, a
-    parameter that contradicts the model's request schema.
+    The sensor waits while the model is unknown, a custom model has no active deployment, or the hub does not
+    answer. It fails at once for what will not change: a wrong key, a model that makes no images, a parameter
+    that contradicts the model's request schema.
 
-    :param model: id of a model of the hub's catalogue. Templated.
-    :param parameters: parameters that must fit the model's request schema, under the hub's names; others
-        that it requires may be missing. Templated.
-    :param fail_fast: fail at once also when the model is unknown, with near names from the catalogue.
+    :param model: id of a model in the hub's catalogue. Templated.
+    :param parameters: parameters that must fit the model's request schema, under the hub's names. Other
+        required parameters may be missing. Templated.
+    :param fail_fast: also fail at once if the model is unknown, and suggest similar names from the catalogue.
         Templated.
     :param oxen_conn_id: Airflow connection of the hub. Templated.
     :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
@@ -52,16 +52,16 @@ class OxenModelSensor(DeferringSensor):
         self.oxen_conn_id = oxen_conn_id
 
     def poke(self, context: Context) -> bool:
-        """Return whether the model can be used now; where it cannot yet, defer if that is wanted.
+        """Return whether the model can be used now. If not yet, and ``deferrable`` is set, defer.
 
-        :raises AirflowFailException: where it never will be.
+        :raises AirflowFailException: if it can never be used.
         """
         return self._look(time.time() + self.timeout, defer=self.deferrable)
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
-        """Go on with what the trigger found.
+        """Resume after the trigger.
 
-        :raises AirflowFailException: where the model never can be used.
+        :raises AirflowFailException: if the model can never be used.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
         from airflow_provider_oxen.sensors.arguments import ModelArguments
@@ -74,7 +74,7 @@ class OxenModelSensor(DeferringSensor):
             if end.status == "unreachable":
                 raise OxenPollError(f"The trigger could not look: {end.message}", spent="no")
         if end.status == "never":
-            # The worker says it, with the very error: it looks the same way.
+            # Look again in the worker: the same check raises the same error there.
             self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
         self.log.info("The model can be used.")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken
-from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.api.redact import redacted_line, without_queries
 from airflow_provider_oxen.tasks.assets import plain
 from airflow_provider_oxen.tasks.xcoms import has_views
 
@@ -82,7 +82,7 @@ class TaskFacts:
                 self._last["cost_unknown"] = int(spent != "no")
             elif self._last["cost"]:
                 spent = "yes"
-            reason = told(without_queries(error.message), ERROR) or type(error).__name__
+            reason = redacted_line(error.message, ERROR) or type(error).__name__
             self._push({**self._last, "spent": spent, "error": reason})
             raise
 

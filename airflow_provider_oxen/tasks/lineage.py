@@ -10,7 +10,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.tasks.assets import OutputFile, asset, plain
 
@@ -106,4 +106,6 @@ def report_lineage(folder: Folder, files: Iterable[str]) -> None:
             collector.add_output_asset(context=folder, uri=asset(folder.uri(name)).uri)
         except Exception as error:
             # The images are kept: a collector that fails must not make the task look as if they were not.
-            log.warning("The lineage of the images could not be reported (%s): %s", name, said(error))
+            log.warning(
+                "The lineage of the images could not be reported (%s): %s", name, describe_error(error)
+            )

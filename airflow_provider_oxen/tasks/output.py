@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
-from airflow_provider_oxen.api.redact import named, told
+from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.values import usd, whole_seconds
 from airflow_provider_oxen.images import inline, sidecar
@@ -18,7 +18,7 @@ from airflow_provider_oxen.images.fetched import Download
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.media import FACTS
 from airflow_provider_oxen.images.preview import Size
-from airflow_provider_oxen.images.storage import Folder, asked
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Identity
 from airflow_provider_oxen.tasks.lineage import report_lineage
@@ -74,9 +74,9 @@ class Output:
         return self.previews[0] if self.previews else None
 
     def check(self) -> None:
-        """Make sure that files can be written there, as :func:`.storage.asked` does."""
+        """Make sure that files can be written there, as :func:`.storage.with_store_errors` does."""
         if self.folder is not None:
-            asked(self.folder, self.folder.check)
+            with_store_errors(self.folder, self.folder.check)
 
     def find(self, own_files: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the finished output of this very request, marked as reused, or None.
@@ -86,16 +86,18 @@ class Output:
         """
         if (folder := self.folder) is None:
             return None
-        records = asked(folder, lambda: self._look(folder, own_files))
+        records = with_store_errors(folder, lambda: self._look(folder, own_files))
         if records is None:
             return None
         first = records[0]
         self.previews = [record.get("preview") for record in records]
         request, seed = first.get("request"), first.get("seed")
         facts = {
-            "model": named(first.get("model"), request.get("model") if isinstance(request, dict) else None),
+            "model": redact_unless_echoed(
+                first.get("model"), request.get("model") if isinstance(request, dict) else None
+            ),
             "seed": seed if isinstance(seed, int) else None,
-            "generation_id": told(first.get("generation_id")),
+            "generation_id": redacted_line(first.get("generation_id")),
             # Whoever may write there may have written anything.
             "created": whole_seconds(first.get("created")),
             "cost": usd(first.get("cost")),
@@ -106,7 +108,7 @@ class Output:
         """Make sure that the place takes files, before anything is spent; see :meth:`.Folder.prove`."""
         if (folder := self.folder) is not None:
             self._be_no_folder(folder)
-            asked(folder, lambda: folder.prove(self.writer_id))
+            with_store_errors(folder, lambda: folder.prove(self.writer_id))
             self._have_a_name()
 
     def _be_no_folder(self, folder: Folder) -> None:
@@ -146,7 +148,7 @@ class Output:
         Of an output that was being replaced when a try ended, the job has its image, and not yet its place.
         """
         folder = self.folder
-        found = asked(folder, lambda: sidecar.read(folder, self.stem)) if folder else {}
+        found = with_store_errors(folder, lambda: sidecar.read(folder, self.stem)) if folder else {}
         if found.get("identity") != self.key:
             return None
         number, clear_count = found.get("try_number"), found.get("clearing")
@@ -191,7 +193,7 @@ class Output:
         """
         request = GenerateRequest.model_validate(record.body)
         facts = {
-            "model": named(record.model, request.model) or request.model,
+            "model": redact_unless_echoed(record.model, request.model) or request.model,
             "created": record.created,
             "seed": request.seed,
             "generation_id": record.generation_id,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_oxen.api.errors import OxenOvertaken, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images.storage import Folder, LocalFolder
 
 __all__ = ["Clocks", "Running", "clocks", "remote_executor", "warn_of_local_disk"]
@@ -77,7 +77,8 @@ class Running:
                 problem = _problem(self._ti)
             except Exception as error:
                 raise OxenStoreUnavailable(
-                    f"Airflow could not be asked whether this try is the one that it runs: {said(error)}."
+                    f"Airflow could not be asked whether this try is the one that it runs: "
+                    f"{describe_error(error)}."
                 ) from None
             if problem:
                 raise OxenOvertaken(

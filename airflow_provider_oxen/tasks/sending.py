@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_oxen.api import calls, queue
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken, OxenUnavailable
 from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Generation, ImageItem
-from airflow_provider_oxen.api.redact import named
+from airflow_provider_oxen.api.redact import redact_unless_echoed
 from airflow_provider_oxen.jobs import evidence
 from airflow_provider_oxen.jobs.effects import Accepted
 from airflow_provider_oxen.jobs.record import Record
@@ -68,7 +68,7 @@ class Sender:
         # The text of an image is too much for a record.
         key = self.runtime.settings.api_key
         items = [seal(item.url, key) if item.url else {"b64_json": True} for item in answer.images]
-        model = named(answer.model, request.model)
+        model = redact_unless_echoed(answer.model, request.model)
         return Accepted(items=items, model=model, created=answer.created)
 
     def _look_last(self, record: Record) -> None:

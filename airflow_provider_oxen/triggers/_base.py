@@ -1,4 +1,4 @@
-"""What all triggers that a task defers to have in common."""
+"""What the triggers that a task defers to share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_oxen.api.values import LATEST
 __all__ = ["SECONDS", "OxenTrigger", "loaded"]
 
 SECONDS = 5.0
-"""From the deferral until an end is told at the earliest: several rounds of a busy scheduler."""
+"""The shortest time from a deferral to its event: enough for several rounds of a busy scheduler."""
 
 _MODULES = (
     "airflow.providers.common.compat.connection",
@@ -36,9 +36,9 @@ _done = False
 
 
 async def loaded() -> None:
-    """Import what the triggers use off the event loop.
+    """Import the modules that the triggers use, off the event loop.
 
-    The first import takes some tenths of a second, in which no other trigger of the process would get on.
+    The first import takes some tenths of a second, during which no other trigger of the process could run.
     """
     global _done
     if not _done:
@@ -48,15 +48,15 @@ async def loaded() -> None:
 
 
 class OxenTrigger(BaseTrigger):
-    """Waits, and tells how that ended: one event, whatever happens.
+    """Waits, and fires exactly one event that says how the wait ended, whatever happens.
 
-    The event is held back until Airflow's scheduler has dealt with the deferral. A task whose trigger fires
-    at once is scheduled again while the scheduler still has the news before it that its process has ended.
-    The scheduler then takes the task for one that was killed, and fails the try: without retries the task
-    has failed, after it has paid.
+    The event is held back until Airflow's scheduler has dealt with the deferral. If a trigger fires at once,
+    the task is scheduled again before the scheduler has read that its previous process has ended. The
+    scheduler then believes that the task was killed and fails the try: a task without retries fails after it
+    has paid.
 
-    :param deferred_at: unix seconds of the deferral, by the worker's clock, which may be another than this
-        one. None, as in triggers of earlier versions: nothing is held back.
+    :param deferred_at: unix seconds of the deferral by the worker's clock, which may differ from the
+        triggerer's. None, as in triggers of earlier versions: no event is held back.
     """
 
     def __init__(self, deferred_at: float | None) -> None:
@@ -72,7 +72,7 @@ class OxenTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell how it ended."""
+        """Wait, and yield the event that says how the wait ended."""
         until = time.monotonic() + _seconds_left(self.deferred_at)
         await loaded()
         try:
@@ -92,11 +92,11 @@ class OxenTrigger(BaseTrigger):
 
     @abstractmethod
     def failed(self, message: str) -> dict[str, Any]:
-        """Return the payload that tells that nobody could be asked."""
+        """Return the payload of the event for a wait that could not ask the hub."""
 
 
 def _seconds_left(deferred_at: float | None) -> float:
-    # What Airflow's database holds is no reason to end without an event.
+    # The value comes from Airflow's database: an odd one must not stop the event.
     if not (isinstance(deferred_at, int | float) and 0 < deferred_at < LATEST):
         return 0.0
     return min(SECONDS, float(deferred_at) + SECONDS - time.time())

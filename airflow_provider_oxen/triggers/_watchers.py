@@ -1,8 +1,8 @@
-"""One stream of events for all watchers of a connection, and where each keeps how far it has got.
+"""One stream of events for all watchers of a connection, and a stored position for each watcher.
 
-For Airflow 3.3 and newer, which shares the stream, and has state stores for assets. It says when all that a
-wakeup led to is in its database: only then do the watchers' positions move. So a triggerer that dies at any
-instant repeats, but loses nothing.
+For Airflow 3.3 and newer, which shares the stream and has state stores for assets. Airflow says when all
+events of a wakeup are in its database; only then do the watchers' positions move. So a triggerer that dies at
+any instant repeats events, but loses none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, W
 class EventProducer(SharedStreamProducer):
     """Wakeups for all watchers of a connection.
 
-    :param conn_id: the connection.
+    :param conn_id: the connection of the hub.
     """
 
     def __init__(self, conn_id: str) -> None:
@@ -41,27 +41,27 @@ class EventProducer(SharedStreamProducer):
         _shared.setdefault(loop, WeakValueDictionary())[conn_id] = self._wakeups
 
     async def open_stream(self) -> AsyncIterator[tuple[Wakeup, Wakeup]]:
-        """Hand out each wakeup: to the watchers, and to be handed back when it is dealt with."""
+        """Yield each wakeup twice: for the watchers, and for Airflow to pass back once it is dealt with."""
         async for wakeup in self._wakeups:
             yield wakeup, wakeup
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Move the positions of those watchers that a wakeup has moved."""
+        """Move the positions of the watchers that a wakeup has moved."""
         moved: dict[Hashable, Callable[[], Awaitable[None]]] = {}
         for item in batch:
-            # Otherwise a watcher's events may not have been stored: it starts again where it was.
+            # Otherwise a watcher's events may not have been stored: it repeats them from its old position.
             if item.outcome.is_clean:
                 moved |= item.broker_payload.after
         for move in moved.values():
             await move()
 
     async def aclose(self) -> None:
-        """Have no more wakeups."""
+        """Close the stream."""
         await self._wakeups.aclose()
 
 
 def wake_now(conn_id: str) -> None:
-    """Have a wakeup now, for a watcher that has joined others: there may be none for long otherwise."""
+    """Send a wakeup now, for a watcher that has joined others; otherwise the next one may be far away."""
     shared = _shared.get(asyncio.get_running_loop())
     wakeups = None if shared is None else shared.get(conn_id)
     if wakeups is not None:
@@ -69,16 +69,16 @@ def wake_now(conn_id: str) -> None:
 
 
 _PAUSES = (1.0, 5.0, 30.0)
-"""Seconds before each further try to read a position; the last one again and again."""
+"""Seconds before each further try to read a position; the last value is repeated."""
 
 
 class Positions:
-    """A watcher's position, under a key of its own, with each of its assets.
+    """A watcher's position, stored under its own key with each of its assets.
 
-    One trigger serves all assets that are watched with the same arguments: they move together.
+    One trigger serves all assets that are watched with the same arguments: their positions move together.
 
-    :param accessors: what the triggerer has given the trigger; None where there is none.
-    :param key: tells watchers of one asset apart.
+    :param accessors: the state stores that the triggerer has given the trigger; None if it has none.
+    :param key: tells the watchers of one asset apart.
     """
 
     def __init__(self, accessors: Any, key: str) -> None:
@@ -87,9 +87,9 @@ class Positions:
         self._last: dict[str, Any] | None = None
 
     async def load(self, lookback: float) -> Cursor:
-        """Return where to go on from; where there is none, ``lookback`` seconds ago.
+        """Return the position to go on from; without one, ``lookback`` seconds ago.
 
-        It comes back when all stores could be read: a position that could not be read is not "none".
+        Returns only once all stores could be read: a position that could not be read is not "no position".
         """
         values = [await self._read(store) for store in self._stores]
         cursors = []
@@ -100,12 +100,12 @@ class Positions:
                 cursors.append(Cursor.from_json(value))
             except ValueError as error:
                 log.warning("A watcher's position cannot be used: %s. Beginning anew.", error)
-        # An asset that has joined later has an older one, or none.
+        # An asset that has joined later has an older position, or none.
         newest = max(cursors, key=lambda cursor: cursor.since, default=None)
         return Cursor(time.time() - lookback) if newest is None else newest
 
     async def save(self, position: dict[str, Any]) -> None:
-        """Keep a position; where that fails, the next one will do, and until then repeats are possible."""
+        """Store a position. If that fails, the next one replaces it, and until then repeats are possible."""
         if position == self._last:
             return
         try:
@@ -113,7 +113,7 @@ class Positions:
                 if hasattr(store, "aset"):
                     await store.aset(self._key, position)
                 else:
-                    # Airflow 3.3.0 and 3.3.1 can only block.
+                    # The stores of Airflow 3.3.0 and 3.3.1 have only blocking methods.
                     await asyncio.to_thread(store.set, self._key, position)
         except Exception as error:
             log.warning("A watcher's position was not kept: %s", reason(error))
@@ -137,7 +137,7 @@ class Positions:
 
 
 def _each(accessors: Any) -> list[Any]:
-    """Return an accessor for each asset; Airflow gives one thing, which serves a single asset only."""
+    """Return an accessor for each asset. Airflow passes one object, which serves only a single asset."""
     if accessors is None:
         return []
     stores = [store for name in ("_by_name", "_by_uri") for store in getattr(accessors, name, {}).values()]

@@ -1,7 +1,7 @@
-"""Which generations a deferred batch waits for: their ids, read out of its record, and nothing else of it.
+"""Read from a batch's record which generations a deferred batch waits for: their ids, and nothing else.
 
-The record is the list of the batch's rows beside its output. The worker writes it, and reads it again; the
-triggerer only has to know whose end to wait for, and may be on another machine.
+The record is the list of the batch's rows beside its output. The worker writes it, and reads it again. The
+triggerer, which may be on another machine, only needs the ids.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from airflow_provider_oxen.api.errors import OxenError, OxenRecordError, OxenStoreUnavailable
-from airflow_provider_oxen.api.jsontext import LONGEST, loads
+from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.storage import open_folder
 
 __all__ = ["FORMAT", "read_waiting"]
 
 FORMAT = "airflow-provider-oxen/batch/1"
-"""The word in a record's first line; another shape gets another number."""
+"""The format named in a record's first line; a changed format gets a new number."""
 
 
 def read_waiting(path: str, conn_id: str | None, name: str, identity: str) -> dict[str | None, list[str]]:
     """Return the ids of the generations that a batch waits for, by namespace, in the order of its rows.
 
-    None stands for the namespace of the hub's connection. This blocks, and asks Airflow for the store's
-    connection: call it off the event loop.
+    The key None stands for the namespace of the hub's connection. This function blocks, and asks Airflow for
+    the store's connection: call it off the event loop.
 
     :param path: the folder, as :func:`~.storage.open_folder` takes it.
     :param conn_id: the store's Airflow connection.
     :param name: the record's file name.
-    :param identity: the batch's; another batch's record is not taken for it.
-    :raises OxenInvalidRequest: where the store's driver or connection is missing.
-    :raises OxenStoreUnavailable: where the record is not there, or cannot be read.
-    :raises OxenRecordError: where it is damaged, or another batch's.
+    :param identity: the batch's identity; the record of another batch is refused.
+    :raises OxenInvalidRequest: if the store's driver or connection is missing.
+    :raises OxenStoreUnavailable: if the record is not there, or cannot be read.
+    :raises OxenRecordError: if the record is damaged, or belongs to another batch.
     """
     where = name
     try:
@@ -45,7 +45,7 @@ def read_waiting(path: str, conn_id: str | None, name: str, identity: str) -> di
     except FileNotFoundError:
         raise OxenStoreUnavailable(f"The record of the batch, {where}, is not there.") from None
     except Exception as error:
-        # Each store's driver has errors of its own.
+        # Each store's driver has its own error classes.
         raise OxenStoreUnavailable(
             f"The record of the batch, {where}, could not be read: {type(error).__name__}: "
             f"{without_queries(str(error))}."
@@ -53,7 +53,7 @@ def read_waiting(path: str, conn_id: str | None, name: str, identity: str) -> di
 
 
 def _ids(file: BinaryIO, where: str, identity: str) -> dict[str | None, list[str]]:
-    lines = iter(partial(file.readline, LONGEST), b"")
+    lines = iter(partial(file.readline, MAX_BYTES), b"")
     rows = _announced(_read(next(lines, b""), where, 1), where, identity)
     found: dict[str | None, list[str]] = {}
     number = 1

@@ -20,45 +20,47 @@ if TYPE_CHECKING:
 __all__ = ["OxenBatchTrigger"]
 
 PAUSES = (1.0, 5.0)
-"""Seconds before each further try to read a record: a store has its hiccups, and a shared disk its delays."""
+"""Seconds before each further try to read a record: a store may fail briefly, and a shared disk may lag."""
 
 _READING = 300.0
-"""Seconds that reading a record may take with all tries: of a million rows it takes some five on a disk."""
+"""Seconds that reading a record may take with all tries. A record of a million rows takes about five from a
+disk."""
 
 _READERS = 4
-"""Records that are read at a time."""
+"""Records that are read at the same time."""
 
 _TELL = 10.0
-"""Seconds between two lines about the progress at least."""
+"""Shortest time in seconds between two log lines about the progress."""
 
 _SHARE = 20
-"""A line is due when one part in so many (5 %) has ended since the last."""
+"""A log line is due when one part in this many (5 %) has ended since the last one."""
 
 _SILENCE = 60.0
-"""Seconds after which a line is due where any has ended since the last."""
+"""Seconds after which a log line is due if any generation has ended since the last one."""
 
 
 _ADVICE = "Keep the batch where the triggerer can read it: in object storage, or on a disk that they share."
 
 
 class OxenBatchTrigger(OxenTrigger):
-    """Wait until the generations of a batch have ended, and tell so in one event; see ``events.py``.
+    """Wait until the generations of a batch have ended, and say so in one event; see ``events.py``.
 
-    Which generations, it reads in the batch's record: so its arguments are as small for ten thousand as for
-    one. Which of them ended how, it does not tell: the task asks for their rows anyway. It only asks, and
-    shares each look with all other triggers of the process that wait for the same connection and namespace.
+    The trigger reads from the batch's record which generations to wait for, so its arguments are as small for
+    ten thousand as for one. The event does not say how each generation ended: the task asks for their rows
+    anyway. The trigger only reads, and shares each look with all other triggers of the process that wait for
+    the same connection and namespace.
 
     :param record: file name of the batch's record.
-    :param folder: where the record is, as ``open_folder`` in ``images/storage.py`` takes it;
-        the triggerer must be able to read it.
-    :param identity: the batch's, 64 hexadecimal digits.
-    :param jobs: how many generations are waited for.
+    :param folder: the folder of the record, as ``open_folder`` in ``images/storage.py`` takes it. The
+        triggerer must be able to read it.
+    :param identity: the batch's identity, 64 hexadecimal digits.
+    :param jobs: how many generations to wait for.
     :param storage_conn_id: Airflow connection of the folder's store.
     :param oxen_conn_id: Airflow connection of the hub.
     :param poll_interval: seconds between two looks.
-    :param deadline: unix seconds at which waiting ends. None: never.
-    :param patience: unix seconds until which an id that the hub does not know is waited for.
-    :param deferred_at: unix seconds at which the task was deferred: no end is told in the 5 s after it.
+    :param deadline: unix seconds when waiting ends. None: never.
+    :param patience: unix seconds until which the trigger waits for an id that the hub does not know.
+    :param deferred_at: unix seconds when the task was deferred; no event fires in the 5 s after it.
     """
 
     def __init__(
@@ -86,14 +88,14 @@ class OxenBatchTrigger(OxenTrigger):
         self.patience = patience
 
     async def wait(self) -> dict[str, Any]:
-        """Wait until the generations have ended."""
+        """Wait until the generations have ended, and return the event."""
         from airflow_provider_oxen.triggers.events import batch_event
 
         end, ended = await self._wait()
         return batch_event(self.record, end, self.jobs, ended)
 
     def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask."""
+        """Return the event of a wait that could not ask the hub."""
         from airflow_provider_oxen.triggers.events import BatchEnd, batch_event
 
         return batch_event(self.record, BatchEnd("unreachable", message), self.jobs, 0)
@@ -126,9 +128,9 @@ class OxenBatchTrigger(OxenTrigger):
         return _judged(tally)
 
     async def _ids(self) -> dict[str | None, list[str]]:
-        """Return the ids to wait for by namespace, as the record tells them.
+        """Return the ids to wait for, by namespace, as the record has them.
 
-        :raises OxenError: where it cannot be read, and that does not pass.
+        :raises OxenError: if the record cannot be read after several tries.
         """
         from airflow_provider_oxen.api.errors import OxenRecordError, OxenStoreUnavailable
 
@@ -138,7 +140,7 @@ class OxenBatchTrigger(OxenTrigger):
                     try:
                         return await self._read()
                     except (OxenRecordError, OxenStoreUnavailable) as error:
-                        # A disk that is shared may show an older file for a while.
+                        # A shared disk may show an older file for a while.
                         self.log.warning("%s Reading it again in %g s.", error, pause)
                         await asyncio.sleep(pause)
                 return await self._read()
@@ -153,8 +155,8 @@ class OxenBatchTrigger(OxenTrigger):
         from airflow_provider_oxen.api.errors import OxenRecordError
         from airflow_provider_oxen.triggers.batch_record import read_waiting
 
-        # The store asks Airflow for its connection. From a thread that is not asgiref's, Airflow 3.0 and 3.1
-        # would do that on another loop than the triggerer's, and get no answer.
+        # The store asks Airflow for its connection. In a thread that is not asgiref's, Airflow 3.0 and 3.1
+        # would ask on another event loop than the triggerer's, and get no answer.
         read = sync_to_async(read_waiting, thread_sensitive=False, executor=_readers(os.getpid()))
         ids = await read(self.folder, self.storage_conn_id, self.record, self.identity)
         found = sum(map(len, ids.values()))
@@ -166,7 +168,7 @@ class OxenBatchTrigger(OxenTrigger):
         return ids
 
     async def on_kill(self) -> None:
-        """Say what becomes of the jobs; Airflow calls this only when somebody ends the task."""
+        """Log what happens to the jobs. Airflow calls this only when somebody ends the task."""
         self.log.info(
             "%s generations of the batch go on and may be paid for; the task's next try finds them.",
             f"{self.jobs:,}",
@@ -175,14 +177,14 @@ class OxenBatchTrigger(OxenTrigger):
 
 @cache
 def _readers(pid: int) -> ThreadPoolExecutor:
-    """Return threads of our own: a store that hangs holds up nothing else of the process."""
+    """Return threads of our own, so that a store that hangs blocks nothing else in the process."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(_READERS, "oxen-batch-record")
 
 
 class _Voice:
-    """Tells how far a batch is: for people, so not at each step."""
+    """Logs the progress of a batch for people, and so not at each step."""
 
     def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log

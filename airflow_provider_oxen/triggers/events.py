@@ -1,4 +1,4 @@
-"""What a trigger tells the task that it wakes: made here, and understood here. Pure."""
+"""The events between triggers and tasks: one function makes each kind, and one reads it. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import told, without_queries
+from airflow_provider_oxen.api.redact import redacted_line, without_queries
 from airflow_provider_oxen.jobs.ending import End, Status
 
 __all__ = [
@@ -27,25 +27,25 @@ __all__ = [
 ]
 
 GENERATION = "airflow-provider-oxen/generation/1"
-"""The word for an event of a generation; another shape gets another number."""
+"""The name of a generation's event; a changed format gets a new number."""
 
 MODEL = "airflow-provider-oxen/model/1"
-"""The word for an event of a model."""
+"""The name of a model's event."""
 
 BATCH = "airflow-provider-oxen/batch/1"
-"""The word for an event of a batch."""
+"""The name of a batch's event."""
 
 ENDED = "airflow-provider-oxen/ended/1"
-"""The word for an event of an asset: a generation has ended, whoever asked for it."""
+"""The name of an asset's event: a generation has ended, whoever asked for it."""
 
 _LONGEST = 300
-"""Characters of the hub's message that are passed on: it may quote a prompt."""
+"""Characters of the hub's message that are passed on, since it may quote a prompt."""
 
 _NAMES = 20
-"""Names of an event that is not understood which are told."""
+"""How many field names the error for an unreadable event lists."""
 
 _MOST = 2_000
-"""Characters of a message that are read: the longest of ours tells of a look that failed."""
+"""Characters of a message that are read; our longest message is the one for a look that failed."""
 
 ModelStatus = Literal["ready", "never", "timed_out", "unreachable"]
 
@@ -55,7 +55,7 @@ BatchStatus = Literal["ended", "timed_out", "unreachable"]
 class ModelEnd(NamedTuple):
     """How waiting for a model ended.
 
-    :ivar status: ``never``: waiting will not help, as the message says.
+    :ivar status: ``never`` means that waiting will not help, as the message says.
     """
 
     status: ModelStatus
@@ -63,10 +63,10 @@ class ModelEnd(NamedTuple):
 
 
 class BatchEnd(NamedTuple):
-    """How waiting for a batch's generations ended. What became of each, only the hub tells.
+    """How waiting for a batch's generations ended. Only the hub knows how each of them ended.
 
-    :ivar status: ``ended``: none of them is worth waiting for any more. ``unreachable``: the record of the
-        batch could not be read, or nobody could be asked; the generations may go on.
+    :ivar status: ``ended``: none of the generations is worth waiting for any longer. ``unreachable``: the
+        batch's record could not be read, or the hub could not be asked; the generations may go on.
     """
 
     status: BatchStatus
@@ -74,7 +74,7 @@ class BatchEnd(NamedTuple):
 
 
 def generation_event(generation_id: str, end: End) -> dict[str, Any]:
-    """Return the payload that tells how a generation ended. It holds no link: links are short-lived keys."""
+    """Return the event that says how a generation ended, without a link: a link gives access for a while."""
     event = {
         "event": GENERATION,
         "generation_id": generation_id,
@@ -85,16 +85,16 @@ def generation_event(generation_id: str, end: End) -> dict[str, Any]:
 
 
 def model_event(model: str, end: ModelEnd) -> dict[str, Any]:
-    """Return the payload that tells whether a model can be used."""
+    """Return the event that says whether a model can be used."""
     return {"event": MODEL, "model": model, "status": end.status, "message": end.message}
 
 
 def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, Any]:
-    """Return the payload that tells how waiting for a batch's generations ended; as small for ten thousand.
+    """Return the event that says how waiting for a batch ended. Its size does not depend on the batch's.
 
     :param record: file name of the batch's record.
-    :param jobs: how many were waited for.
-    :param ended: of how many the waiting has ended before the deadline.
+    :param jobs: how many generations were waited for.
+    :param ended: how many of them no longer need waiting for.
     """
     return {
         "event": BATCH,
@@ -107,20 +107,20 @@ def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, 
 
 
 def ended_event(row: Generation, namespace: str | None, redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return the payload that tells a Dag what has ended: always with the same keys, and with no link.
+    """Return the event that tells a Dag which generation has ended: always the same keys, and no link.
 
-    :param row: of the history, or as far as the stream tells.
-    :param namespace: whose list it is in; None where the row may tell.
-    :param redact: takes the key, and what may be a signature, out of a text of the hub's.
+    :param row: from the history, or with only what the stream tells.
+    :param namespace: whose list the row is in; None if only the row may say.
+    :param redact: takes the key, and what may be a signature, out of a text from the hub.
     """
-    message = told(redact(row.error_message or ""), _LONGEST) or ""
+    message = redacted_line(redact(row.error_message or ""), _LONGEST) or ""
     return {
         "event": ENDED,
         "generation_id": row.generation_id,
         "status": row.status,
-        "model": told(redact(row.model or "")),
-        "namespace": namespace or told(row.echo().get("target_namespace")),
-        "media_type": told(redact(row.media_type or "")),
+        "model": redacted_line(redact(row.model or "")),
+        "namespace": namespace or redacted_line(row.echo().get("target_namespace")),
+        "media_type": redacted_line(redact(row.media_type or "")),
         "message": message,
         "retryable": row.error_retryable,
         "cost": row.charged,
@@ -130,10 +130,10 @@ def ended_event(row: Generation, namespace: str | None, redact: Callable[[str], 
 
 
 def read_event(event: Any, generation_id: str) -> End:
-    """Return what the event tells about a generation.
+    """Return what the event says about a generation.
 
-    :param event: as Airflow hands it to the resumed task; it may be of another version, or damaged.
-    :raises OxenPollError: where it is not understood.
+    :param event: as Airflow passes it to the resumed task. It may be of another version, or damaged.
+    :raises OxenPollError: if the event cannot be understood.
     """
     status, message = _read(
         event,
@@ -147,18 +147,18 @@ def read_event(event: Any, generation_id: str) -> End:
 
 
 def read_model_event(event: Any, model: str) -> ModelEnd:
-    """Return what the event tells about a model.
+    """Return what the event says about a model.
 
-    :raises OxenPollError: where it is not understood.
+    :raises OxenPollError: if the event cannot be understood.
     """
     status, message = _read(event, MODEL, ("model", model), get_args(ModelStatus), spent="no")
     return ModelEnd(cast(ModelStatus, status), message)
 
 
 def read_batch_event(event: Any, record: str) -> BatchEnd:
-    """Return what the event tells about a batch's generations.
+    """Return what the event says about a batch's generations.
 
-    :raises OxenPollError: where it is not understood.
+    :raises OxenPollError: if the event cannot be understood.
     """
     status, message = _read(
         event,
@@ -176,14 +176,14 @@ def _read(
 ) -> tuple[str, str]:
     """Return the status and the message of an event.
 
-    :param about: a name in it, and what it must be.
-    :param facts: of the error that is raised for another.
+    :param about: the name of a field in the event, and the value it must have.
+    :param facts: facts for the error if the event is another one.
     """
     name, expected = about
     if isinstance(event, dict) and event.get("event") == word and event.get(name) == expected:
         status, message = event.get("status"), event.get("message", "")
         if status in statuses and isinstance(message, str):
-            # It lay in Airflow's database, and may be of an earlier version.
+            # It comes from Airflow's database, and may be of an earlier version.
             return str(status), without_queries(message[:_MOST])
     raise OxenPollError(
         f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one of "
@@ -193,7 +193,7 @@ def _read(
 
 
 def _shape(event: Any) -> str:
-    """Describe an event without its values: who knows what stands in it."""
+    """Describe an event by its field names only: its values may hold anything, a secret too."""
     if not isinstance(event, dict):
         return type(event).__name__
     names = ", ".join(sorted(repr(str(name)[:50]) for name in list(event)[:_NAMES]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_oxen.waiting.follower import GenerationFollower
     from airflow_provider_oxen.waiting.wakeups import Wakeup
 else:
-    # Airflow 2.11 has no such thing; the module can be imported there all the same.
+    # Airflow 2.11 has no such class; the module can be imported there anyway.
     BaseEventTrigger = getattr(base, "BaseEventTrigger", base.BaseTrigger)
 
 __all__ = ["OxenGenerationEventTrigger"]
@@ -30,36 +30,37 @@ STATUSES = ("succeeded", "failed", "cancelled")
 """How a generation can end."""
 
 _LONGEST = 7 * 86400
-"""Seconds of the longest lookback."""
+"""Longest ``lookback``, in seconds."""
 
 
 class _WrongArgument(TypeError, ValueError):
     """An argument that makes no sense.
 
-    To the author of a Dag it is a ``ValueError``; but only a ``TypeError`` is taken by Airflow's triggerer as
-    the fault of one trigger, and would not end it.
+    The author of a Dag sees a ``ValueError``. Airflow's triggerer, however, treats only a ``TypeError`` as
+    the fault of this one trigger, and keeps running.
     """
 
 
 class OxenGenerationEventTrigger(BaseEventTrigger):
-    """An event for an asset whenever a generation of the hub's queue has ended, for ``AssetWatcher``.
+    """Fire an event for an asset whenever a generation in the hub's queue has ended, for ``AssetWatcher``.
 
-    It listens to the hub's stream of events and looks in its history, for what the stream leaves out and
-    for what ended while nobody listened. Each event is delivered at least once: ``docs/events.md`` says
-    which repeats are possible. It never submits, and holds neither the key nor a link.
+    The trigger listens to the hub's stream of events. It also reads the hub's history, for what the stream
+    leaves out and for what ended while nobody listened. Each event is delivered at least once:
+    ``docs/events.md`` says which repeats are possible. The trigger never submits, and its arguments hold
+    neither the key nor a link.
 
-    Needs Airflow 3. With 3.3 and newer all watchers of a connection in a triggerer share one stream, and
-    each keeps its position in the state store of its asset. Before, each has a stream of its own, and begins
-    ``lookback`` seconds ago whenever it is started.
+    Needs Airflow 3. With 3.3 and newer, all watchers of a connection in a triggerer share one stream, and
+    each watcher keeps its position in the state store of its asset. Before 3.3, each watcher has its own
+    stream, and begins ``lookback`` seconds ago whenever it is started.
 
     :param oxen_conn_id: Airflow connection of the hub.
-    :param namespace: whose generations. None: the connection's; where that has none, of all that the hub's
-        stream tells the key.
-    :param models: of these models; None: of any.
-    :param statuses: which ended so: ``succeeded``, ``failed``, ``cancelled``. The stream does not tell of
-        cancelled ones: they are seen when the history is looked at next.
-    :param lookback: seconds before the start from which on ends are told, where there is no position yet.
-    :raises ValueError: where an argument makes no sense.
+    :param namespace: whose generations. None: the connection's namespace; if it has none, those of all
+        namespaces that the hub's stream shows for the key.
+    :param models: only generations of these models. None: of any model.
+    :param statuses: only generations that ended with one of these: ``succeeded``, ``failed``, ``cancelled``.
+        The stream does not report cancelled ones: the trigger sees them at its next look at the history.
+    :param lookback: without a stored position, begin this many seconds before the start.
+    :raises ValueError: if an argument makes no sense.
     :raises ~airflow.exceptions.AirflowOptionalProviderFeatureException: on Airflow 2.
     """
 
@@ -87,7 +88,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
             raise _WrongArgument(f"statuses may hold {', '.join(STATUSES)}, not {', '.join(unknown)}")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments, which are plain JSON."""
+        """Return the class and its arguments as plain JSON."""
         return (
             "airflow_provider_oxen.triggers.generation_events.OxenGenerationEventTrigger",
             {
@@ -100,7 +101,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Follow the stream alone: where Airflow shares none, it keeps no position either."""
+        """Follow a stream of its own, without a stored position, where Airflow shares no stream."""
         await loaded()
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.waiting.cursor import Cursor
@@ -117,20 +118,20 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
             await wakeups.aclose()
 
     def shared_stream_key(self) -> Hashable | None:
-        """All watchers of one connection share one stream."""
+        """Return the key of the shared stream: all watchers of one connection share one."""
         if not hasattr(BaseEventTrigger, "create_shared_stream_producer"):
             return None
         return ("oxen-events", self.oxen_conn_id)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> EventProducer:
-        """Open the stream of a connection; called once for all that share it."""
+        """Open the stream of a connection. Airflow calls this once for all watchers that share it."""
         from airflow_provider_oxen.triggers._watchers import EventProducer
 
         return EventProducer(kwargs["oxen_conn_id"])
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Wakeup]) -> AsyncIterator[TriggerEvent]:
-        """Follow the stream that is shared, from the position of this watcher."""
+        """Follow the shared stream from this watcher's stored position."""
         await loaded()
         from airflow_provider_oxen.triggers._watchers import Positions, wake_now
 
@@ -142,7 +143,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
                 yield event
             if not follower.is_behind:
                 position = follower.cursor.as_json()
-                # Airflow says when these events are in its database: not before may the position move.
+                # The position may move only when Airflow says that these events are in its database.
                 wakeup.after[positions] = _save(positions, position)
 
     def _follower(self, cursor: Cursor) -> GenerationFollower:
@@ -160,7 +161,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         ]
 
     def _key(self) -> str:
-        """Return the key of the position: another lookback does not make another watcher."""
+        """Return the key of the stored position; it does not depend on ``lookback``."""
         what = [self.oxen_conn_id, self.namespace, sorted(self.models or []), sorted(self.statuses)]
         return f"oxen-events:{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}"
 
@@ -178,7 +179,7 @@ def _text(name: str, value: object) -> str:
 def _texts(name: str, values: object) -> list[str]:
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise _WrongArgument(f"{name} must be a list of texts, not {values!r}")
-    # In one order, so that two watchers that want the same are one trigger.
+    # Sorted, so that two watchers with the same arguments are one trigger.
     return sorted({_text(f"each of {name}", value) for value in values})
 
 

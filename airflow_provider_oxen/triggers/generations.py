@@ -10,25 +10,25 @@ from airflow_provider_oxen.triggers._base import OxenTrigger, loaded
 __all__ = ["OxenGenerationTrigger"]
 
 _KILL_SECONDS = 5.0
-"""How long connecting, and the answer, may take when a job is cancelled: Airflow allows 30 s for all."""
+"""Seconds for connecting, and for the answer, when a job is cancelled; Airflow allows 30 s for everything."""
 
 
 class OxenGenerationTrigger(OxenTrigger):
-    """Wait until a generation has ended, and tell how, in one event; see ``events.py``.
+    """Wait until a generation has ended, and say how in one event; see ``events.py``.
 
-    It only asks: it never submits, and holds neither the key nor a link. All of them that wait in one
-    process, for one connection and namespace, ask together.
+    The trigger only reads: it never submits, and its arguments hold neither the key nor a link. All triggers
+    of one process that wait for one connection and namespace share each request.
 
-    :param generation_id: the job.
+    :param generation_id: id of the generation.
     :param oxen_conn_id: Airflow connection of the hub.
-    :param namespace: whose queue the job is in. None: the connection's.
+    :param namespace: namespace whose queue holds the generation. None: the connection's.
     :param poll_interval: seconds between two looks.
-    :param deadline: unix seconds at which waiting ends. None: never.
-    :param patience: unix seconds until which an id that the hub does not know is waited for.
-    :param cancel_on_kill: cancel the job when somebody ends the task in the user interface, marks it as
-        success or failed, or clears it (Airflow 3.3 and newer tell the trigger, where it is running).
-        Otherwise the job goes on, and the task's next try finds it.
-    :param deferred_at: unix seconds at which the task was deferred: no end is told in the 5 s after it.
+    :param deadline: unix seconds when waiting ends. None: never.
+    :param patience: unix seconds until which the trigger waits for an id that the hub does not know.
+    :param cancel_on_kill: cancel the generation when somebody ends the task in the user interface, marks it
+        as success or failed, or clears it (Airflow 3.3 and newer tell a running trigger). Otherwise the
+        generation goes on, and the task's next try finds it.
+    :param deferred_at: unix seconds when the task was deferred; no event fires in the 5 s after it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class OxenGenerationTrigger(OxenTrigger):
         self.cancel_on_kill = cancel_on_kill
 
     async def wait(self) -> dict[str, Any]:
-        """Wait until the generation has ended."""
+        """Wait until the generation has ended, and return the event."""
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.triggers.events import generation_event
         from airflow_provider_oxen.waiting.polling import Poll
@@ -68,14 +68,14 @@ class OxenGenerationTrigger(OxenTrigger):
         return generation_event(self.generation_id, end)
 
     def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask."""
+        """Return the event of a wait that could not ask the hub."""
         from airflow_provider_oxen.jobs.ending import End
         from airflow_provider_oxen.triggers.events import generation_event
 
         return generation_event(self.generation_id, End("unreachable", message))
 
     async def on_kill(self) -> None:
-        """Cancel the job if told so; Airflow calls this only when somebody ends the task."""
+        """Cancel the job if ``cancel_on_kill`` is set. Airflow calls this only if somebody ends the task."""
         if not self.cancel_on_kill:
             self.log.info(
                 "Generation %s goes on and may be paid for; the task's next try finds it.", self.generation_id
@@ -108,6 +108,6 @@ class OxenGenerationTrigger(OxenTrigger):
         settings = await OxenHook(self.oxen_conn_id).asettings()
         await asyncio.to_thread(ssl_context, settings.verify)
         short = replace(settings, timeout=_KILL_SECONDS, connect_timeout=_KILL_SECONDS, max_retries=1)
-        # A client of its own: the watch's belongs to those who go on waiting.
+        # A client of its own: the shared one belongs to the triggers that go on waiting.
         async with AsyncClient(short) as client:
             await client.send(queue.cancel(self.generation_id))

@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["OxenModelTrigger"]
 
 _SHORTEST = 0.01
-"""Seconds between two looks at least."""
+"""Shortest time in seconds between two looks."""
 
 
 class OxenModelTrigger(OxenTrigger):
-    """Wait until a model can be used, or never can be, and tell so in one event; see ``events.py``.
+    """Wait until a model can be used, or can never be used, and say so in one event; see ``events.py``.
 
-    What counts as either is decided as :class:`~airflow_provider_oxen.sensors.models.OxenModelSensor` does
-    when it pokes; what passes is waited out.
+    The trigger decides as :class:`~airflow_provider_oxen.sensors.models.OxenModelSensor` does when it pokes.
+    It waits through errors that may pass.
 
-    :param model: id of a model of the hub's catalogue.
-    :param parameters: must fit the model's request schema; others that it requires may be missing.
-    :param fail_fast: whether a model that the hub does not know never will be there.
+    :param model: id of a model in the hub's catalogue.
+    :param parameters: parameters that must fit the model's request schema; other required ones may be
+        missing.
+    :param fail_fast: give up at once if the hub does not know the model.
     :param oxen_conn_id: Airflow connection of the hub.
     :param poke_interval: seconds between two looks.
-    :param deadline: unix seconds at which waiting ends. None: never.
-    :param deferred_at: unix seconds at which the sensor was deferred: no end is told in the 5 s after it.
+    :param deadline: unix seconds when waiting ends. None: never.
+    :param deferred_at: unix seconds when the sensor was deferred; no event fires in the 5 s after it.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class OxenModelTrigger(OxenTrigger):
         self.deadline = deadline
 
     async def wait(self) -> dict[str, Any]:
-        """Wait until the model can be used, or never can be."""
+        """Wait until the model can be used, or can never be used, and return the event."""
         from airflow_provider_oxen.triggers.events import model_event
 
         return model_event(self.model, await self._wait())
 
     def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask."""
+        """Return the event of a wait that could not ask the hub."""
         from airflow_provider_oxen.triggers.events import ModelEnd, model_event
 
         return model_event(self.model, ModelEnd("unreachable", message))

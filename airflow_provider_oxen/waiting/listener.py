@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.client import ssl_context
 from airflow_provider_oxen.api.errors import OxenAuthenticationError, OxenError, OxenPermissionError
 from airflow_provider_oxen.api.events import events
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import said, without_queries
+from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.api.settings import Settings
 
 __all__ = ["Connection", "EventListener", "Subscriber", "raise_if_cancelled", "reason"]
@@ -217,7 +217,7 @@ def raise_if_cancelled() -> None:
 
 def reason(error: Exception) -> str:
     """Return what a log, or an event, says of an error: a sentence without a signed link."""
-    return error.message if isinstance(error, OxenError) else said(error)
+    return error.message if isinstance(error, OxenError) else describe_error(error)
 
 
 def _is_answer(error: Exception) -> bool:

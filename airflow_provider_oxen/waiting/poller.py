@@ -25,7 +25,7 @@ from airflow_provider_oxen.api.bulk import BulkClient, TooLong
 from airflow_provider_oxen.api.client import ssl_context
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import said
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.api.statuses import ENDED
 from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.waiting.asking import Key, RowAsker, UnfinishedList, history
@@ -297,4 +297,4 @@ def _always(end: End) -> Callable[[Waiter], End]:
 
 def _broken(error: Exception) -> End:
     # Not with its traceback: who knows what an error that nobody foresaw quotes.
-    return End("unreachable", f"Waiting for the generations failed: {said(error)}")
+    return End("unreachable", f"Waiting for the generations failed: {describe_error(error)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -91,3 +93,46 @@ def test_every_example_is_shown(built):
     for path in (ROOT / "example_dags").iterdir():
         if path.suffix in (".py", ".csv"):
             assert path.name in page
+
+
+def words(site):
+    """Return the words that the site's own search knows, each with the pages that have it."""
+    [index] = re.findall(r"^Search\.setIndex\((.*)\)$", (site / "searchindex.js").read_text(), re.DOTALL)
+    found = json.loads(index)
+    pages = found["docnames"]
+    return {
+        word: {pages[at] for at in ([places] if isinstance(places, int) else places)}
+        for terms in (found["terms"], found["titleterms"])
+        for word, places in terms.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [("max_cost", "operators"), ("max_cost", "batches"), ("minio", "storage"), ("slack", "operators")],
+)
+def test_search_finds(built, word, page):
+    assert page in words(built[0]).get(word, ())
+
+
+def test_the_table_of_arguments_is_made_of_the_operators(built):
+    page = (built[0] / "operators.html").read_text()
+
+    assert "{arguments}" not in page
+    assert re.search(r"<td><p><code[^>]*><span class=\"pre\">max_cost</span></code></p></td>", page)
+
+
+def test_the_map_for_language_models_has_every_page(built):
+    text = (built[0] / "llms.txt").read_text()
+    shown = {"index", *re.findall(r"^- \[[^\n]+\]\((\S+)\.html\): \S", text, re.MULTILINE)}
+
+    written = {path.stem for path in (ROOT / "docs").glob("*.md")} | {"events-probe"}
+    # The reference is left out of the copy.
+    assert shown == written
+    assert text.startswith("# airflow-provider-oxen\n\n> The Apache Airflow provider")
+
+
+def test_the_first_page_leads_to_three_doors(built):
+    page = (built[0] / "index.html").read_text()
+
+    assert re.findall(r"<h2>([^<]+)<", page) == ["Try it", "Use it", "Run it for a company"]

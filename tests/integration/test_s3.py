@@ -29,7 +29,7 @@ from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import download, sidecar
 from airflow_provider_oxen.images.keep import Keeper
-from airflow_provider_oxen.images.storage import ObjectFolder, asked, open_folder
+from airflow_provider_oxen.images.storage import ObjectFolder, open_folder, with_store_errors
 from airflow_provider_oxen.jobs.filestore import FileRecordStore
 from airflow_provider_oxen.jobs.record import Record
 
@@ -440,14 +440,14 @@ def test_place_that_takes_no_files_is_an_error_that_time_does_not_mend(s3, statu
     s3.fail("PUT", status=status, code=code)
 
     with pytest.raises(OxenInvalidRequest, match=r"cannot be written to: .*storage_options"):
-        asked(folder(s3), lambda: folder(s3).prove(WRITER))
+        with_store_errors(folder(s3), lambda: folder(s3).prove(WRITER))
 
 
 def test_place_that_takes_no_files_now_may_later(s3):
     s3.fail("PUT", status=503, code="SlowDown")
 
     with pytest.raises(OxenStoreUnavailable, match="takes no files now"):
-        asked(folder(s3), lambda: folder(s3).prove(WRITER))
+        with_store_errors(folder(s3), lambda: folder(s3).prove(WRITER))
 
     s3.mend()
     assert folder(s3).prove(WRITER)

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStoreUnavailable
 from airflow_provider_oxen.images.objects import ObjectFolder
-from airflow_provider_oxen.images.storage import asked
+from airflow_provider_oxen.images.storage import with_store_errors
 from airflow_provider_oxen.images.stores import keywords
 
 from .azure_blobs import AzureBlobs
@@ -160,7 +160,7 @@ def test_missing_bucket_is_an_error_that_time_does_not_mend(kind):
     folder.check()
 
     with pytest.raises(OxenInvalidRequest, match="cannot be written to"):
-        asked(folder, lambda: folder.prove(MARK))
+        with_store_errors(folder, lambda: folder.prove(MARK))
 
 
 @pytest.mark.parametrize("status", [403, 400])
@@ -169,7 +169,7 @@ def test_refused_write_is_an_error_that_time_does_not_mend(kind, status):
     kind.server.fault = refusing(status)
 
     with pytest.raises(OxenInvalidRequest, match="cannot be written to"):
-        asked(folder, lambda: folder.prove(MARK))
+        with_store_errors(folder, lambda: folder.prove(MARK))
     assert kind.objects == {}
 
 
@@ -239,4 +239,4 @@ def test_store_that_does_not_answer_is_asked_again_later(kind, at_once):
     kind.server.fault = refusing(503)
 
     with pytest.raises(OxenStoreUnavailable, match="takes no files now"):
-        asked(folder, lambda: folder.prove(MARK))
+        with_store_errors(folder, lambda: folder.prove(MARK))

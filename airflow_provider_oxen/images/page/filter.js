@@ -16,7 +16,7 @@ function offer() {
     if (chosen && !values.includes(chosen)) values.push(chosen);
     select.replaceChildren(new Option("All", ""), ...values.map((value) => new Option(value, value)));
     select.value = chosen;
-    select.closest("label").hidden = values.length < 2;
+    select.closest(".field").hidden = values.length < 2;
   }
   filters.hidden = tiles.length < 2;
 }

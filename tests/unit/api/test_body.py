@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_oxen.api import body, bulk, calls, errors, queue
 from airflow_provider_oxen.api.bulk import BulkClient, TooLong
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
 
 from .conftest import FREE, HUB, IMAGES, KEY, MODEL, PAID
@@ -115,7 +115,7 @@ async def test_bomb_of_a_paid_call_is_kept_as_it_came(twin, hub):
 
 @pytest.mark.asyncio
 async def test_long_paid_answer_is_read_where_it_travelled_as_long(twin, hub, monkeypatch):
-    monkeypatch.setattr(body, "USUAL", 1000)
+    monkeypatch.setattr(body, "MAX_FREE_BYTES", 1000)
     text = "".join(chr(65 + n * 7 % 26) for n in range(5000))
     says(hub, gzip.compress(json.dumps({"images": [{"b64_json": text}]}).encode(), 0), "gzip")
 
@@ -232,7 +232,7 @@ async def test_more_images_than_anybody_makes_are_not_all_taken(twin, hub):
 
 
 def test_encoding_that_quotes_the_key_shows_no_half_of_it():
-    learn("k3y-of-the-body-tests")
+    register_key("k3y-of-the-body-tests")
     strange = httpx.Response(200, headers={"content-encoding": f"{'x' * 40}k3y-of-the-body-tests"})
 
     assert "k3y" not in body._Body(strange, 100)._strange

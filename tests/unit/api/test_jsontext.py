@@ -7,9 +7,9 @@ import json
 import pytest
 
 from airflow_provider_oxen.api import jsontext
-from airflow_provider_oxen.api.jsontext import DEEPEST, TooDear, loads
+from airflow_provider_oxen.api.jsontext import MAX_DEPTH, TooExpensive, loads
 
-DEEP = DEEPEST + 50
+DEEP = MAX_DEPTH + 50
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_lies_too_deep_is_left_out():
         depth += 1
 
     assert found is None
-    assert depth == DEEPEST
+    assert depth == MAX_DEPTH
 
 
 @pytest.mark.parametrize("text", ["", "{", "nope", b"\xff\xfe\x00", '{"a" 1}', "\ud800"])
@@ -62,11 +62,11 @@ def test_what_is_no_json_is_an_error(text):
     ids=["deep", "objects", "lists", "long"],
 )
 def test_what_is_dear_is_not_read(text, why):
-    with pytest.raises(TooDear, match=why):
+    with pytest.raises(TooExpensive, match=why):
         loads(
             text,
-            longest=5_000 if "bytes" in why else jsontext.LONGEST,
-            many=1_000 if "values" in why else jsontext.MANY,
+            longest=5_000 if "bytes" in why else jsontext.MAX_BYTES,
+            many=1_000 if "values" in why else jsontext.MAX_VALUES,
         )
 
 

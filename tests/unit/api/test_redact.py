@@ -8,12 +8,12 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import (
-    learn,
-    named,
+    describe_error,
     redact,
-    said,
+    redact_unless_echoed,
+    redacted_line,
+    register_key,
     scrub,
-    told,
     without_queries,
     without_query,
 )
@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.settings import Settings
 
 KEY = "redact-K3y/+that&must=not-leak"
 
-learn(KEY)
+register_key(KEY)
 
 
 @pytest.mark.parametrize(
@@ -161,18 +161,18 @@ def test_key_across_the_end_of_what_is_read_is_found():
 
 
 def test_word_of_the_hub_is_short_and_on_one_line():
-    assert told(f"a\n{KEY}  b") == "a *** b"
-    assert told("x" * 500) == "x" * 199 + "…"
-    assert [told(value) for value in (None, 5, " ", ["a"])] == [None] * 4
+    assert redacted_line(f"a\n{KEY}  b") == "a *** b"
+    assert redacted_line("x" * 500) == "x" * 199 + "…"
+    assert [redacted_line(value) for value in (None, 5, " ", ["a"])] == [None] * 4
 
 
 def test_what_the_hub_repeats_to_the_letter_is_the_users_own():
-    assert named("org/model#2", "org/model#2") == "org/model#2"
-    assert named("org/model#2", "org/model") == "org/model"
+    assert redact_unless_echoed("org/model#2", "org/model#2") == "org/model#2"
+    assert redact_unless_echoed("org/model#2", "org/model") == "org/model"
 
 
 def test_error_of_a_library_is_told_without_secrets():
-    assert said(ValueError(f"{SIGNED} {KEY}")) == "ValueError: https://a.example/x.png ***"
+    assert describe_error(ValueError(f"{SIGNED} {KEY}")) == "ValueError: https://a.example/x.png ***"
 
 
 def test_half_a_character_can_be_written_to_any_log():
@@ -181,8 +181,8 @@ def test_half_a_character_can_be_written_to_any_log():
 
 
 def test_key_that_is_a_part_of_another_leaves_nothing_of_it():
-    learn("the-inner-key-to-hide")
-    learn("x9-the-inner-key-to-hide")
+    register_key("the-inner-key-to-hide")
+    register_key("x9-the-inner-key-to-hide")
 
     assert redact("by x9-the-inner-key-to-hide, and the-inner-key-to-hide") == "by ***, and ***"
 

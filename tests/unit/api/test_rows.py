@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_provider_oxen.api.models import Generation, readable
-from airflow_provider_oxen.api.rows import ids_of, words
+from airflow_provider_oxen.api.rows import ids_of, message_text
 
 LINK = "https://hub.example/files/1.png?signature=x"
 
@@ -117,7 +117,7 @@ def test_hint_is_no_end_and_an_echoed_input_is_no_result(facts):
     ids=str,
 )
 def test_message_is_read_whatever_it_is_made_of(value, text):
-    assert words(value) == text
+    assert message_text(value) == text
     assert row(status="failed", error_message=value).error_message == text
     assert row(status="failed", error=value).error_message == text
 
@@ -127,8 +127,8 @@ def test_message_is_bounded_in_length_and_depth():
     for _ in range(5000):
         deep = {"error": deep}
 
-    assert len(str(words("x" * 100_000))) == 2000
-    assert "busy" not in str(words({"message": [deep]}))
+    assert len(str(message_text("x" * 100_000))) == 2000
+    assert "busy" not in str(message_text({"message": [deep]}))
 
 
 def test_failure_in_another_word_says_which():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -259,6 +261,20 @@ class TestResolving:
         with pytest.raises(httpcore.ConnectTimeout, match=r"files\.example was not resolved in time"):
             self.resolve(seconds=0.01)
         over.set()
+
+    def test_resolver_is_not_waited_for_after_a_signal(self, monkeypatch):
+        over = threading.Event()
+        monkeypatch.setattr(transports, "_ask", lambda host, port: over.wait())
+        # As where a kill arrives meanwhile: the handler outlasts the time there is for the resolver.
+        former = signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.4))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            with pytest.raises(httpcore.ConnectTimeout):
+                self.resolve(seconds=0.2)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, former)
+            over.set()
 
     def test_each_address_is_tried(self, monkeypatch, loopback):
         """A host whose first address does not answer is reached by its second."""

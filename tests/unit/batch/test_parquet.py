@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest, OxenStoreUnavailable
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.batch.parquet import read_parquet
 from airflow_provider_oxen.batch.rows import RawRow
 
 KEY = "k3y-of-the-parquet-tests"
-learn(KEY)
+register_key(KEY)
 
 LIMITS = {"buffer_size": 1024 * 1024, "pre_buffer": False}
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.batch.rows import MAX_PROMPT, CheckedRow, RawRow, check
 from airflow_provider_oxen.jobs.request import RESERVED, RequestArguments, fingerprint
 
 KEY = "k3y-of-the-rows-tests"
-learn(KEY)
+register_key(KEY)
 
 DEFAULTS: dict[str, Any] = {
     "model": "z-image-turbo",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.models import HUB_PARAMETERS
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.catalogue import schema, values
 from airflow_provider_oxen.catalogue.schema import Problem
 from airflow_provider_oxen.catalogue.values import SEED_LIMIT
@@ -721,7 +721,7 @@ def test_schema_that_is_nested_too_deep_to_be_written_is_one_warning():
 
 def test_key_is_hidden_before_what_a_schema_says_is_cut():
     key = "oxen-secret-key-of-a-schema"
-    learn(key)
+    register_key(key)
     listed = {"x" * 190: {}, key: {}, "steps": {"enum": ["y" * 186, key]}}
 
     steps, size = schema.check({"properties": listed}, {"image_size": "64x32", "steps": 3})

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenBadImage
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import download, fetched, verify
 from airflow_provider_oxen.images.received import describe
@@ -18,7 +18,7 @@ from .conftest import picture
 KEY = "came-key-that-must-not-leak"
 LINK = "https://store.example/a.png?X-Amz-Signature=5f1c2d3e"
 
-learn(KEY)
+register_key(KEY)
 
 
 @pytest.mark.parametrize(

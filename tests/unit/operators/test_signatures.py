@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -19,6 +20,11 @@ from airflow_provider_oxen.sensors.models import OxenModelSensor
 from airflow_provider_oxen.tasks.arguments import ImageArguments
 
 DOCS = Path(__file__).parents[3] / "docs"
+_spec = importlib.util.spec_from_file_location("docs_arguments", DOCS / "_ext" / "arguments.py")
+assert _spec
+assert _spec.loader
+arguments = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(arguments)
 
 
 class Face(NamedTuple):
@@ -26,14 +32,12 @@ class Face(NamedTuple):
 
     :ivar needed: what it cannot be made without.
     :ivar page: that documents it.
-    :ivar table: of arguments on that page, from 0.
     """
 
     operator: Any
     model: type[Arguments]
     needed: dict[str, Any]
     page: str
-    table: int = 0
 
     @property
     def own(self) -> list[str]:
@@ -52,21 +56,22 @@ FACES = [
         "batches.md",
     ),
     Face(OxenModelSensor, ModelArguments, {"model": "x"}, "sensors.md"),
-    Face(OxenGenerationSensor, GenerationArguments, {"generation_id": "x"}, "sensors.md", 1),
+    Face(OxenGenerationSensor, GenerationArguments, {"generation_id": "x"}, "sensors.md"),
 ]
 pytestmark = pytest.mark.parametrize("face", FACES, ids=lambda face: face.operator.__name__)
 
 
-def documented(face: Face) -> list[tuple[str, str]]:
-    """Return the arguments and their defaults, as the page's table has them."""
-    tables = (DOCS / face.page).read_text().split("| argument | default | meaning |\n|---|---|---|\n")[1:]
-    found: list[tuple[str, str]] = []
-    for row in tables[face.table].split("\n\n")[0].splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
-        names = re.findall(r"`(\w+)`", cells[0])
-        defaults = cells[1].split(",") if "," in cells[1] else [cells[1]] * len(names)
-        found += zip(names, (default.strip().strip("`") for default in defaults), strict=True)
-    return found
+def fence(face: Face) -> str:
+    """Return what stands for the table of arguments in a page."""
+    names = (f"{found.__module__}.{found.__qualname__}" for found in (face.operator, face.model))
+    return f"```{{arguments}} {' '.join(name.partition('.')[2] for name in names)}\n```"
+
+
+def documented(face: Face) -> dict[str, tuple[str, str]]:
+    """Return the arguments, each with its default and its meaning, as the page's table has them."""
+    [*_, rows] = arguments.bring_in(fence(face)).partition("|---|---|---|\n")
+    cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows.splitlines())
+    return {name.strip("`"): (default, meaning) for name, default, meaning in cells}
 
 
 def test_signature_has_the_arguments_of_the_model(face):
@@ -94,21 +99,34 @@ def test_every_argument_is_told_in_the_classs_documentation(face):
     assert re.findall(r":param (\w+):", face.operator.__doc__) == face.own
 
 
-def test_every_argument_is_in_the_table_of_its_page(face):
-    names = [name for name, _ in documented(face)]
+def test_the_page_has_the_table_of_the_arguments(face):
+    assert (DOCS / face.page).read_text().count(fence(face)) == 1
 
-    assert sorted(names) == sorted(face.own)
+
+def test_every_argument_is_in_the_table_with_a_meaning(face):
+    table = documented(face)
+
+    assert list(table) == face.own
+    assert all(meaning[0] in "`{" or not meaning[0].islower() for _, meaning in table.values())
 
 
 def test_defaults_of_the_table_are_the_models(face):
-    defaults = {**face.model.of(face.make()).as_json(), "max_bytes": "256MiB"}
-    told = {name: default.replace(" MiB", "MiB") for name, default in documented(face)}
-    # In words: what depends on another argument, and what Airflow or the connection decides.
-    exact = {name: default for name, default in told.items() if " " not in default}
+    defaults = {**face.model.of(face.make()).as_json(), "max_bytes": "256 MiB"}
 
-    for name, default in exact.items():
-        if default:
+    for name, (told, _) in documented(face).items():
+        if told == "*required*":
+            assert name in face.needed
+        elif not told:
+            assert name == "deferrable" or defaults[name] in (None, {}), name
+        elif told not in ("*configured*", "*depends*"):
             found = defaults[name]
-            assert default == (f"{found:g}" if isinstance(found, float) else str(found)), name
-        else:
-            assert name in face.needed or defaults[name] in (None, {}), name
+            assert told.strip("`") == (f"{found:g}" if isinstance(found, float) else str(found)), name
+
+
+def test_a_default_from_the_configuration_is_not_shown_as_a_value(face):
+    """It would be that of the machine that has built the site."""
+    source = inspect.getsource(face.operator.__init__)
+
+    for name, (told, _) in documented(face).items():
+        from_elsewhere = re.search(rf"\b{name}: [^\n]+ = (?:\w+\.\w+\(|_)", source)
+        assert (told == "*configured*") == bool(from_elsewhere), name

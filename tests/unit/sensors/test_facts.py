@@ -10,13 +10,13 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
 
 KEY = "facts-key-that-must-not-leak"
-learn(KEY)
+register_key(KEY)
 
 
 def test_facts_hold_no_secret():

@@ -156,7 +156,7 @@ def test_long_record_is_no_more_in_memory_than_its_ids(tmp_path):
 
 
 def test_line_without_end_fills_no_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_record, "LONGEST", 1_000)
+    monkeypatch.setattr(batch_record, "MAX_BYTES", 1_000)
     written(tmp_path, HEADER, '{"generation": "a", "prompt": "' + "x" * 1_000 + '"}\n')
 
     with pytest.raises(OxenRecordError, match="line 2 is not JSON"):

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.api.redact import learn
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.jobs.ending import End, Status
 from airflow_provider_oxen.triggers.events import (
@@ -143,7 +143,7 @@ def test_event_of_a_generation_is_none_of_a_batch():
 
 
 KEY = "events-key-that-must-not-leak"
-learn(KEY)
+register_key(KEY)
 DIRTY = f"{KEY} https://store.example/a.png?X-Amz-Signature=5f1c2d3e"
 CLEAN = "*** https://store.example/a.png"
 
