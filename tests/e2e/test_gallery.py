@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Frame, FrameLocator, Locator, expect
+from playwright.sync_api import Frame, FrameLocator, Locator, Page, expect
 
 from . import axe
 from .conftest import BUCKET, RUN
@@ -290,9 +290,8 @@ def inside(web: Web) -> Frame:
     return frame
 
 
-def tiles(frame: FrameLocator | object) -> Locator:
-    found: Locator = frame.locator("[data-tile]")  # type: ignore[attr-defined]
-    return found
+def tiles(frame: FrameLocator | Page) -> Locator:
+    return frame.locator("[data-tile]")
 
 
 def badges(frame: FrameLocator) -> list[str]:

@@ -106,7 +106,7 @@ def test_only_some_are_decoded_at_once(folder, monkeypatch):
 
 
 def test_an_object_is_opened_with_the_connection_of_the_prefix(folder, monkeypatch):
-    asked = []
+    asked: list[object] = []
 
     class Folder:
         def open(self, name: str) -> io.BytesIO:
