@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,54 @@ def test_a_users_own_tests_run_without_credits(installed, tmp_path):
     ran = run(installed, place)
 
     assert "3 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+def blocks(page: str) -> dict[str, str]:
+    """Return a page's code by the file name in its first line, as somebody saves it who follows the page."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return {match[1]: text for text in code if (match := re.match(r"# (\w+\.py)\b", text))}
+
+
+def save(place: Path, files: dict[str, str]) -> None:
+    """Save the README's Dag and the page's tests as a repository."""
+    [dag] = re.findall(
+        r"```python\n([^`]*^def pictures\(\)[^`]*)```", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert dag.rstrip().endswith("\npictures()")
+    assert "s3://" in dag
+    assert "deferrable=True" in dag
+    try:
+        import airflow.sdk  # noqa: F401
+    except ImportError:
+        dag = dag.replace("from airflow.sdk import dag", "from airflow.decorators import dag")
+    (place / "dags").mkdir()
+    (place / "dags" / "pictures.py").write_text(dag)
+    for name, code in files.items():
+        (place / name).write_text(code)
+
+
+def test_the_page_tests_the_readmes_dag(installed, tmp_path):
+    files = blocks("docs/testing-your-dags.md")
+    save(tmp_path, files)
+
+    ran = run(installed, tmp_path)
+
+    assert sorted(files) == ["conftest.py", "test_clock.py", "test_pictures.py", "test_settings.py"]
+    assert "5 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+def test_the_dag_may_be_in_a_variable(installed, tmp_path):
+    files = blocks("docs/testing-your-dags.md")
+    code = files["test_pictures.py"]
+    code = code.replace("from dags.pictures import pictures", "from dags.pictures import dag as pictures_dag")
+    files["test_pictures.py"] = code.replace("dag = pictures()", "dag = pictures_dag")
+    save(tmp_path, files)
+    saved = tmp_path / "dags" / "pictures.py"
+    saved.write_text(saved.read_text().rstrip().removesuffix("pictures()") + "dag = pictures()\n")
+
+    ran = run(installed, tmp_path, "-k", "without_credits")
+
+    assert "1 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
 
 
 def test_the_fixtures_are_told_of(installed, tmp_path):
