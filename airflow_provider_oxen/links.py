@@ -1,5 +1,7 @@
 """Links of a task in Airflow's web interface: to its image, its generation, and its model's page.
 
+Each opens a page that you can read; where there is none, there is no link.
+
 The operators push them as soon as they are known. So they work while a task runs or is deferred, after it has
 failed, and for each task of a mapped one.
 """
@@ -15,7 +17,7 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
-__all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "model_page"]
+__all__ = ["OxenGenerationLink", "OxenImageLink", "OxenModelLink", "console", "images_page", "model_page"]
 
 _PAGES = {"https://hub.oxen.ai": "https://www.oxen.ai"}
 """The website of a hub, by the hub's address."""
@@ -47,9 +49,13 @@ class _Pushed(BaseOperatorLink):
 
 
 class OxenGenerationLink(_Pushed):
-    """Link to the generation on the hub, as soon as the hub has accepted it. Reading it takes the API key."""
+    """Link to the task in the Images view, as soon as the hub has accepted its generation.
 
-    name = "Generation on Oxen.ai"
+    The hub itself has no page for a generation: it answers with JSON, and only to the API key. Before Airflow
+    3.1 there is no Images view and no such link.
+    """
+
+    name = "Generation in Images"
     key = "_link_OxenGenerationLink"
 
 
@@ -75,10 +81,23 @@ def model_page(hub: str, model: str) -> str:
     return f"{_PAGES.get(hub, hub)}/ai/models/{quote(model, safe='')}"
 
 
+def images_page(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """Return the address of a task instance in the Images view.
+
+    It is relative to Airflow's root, as the web interface reads it: so it is found under any host and path,
+    and a worker need not know them.
+
+    :param map_index: -1 of a task that is not mapped.
+    """
+    run, task = quote(run_id, safe=""), quote(task_id, safe="")
+    return f"oxen/images/{quote(dag_id, safe='')}?run_id={run}&task_id={task}&map_index={map_index}"
+
+
 def console(path: str | None) -> str | None:
     """Return the page of an object in its store's web console, or None if the store has none.
 
-    :param path: the path as in a result; an id of a connection in it is left out.
+    :param path: the path as in a result; an id of a connection in it is left out. The path does not say
+        whether the store is Amazon's or Google's own; the task knows.
     """
     try:
         parts = urlsplit(path or "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CONNECTION_TYPE", "get_provider_info"]
+__all__ = ["CONFIG", "CONNECTION_TYPE", "get_provider_info"]
 
 _INTEGRATION = "Oxen.ai"
 
@@ -70,6 +70,53 @@ CONNECTION_TYPE: dict[str, Any] = {
 }
 
 
+CONFIG: dict[str, Any] = {
+    "oxen": {
+        "description": "Site-wide defaults of the operators. What a task sets itself goes before them.",
+        "options": {
+            "deferrable": {
+                "description": "Whether tasks wait in the triggerer. Empty: [operators] default_deferrable.",
+                "version_added": "0.1.0",
+                "type": "boolean",
+                "example": "True",
+                "default": None,
+            },
+            "previews": {
+                "description": "Whether tasks push small previews to XCom, for the Images view.",
+                "version_added": "0.1.0",
+                "type": "boolean",
+                "example": "False",
+                "default": "True",
+            },
+            "max_cost": {
+                "description": "USD that a task may cost by the catalogue's prices. A default, no ceiling: a "
+                "task may ask for more. Empty: no limit.",
+                "version_added": "0.1.0",
+                "type": "float",
+                "example": "5",
+                "default": None,
+            },
+            "storage_path": {
+                "description": "Folder of the images, ending in /. It may be a template. Empty: what a task "
+                "that names none makes goes into XCom.",
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "s3://my_s3@bucket/images/{{ dag.dag_id }}/{{ task.task_id }}/",
+                "default": None,
+            },
+            "view_originals": {
+                "description": "Folders, each ending in /, separated by commas. The Images view may open "
+                "originals from them. Empty: none.",
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "s3://my_s3@bucket/images/",
+                "default": "",
+            },
+        },
+    },
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
     return {
@@ -81,7 +128,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "external-doc-url": "https://docs.oxen.ai",
-                "tags": ["ai", "images", "image-generation", "generative-ai"],
+                "how-to-guide": ["/docs/operators.md", "/docs/batches.md", "/docs/decorators.md"],
+                "logo": "/docs/integration-logos/oxen-images.svg",
+                "tags": ["ai", "generative-ai"],
             }
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_oxen.hooks.oxen"]}],
@@ -121,6 +170,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "connection-types": [CONNECTION_TYPE],
+        "config": CONFIG,
         "extra-links": [
             "airflow_provider_oxen.links.OxenImageLink",
             "airflow_provider_oxen.links.OxenGenerationLink",

@@ -65,7 +65,7 @@ def _opened(
     options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
     folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
     ti, log = context["ti"], operator.log
-    xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {})
+    xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {}, folder)
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
     with ExitStack() as stack:
         rows = stack.enter_context(RowStore(folds_case=folder.folds_case()))

@@ -1,1 +1,1 @@
-"""All that a model can do and costs. It decides; whoever has a client does the asking."""
+"""What a model can do and what it costs. This package decides; callers with a client send the requests."""

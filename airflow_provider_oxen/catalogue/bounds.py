@@ -1,8 +1,8 @@
-"""What of a model's request schema is cheap enough to be checked, told by its shape before any of it is.
+"""Decide which rules of a model's request schema are cheap enough to check, before any rule is checked.
 
-A schema of some hundred bytes can ask for more steps than anybody has time for: references to references that
-double each time, or a pattern with one repetition in another. No clock would help, since a pattern that is
-being matched lets nothing else of the process run.
+A schema of some hundred bytes can ask for an endless amount of work: references to references that double
+each time, or a pattern with one repetition in another. A timeout would not help: while a pattern is matched,
+nothing else in the process runs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from urllib.parse import unquote
 __all__ = ["LONGEST_TEXT", "MOST_ITEMS", "affordable", "repeats"]
 
 DEAR = "more than is checked"
-"""Stands for rules that are too dear: no rule itself, so that :mod:`.rules` marks it as not read."""
+"""Replaces rules that are too expensive. It is no rule itself, so :mod:`.rules` marks it as not read."""
 
 LONGEST_TEXT = 1_000
-"""Characters of a value that a pattern with a repetition in it is held against, at most."""
+"""Longest value, in characters, that is matched against a pattern with a repetition."""
 
 MOST_ITEMS = 300
-"""Items of a list that are held against each other, at most."""
+"""Longest list whose items are compared with each other."""
 
 _STEPS, _ALL_STEPS = 500, 5_000
-"""Rules that may have to be evaluated for one parameter and for a request, with all that is referred to; the
-largest schema of a known model has some hundred."""
+"""Most rules to evaluate for one parameter and for a whole request, including what they refer to. The largest
+schema of a known model has some hundred."""
 
 _DEEPEST = 32
-"""Levels of rules, references followed."""
+"""Levels of rules, including followed references."""
 
 _DROPPED = frozenset({"$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"})
-"""What would give a reference another meaning than its path in the schema."""
+"""Keywords that would change what a reference means; here a reference is only a path in the schema."""
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -50,7 +50,7 @@ _MOST_TIMES = 100
 
 
 def affordable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema in which :data:`DEAR` stands for each parameter's rules that are too dear."""
+    """Return a schema in which :data:`DEAR` replaces the rules of each parameter that are too expensive."""
     tidy = _without_names(schema, 0)
     cost = _Cost(tidy)
     properties = tidy.get("properties")
@@ -70,10 +70,10 @@ def affordable(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def repeats(pattern: Any) -> int | None:
-    """Return how many parts of a pattern vary in length or in choice; None of one that is too dear.
+    """Return how many parts of a pattern vary in length or in choice; None if the pattern is too expensive.
 
-    A cheap one takes no more steps than a text has characters, times itself: it has no groups that are
-    repeated, and at most one part of variable length, or two where it begins at the beginning of the text.
+    A cheap pattern takes at most as many steps as the square of the text's length: no group is repeated, and
+    at most one part has a variable length, or two if the pattern is anchored at the beginning of the text.
     """
     if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
         return None
@@ -97,7 +97,7 @@ def repeats(pattern: Any) -> int | None:
 
 
 def _without_names(node: Any, depth: int) -> Any:
-    """Return rules without what would rename them; DEAR for what lies too deep."""
+    """Return rules without the keywords that would rename them; DEAR replaces what lies too deep."""
     if isinstance(node, list):
         return [_without_names(item, depth + 1) for item in node] if depth < 2 * _DEEPEST else DEAR
     if not isinstance(node, Mapping):
@@ -112,14 +112,14 @@ def _without_names(node: Any, depth: int) -> Any:
 
 
 class _Cost:
-    """Counts the rules that an evaluation may come by, each reference as often as it is followed."""
+    """Counts the rules that an evaluation may reach; each reference counts as often as it is followed."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._known: dict[str, int] = {}
 
     def of(self, node: Any, depth: int) -> int:
-        """Return the steps of some rules; more than are allowed where they have no end."""
+        """Return the number of steps of some rules; more than is allowed if they are endless."""
         if depth > _DEEPEST:
             return _ALL_STEPS + 1
         if isinstance(node, Mapping):
@@ -136,7 +136,7 @@ class _Cost:
 
     def _referred(self, target: str) -> int:
         if target not in self._known:
-            # One that leads to itself has no end.
+            # A reference to itself is endless.
             self._known[target] = _ALL_STEPS + 1
             self._known[target] = self.of(self._at(target), 1)
         return self._known[target]

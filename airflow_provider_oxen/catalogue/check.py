@@ -1,4 +1,4 @@
-"""Can this model do what is asked? A catalogue entry and a request in, findings out."""
+"""Check whether a model can do what a request asks: a catalogue entry and a request in, findings out."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class Findings(NamedTuple):
-    """What stands against a request.
+    """The problems of a request.
 
-    :ivar never: what waiting will not change: the model makes no images, a parameter contradicts its schema.
+    :ivar never: problems that waiting will not solve: the model makes no images, or a parameter contradicts
+        its schema.
     :ivar not_yet: why the model cannot run now, or None.
-    :ivar warnings: what is odd but may be right.
+    :ivar warnings: what is unusual but may be right.
     """
 
     never: list[str]
@@ -31,7 +32,7 @@ class Findings(NamedTuple):
 
 
 def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) -> Findings:
-    """Hold parameters against the model's catalogue entry.
+    """Check parameters against the model's catalogue entry.
 
     :param parameters: the request without the hub's own fields.
     :param whole: whether these are all parameters of a request.
@@ -45,7 +46,7 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
     for problem in schema.check(model.request_schema, parameters, whole=whole):
         (never if problem.is_error else warnings).append(problem.message)
     not_yet = f"Model {model.id!r} cannot run now: {model.obstacle}" if model.obstacle else None
-    # The catalogue's words, schemas included, are a stranger's.
+    # The catalogue's texts, including the schemas, are untrusted.
     return Findings(
         [without_queries(text) for text in never],
         without_queries(not_yet) if not_yet else None,
@@ -54,9 +55,9 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
 
 
 def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
-    """Log what is odd and raise what is wrong.
+    """Log what is unusual, and raise an error for what is wrong.
 
-    :raises OxenInvalidRequest: naming every parameter, rule and value, where ``validate`` is ``error``.
+    :raises OxenInvalidRequest: naming every parameter, rule and value, if ``validate`` is ``error``.
     """
     findings = check(model, parameters)
     wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
@@ -70,7 +71,7 @@ def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
 
 
 def near_names(wanted: str, models: Iterable[Model]) -> str:
-    """Return a question that names the models most like the one asked for, or the empty string."""
+    """Return a question that suggests the most similar model names, or the empty string."""
     names = [model.id for model in models]
     close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(redacted_line(name)) for name in close)}?" if close else ""

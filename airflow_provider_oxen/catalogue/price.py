@@ -1,4 +1,4 @@
-"""What the catalogue says that a request costs. Pure; what is charged in the end, the history tells."""
+"""The price of a request according to the catalogue. Pure; the history has the actual charge."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["price"]
 
 
 def price(model: Model, parameters: Mapping[str, Any]) -> float | None:
-    """Return the USD that a request costs, or None where the catalogue does not tell.
+    """Return the price of a request in USD, or None if the catalogue does not have it.
 
-    A model is priced by the image, some by quality and resolution; those that are billed by time, by token or
-    by a provider's credit have no price that is known before.
+    A model is priced per image, some by quality and resolution. Models that are billed by time, by token or
+    by a provider's credit have no price that is known in advance.
 
-    :param parameters: of the request; the schema's defaults stand in for those that are not given.
+    :param parameters: parameters of the request; the schema's defaults replace missing ones.
     """
     pricing = model.pricing or {}
     method = pricing.get("method")
@@ -29,14 +29,14 @@ def price(model: Model, parameters: Mapping[str, Any]) -> float | None:
     if each is None:
         each = usd(pricing.get("cost_per_image"))
     count = _count(given.get("num_images", 1)) if "num_images" in properties(model.request_schema) else 1
-    # As an amount once more: a number of images may be any.
+    # Check the product again as an amount: the number of images may be anything.
     return None if each is None or count is None else usd(each * count)
 
 
 def _of_grid(grid: Any, given: Mapping[str, Any]) -> float | None:
-    """Return what the grid says: by quality and resolution, or by one of them where that is all it has.
+    """Return the price in the grid by quality and resolution, or by one of them if the grid has no more.
 
-    A grid of one row needs no quality, and ``size`` stands in for ``resolution``.
+    A grid of one row needs no quality, and ``size`` may replace ``resolution``.
     """
     rows = _folded(grid)
     quality, resolution = given.get("quality"), given.get("resolution", given.get("size"))
@@ -50,7 +50,7 @@ def _of_grid(grid: Any, given: Mapping[str, Any]) -> float | None:
 
 
 def _folded(value: Any) -> dict[str, Any]:
-    """Return a mapping with its keys in one case; an empty one for anything else."""
+    """Return a mapping with its keys in one case; an empty one for any other value."""
     if not isinstance(value, Mapping):
         return {}
     return {str(key).strip().casefold(): item for key, item in value.items()}
@@ -61,7 +61,7 @@ def _at(row: Mapping[str, Any], key: Any) -> Any:
 
 
 def _count(value: Any) -> int | None:
-    """Return how many images are billed: all that are asked for, whether they are returned or not."""
+    """Return how many images are billed: all that are requested, whether or not they are returned."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 1 <= value < 1e6 and value == int(value) else None

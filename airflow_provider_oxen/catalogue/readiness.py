@@ -1,6 +1,6 @@
-"""Can a model be used now, later, or never? What to ask the hub, and what the answers mean.
+"""Find out whether a model can be used now, later, or never.
 
-The same for the sensor, which has a client that blocks, for its trigger, and for the operators.
+The sensor (with its blocking client), its trigger and the operators all use this code.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Readiness(NamedTuple):
-    """What a look at a model found.
+    """The result of a look at a model.
 
     :ivar messages: what to log, as level and text.
-    :ivar error: why the model never can be used.
+    :ivar error: why the model can never be used.
     """
 
     state: Literal["ready", "not_yet", "never"]
@@ -44,8 +44,9 @@ class Readiness(NamedTuple):
 async def look(hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast: bool) -> Readiness:
     """Look at a model.
 
-    :param parameters: must fit the model's request schema; others that it requires may be missing.
-    :param fail_fast: whether a model that the hub does not know never will be there.
+    :param parameters: parameters that must fit the model's request schema; other required ones may be
+        missing.
+    :param fail_fast: give up at once if the hub does not know the model.
     """
     try:
         # The catalogue answers without a key.
@@ -73,9 +74,9 @@ async def look(hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast:
 
 
 async def find_model(hub: Hub, name: str, validate: str) -> Model | None:
-    """Return the model's catalogue entry, or None where it cannot be had and ``validate`` is ``warn``.
+    """Return the model's catalogue entry, or None if it cannot be read and ``validate`` is ``warn``.
 
-    :raises OxenModelNotFound: with near names from the catalogue.
+    :raises OxenModelNotFound: with similar names from the catalogue.
     """
     try:
         return await hub.send(calls.get_model(name))
@@ -92,7 +93,7 @@ async def find_model(hub: Hub, name: str, validate: str) -> Model | None:
 
 
 async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:
-    """Return the model with its pricing, which another route tells; without it where the hub does not know.
+    """Return the model with its pricing, from another route; without it if the hub does not have it.
 
     :param needed: whether a hub that cannot be asked is an error.
     """
@@ -105,20 +106,20 @@ async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:
 
 
 async def prove_key(hub: Hub) -> User | None:
-    """Return whose key it is, or None where the hub does not tell. Listing models needs no key.
+    """Return the user of the key, or None if the hub does not say. (Listing models needs no key.)
 
-    :raises OxenAuthenticationError: where the key is missing or wrong.
+    :raises OxenAuthenticationError: if the key is missing or wrong.
     """
     for call in calls.whose_key():
         with contextlib.suppress(OxenRouteNotFound):
             return await hub.send(call)
-    # A hub without these routes has the queue, which asks for the key too.
+    # A hub without these routes still has the queue, which also checks the key.
     await hub.send(queue.list_queue())
     return None
 
 
 async def _suggestion(hub: Hub, name: str) -> str:
-    """Return «Did you mean …?» from the catalogue, or nothing where that cannot be had."""
+    """Return "Did you mean …?" with names from the catalogue, or an empty text if it cannot be read."""
     try:
         models = await hub.send(calls.list_models())
     except OxenError:

@@ -1,10 +1,10 @@
-"""How the rules of a model's request schema are evaluated, each on its own.
+"""Evaluate the rules of a model's request schema, each on its own.
 
-The hub's schemas are OpenAPI-flavoured JSON Schema, written by many hands. A rule that cannot be
-evaluated here (an unknown type, a pattern of another dialect, a reference to somewhere else) must not
-switch off the others. :func:`readable` puts a mark in its place; the mark tells of itself where it is
-reached, and what depends on it is undecided: not against the request, whatever ``not`` or ``oneOf``
-would make of it.
+The hub's schemas are OpenAPI-flavoured JSON Schema, written by many authors. A rule that cannot be evaluated
+here (an unknown type, a pattern of another dialect, a reference to somewhere else) must not disable the
+others. :func:`readable` replaces it with a mark. When evaluation reaches the mark, it reports itself, and
+every rule that depends on it is undecided: it does not count against the request, whatever ``not`` or
+``oneOf`` would make of it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ UNREAD = "$unread"
 """The mark: a keyword that holds the rules that are not evaluated, by their keyword."""
 
 _DROPPED = frozenset({UNREAD, "$schema", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
-"""What is never a rule here: names that a schema does not list are no contradiction."""
+"""Keywords that are never a rule here: a parameter that a schema does not list is no contradiction."""
 
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 
 _ROUNDING = 2
-"""Units in the last place by which the sum of two decimals is off; 0.1 + 0.2 is no 0.3."""
+"""Rounding error of the sum of two decimals, in units in the last place: 0.1 + 0.2 is not exactly 0.3."""
 
 
 def readable(node: Any) -> Any:
-    """Return a schema as plain JSON Schema: ``nullable`` spelled out, marks where a rule cannot be read."""
+    """Return a schema as plain JSON Schema: ``nullable`` written out, and marks for unreadable rules."""
     if isinstance(node, list):
         return [readable(item) for item in node]
     if not isinstance(node, Mapping):
@@ -42,7 +42,7 @@ def readable(node: Any) -> Any:
     unread = {}
     for key, value in _with_limits(node).items():
         if key in _DROPPED or (value is None and key in _SHAPES):
-            # Some generators write a null for each rule that they do not have.
+            # Some generators write null for each rule that they do not set.
             continue
         if key in _SHAPES and not _SHAPES[key](value):
             unread[key] = value
@@ -59,7 +59,7 @@ def readable(node: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def validator_class() -> Any:
-    """Return the class that judges a request by a readable schema."""
+    """Return the validator class for readable schemas."""
     import jsonschema
 
     base = jsonschema.Draft202012Validator
@@ -80,9 +80,9 @@ def validator_class() -> Any:
 
 
 def _is_multiple(value: float, step: float) -> bool:
-    """Whether a number is a multiple of another as both are written: 3.3 is one of 0.1.
+    """Return whether a number is a multiple of another as both are written: 3.3 is a multiple of 0.1.
 
-    What is off by a rounding of floats alone counts as well.
+    A difference that is only a rounding error of floats does not count.
     """
     if value in (math.inf, -math.inf) or value != value:
         return False
@@ -92,7 +92,7 @@ def _is_multiple(value: float, step: float) -> bool:
 
 
 def _with_limits(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return rules with OpenAPI 3.0's exclusive limits, which are booleans beside a limit, as numbers."""
+    """Return rules with OpenAPI 3.0's exclusive limits (booleans beside a limit) as numbers."""
     rules = dict(node)
     for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if rules.get(exclusive) is False:
@@ -167,7 +167,7 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(["allOf", "anyOf", "oneOf", "prefixItems"], _is_a(list)),
     **dict.fromkeys(["properties", "dependentSchemas"], _is_a(Mapping)),
 }
-"""What the value of each keyword must be, so that the rule can be evaluated."""
+"""What the value of each keyword must look like for the rule to be evaluated."""
 
 _BY_NAME = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
 _IN_A_LIST = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
@@ -186,19 +186,19 @@ def _mark(rule: str, value: Any) -> Any:
 
 
 def _against() -> Any:
-    """Return an error; the words are made of the rule and the value, which the library notes on it."""
+    """Return an error without a message; the message is made later, from the error's rule and value."""
     from jsonschema import ValidationError
 
     return ValidationError("broken")
 
 
 def _undecided(errors: list[Any]) -> list[Any]:
-    """Return the marks that leave open whether a schema allows the value; none where it is decided."""
+    """Return the marks that leave open whether a schema allows the value; an empty list if decided."""
     return errors if all(error.validator == UNREAD for error in errors) else []
 
 
 def _tried(validator: Any, pairs: Iterable[tuple[Any, Any]], *, items: bool = False) -> tuple[int, list[Any]]:
-    """Hold values against schemas; return how many fit, and the marks of those that are undecided."""
+    """Check values against schemas; return how many fit, and the marks of the undecided ones."""
     tried = [
         list(validator.descend(value, rules, path=at if items else None))
         for at, (value, rules) in enumerate(pairs)
@@ -271,7 +271,7 @@ def _reference(base: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any
         try:
             yield from base(validator, target, instance, schema)
         except (Unresolvable, ValueError, TypeError, AttributeError, LookupError):
-            # It leads nowhere, elsewhere (nothing is fetched), or to what is no schema.
+            # The target does not exist, is elsewhere (nothing is fetched), or is no schema.
             yield _mark("$ref", target)
 
     return rule

@@ -1,8 +1,8 @@
-"""A model's request schema held against a request: problems a person can read.
+"""Check a request against a model's request schema, and describe the problems for people.
 
-The hub's schemas are OpenAPI-flavoured JSON Schema. They drift from what the hub accepts, so
-what a schema *contradicts* is an error and what it merely does not list is a warning, unless it is a
-listed name with a slip in it.
+The hub's schemas are OpenAPI-flavoured JSON Schema. They drift from what the hub accepts. So a contradiction
+is an error, and a parameter that the schema merely does not list is a warning, unless it is a misspelt listed
+name.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from airflow_provider_oxen.catalogue.values import names, pixels, properties, wa
 __all__ = ["Problem", "check", "did_you_mean", "sized"]
 
 _SHORTEST_WORD = 3
-"""Letters of a word at least that may have a slip: of ``top_k`` and ``top_p``, neither is one."""
+"""Shortest word, in letters, that may be misspelt: ``top_k`` is no misspelling of ``top_p``."""
 
 
 class Problem(NamedTuple):
-    """One disagreement between a request and a schema.
+    """One contradiction between a request and a schema.
 
     :ivar parameter: name of the parameter, with a path for nested ones (``image_size.width``).
     :ivar rule: the JSON Schema keyword that is broken, ``unlisted`` or ``schema``.
-    :ivar message: a sentence naming the parameter, the rule and the value.
-    :ivar is_error: False where the schema does not contradict the request.
+    :ivar message: a sentence with the parameter, the rule and the value.
+    :ivar is_error: False if the schema does not contradict the request.
     """
 
     parameter: str
@@ -43,8 +43,8 @@ class Problem(NamedTuple):
 def sized(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with an ``image_size`` in pixels in the form that the model takes.
 
-    That is as it was given where the schema names that very text, a mapping, or ``width`` and ``height``
-    beside the other parameters. Where the model takes none of them, :func:`check` tells why.
+    The form is the given text if the schema names exactly that text, a mapping, or ``width`` and ``height``
+    beside the other parameters. If the model takes none of them, :func:`check` says why.
     """
     asked, size = parameters.get("image_size"), pixels(parameters.get("image_size"))
     if size is None:
@@ -52,7 +52,7 @@ def sized(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> di
     rest = {name: value for name, value in parameters.items() if name != "image_size"}
     listed = properties(schema)
     if not listed:
-        # The form that the hub's documentation shows.
+        # Use the form in the hub's documentation.
         return {**rest, "image_size": size}
     as_given: dict[str, Any] = {"image_size": asked}
     as_mapping: dict[str, Any] = {"image_size": size}
@@ -62,7 +62,7 @@ def sized(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> di
     for form in forms:
         if form.keys() <= listed.keys() and _fits(schema, form):
             return {**rest, **form}
-    # None fits: the form whose problem is told best.
+    # None fits: use the form that gives the clearest message.
     if "image_size" not in listed and beside:
         return {**rest, **size}
     rules = listed.get("image_size")
@@ -73,10 +73,10 @@ def sized(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> di
 def check(
     schema: Mapping[str, Any] | None, parameters: Mapping[str, Any], *, whole: bool = True
 ) -> list[Problem]:
-    """Return what the schema says against the parameters, errors first.
+    """Return the contradictions between the schema and the parameters, errors first.
 
-    :param schema: the model's request schema; None or a broken one gives one warning at most.
-    :param parameters: the request without the fields that are the hub's own.
+    :param schema: the model's request schema; None or a broken one gives at most one warning.
+    :param parameters: the request without the hub's own fields.
     :param whole: whether these are all parameters, so that a required one can be missing.
     """
     if not schema:
@@ -96,10 +96,11 @@ def check(
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a question that tells which of the names may be meant, with a space before it; or nothing.
+    """Return a question that suggests which names may be meant, with a leading space; or an empty text.
 
-    Letters alone do not tell: ``num_images`` is near ``input_images``, and ``min_size`` near ``max_size``,
-    and each is a parameter of its own. So names are compared word by word, and a word may have one slip.
+    Similar letters are not enough: ``num_images`` is similar to ``input_images``, and ``min_size`` to
+    ``max_size``, and each is a parameter of its own. So names are compared word by word, and each word may
+    have one typo.
     """
     near = [other for other in names if _is_slip_of(name, other)]
     return f" Did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""
@@ -118,7 +119,7 @@ def _words(name: str) -> list[str]:
 
 
 def _is_near(word: str, other: str) -> bool:
-    """Whether words differ in one letter at most: added, left out, another, or swapped with the next."""
+    """Return whether two words differ by at most one letter: added, left out, replaced, or swapped."""
     if word == other:
         return True
     if min(len(word), len(other)) < _SHORTEST_WORD or not (word + other).isalpha():
@@ -126,7 +127,7 @@ def _is_near(word: str, other: str) -> bool:
     pairs = enumerate(zip(word, other, strict=False))
     at = next((at for at, (one, two) in pairs if one != two), min(len(word), len(other)))
     left, right = word[at:], other[at:]
-    # Another first letter makes another word: weight and height, task and mask.
+    # A different first letter makes a different word: weight and height, task and mask.
     another = at > 0 and left[1:] == right[1:]
     swapped = left[:2] == right[:2][::-1] and left[2:] == right[2:]
     return another or swapped or left[1:] == right or left == right[1:]
@@ -138,13 +139,13 @@ def _fits(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> bo
 
 @lru_cache(maxsize=64)
 def _validator(schema: str, whole: bool) -> Any:
-    """Return what judges requests; a batch has thousands of them for one model."""
+    """Return the validator for a schema; cached, because a batch has thousands of requests for one model."""
     from referencing import Registry
 
     rules = affordable(json.loads(schema))
     required = names(rules.get("required")) if whole else []
     rules["required"] = [name for name in required if name not in HUB_PARAMETERS]
-    # An empty registry: a "$ref" to somewhere else must not make this worker fetch it.
+    # An empty registry: this worker must never fetch the target of a "$ref".
     return validator_class()(readable(rules), registry=Registry())
 
 
@@ -190,6 +191,6 @@ def _types(value: Any) -> str:
 
 
 def _shorten(value: Any, limit: int = 200) -> str:
-    # Redacted first: half a key could stand at the cut.
+    # Redact before cutting: a cut could leave half a key.
     text = without_queries(repr(value), MAX_LINE_INPUT)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

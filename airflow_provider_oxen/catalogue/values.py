@@ -1,6 +1,6 @@
-"""Values in the types that a request schema asks for, whatever a template or pandas has made of them.
+"""Convert values to the types in a request schema, for what a template or pandas has changed.
 
-Nothing is judged here, see :func:`.schema.check`.
+Nothing is judged here; see :func:`.schema.check`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 UNSET = frozenset({"", "None", "null"})
-"""What a template renders to when there is nothing to say."""
+"""What a template renders to if there is no value."""
 
 SEED_LIMIT = 2**31 - 1
-"""Largest seed drawn where the schema names no maximum: what every known image model accepts."""
+"""Largest derived seed if the schema names no maximum; every known image model accepts it."""
 
 _PIXELS = re.compile(r"\s*([1-9][0-9]{0,5})\s*[xX×*]\s*([1-9][0-9]{0,5})\s*(?:px)?\s*")
 
@@ -38,12 +38,12 @@ def properties(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def takes(schema: Mapping[str, Any] | None, parameter: str) -> bool:
-    """Whether the schema lists the parameter."""
+    """Return whether the schema lists the parameter."""
     return parameter in properties(schema)
 
 
 def seed_range(schema: Mapping[str, Any] | None) -> tuple[int, int]:
-    """Return the smallest and the largest seed the schema allows, both included."""
+    """Return the smallest and the largest seed that the schema allows, both included."""
     rules = properties(schema).get("seed")
     rules = rules if isinstance(rules, Mapping) else {}
     low = max(_whole(rules.get("minimum"), 0), 0)
@@ -52,11 +52,11 @@ def seed_range(schema: Mapping[str, Any] | None) -> tuple[int, int]:
 
 
 def coerce(schema: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn rendered strings into what the schema asks for, where that loses nothing.
+    """Convert rendered strings to the schema's types if that loses nothing.
 
-    A template renders to a string, so ``"4"`` becomes 4 where the schema wants a number, ``"true"``
-    becomes True where it wants a boolean, and ``"None"`` and ``""`` become unset where it does not
-    want a string. Anything else stays for :func:`.schema.check` to name.
+    A template renders to a string. So ``"4"`` becomes 4 if the schema wants a number, ``"true"`` becomes True
+    if it wants a boolean, and ``"None"`` and ``""`` become unset if it does not want a string.
+    :func:`.schema.check` reports everything else.
     """
     listed = properties(schema)
     coerced = {name: _coerce(listed.get(name), value) for name, value in parameters.items()}
@@ -73,7 +73,7 @@ def pixels(value: Any) -> dict[str, int] | None:
 
 
 def exact_number(text: str) -> int | float | None:
-    """Return the number that the text spells, or None: ``"4"`` is 4, ``"3.50"`` is 3.5."""
+    """Return the number that a text spells, or None: ``"4"`` is 4, ``"3.50"`` is 3.5."""
     text = text.strip()
     if re.fullmatch(r"[+-]?[0-9]{1,30}", text):
         return int(text)
@@ -83,7 +83,7 @@ def exact_number(text: str) -> int | float | None:
 
 
 def names(value: Any) -> list[str]:
-    """Return the names of a list, whatever else is in it."""
+    """Return the texts in a list, and ignore everything else in it."""
     return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
@@ -92,7 +92,7 @@ def _whole(value: Any, default: int) -> int:
         return default
     if not abs(value) < math.inf:
         return default
-    # A seed is an integer that any JSON library reads.
+    # Keep a seed within the integers that every JSON library can read.
     return int(min(max(value, -(2**63)), 2**63 - 1))
 
 
@@ -101,7 +101,7 @@ def _coerce(rules: Any, value: Any) -> Any:
         return value
     types = wanted(rules)
     if isinstance(value, float):
-        # What pandas makes of an integer beside a null.
+        # pandas turns an integer beside a null into a float.
         return int(value) if value.is_integer() and "integer" in types and "number" not in types else value
     choices = rules.get("enum")
     if "string" in types or (isinstance(choices, list) and value in choices):
@@ -112,7 +112,7 @@ def _coerce(rules: Any, value: Any) -> Any:
 
 
 def wanted(rules: Mapping[str, Any]) -> set[str]:
-    """Return the types that a parameter's rules allow, as far as they name any."""
+    """Return the types that a parameter's rules allow, if they name any."""
     kind = rules.get("type")
     types = {kind} if isinstance(kind, str) else set(names(kind))
     for key in ("anyOf", "oneOf"):

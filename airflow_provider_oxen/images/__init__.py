@@ -1,1 +1,1 @@
-"""Bytes: fetched, proved to be an image, kept. Knows nothing of Airflow beyond ``ObjectStoragePath``."""
+"""Image bytes: fetched, proved to be an image, kept. Knows only ``ObjectStoragePath`` of Airflow."""

@@ -1,4 +1,4 @@
-"""One image to one path, for people who write their own tasks."""
+"""Download one image to one path, for people who write their own tasks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _NAMES = 10
-"""Names that are tried where others are taken."""
+"""How many names are tried if others are taken."""
 
 
 def to_path(
@@ -52,12 +52,12 @@ def to_path(
 ) -> dict[str, Any]:
     """Fetch, prove and write; see :meth:`airflow_provider_oxen.hooks.oxen.OxenHook.download`.
 
-    :raises OxenInvalidRequest: where the image has neither link nor bytes, or the path names no file.
+    :raises OxenInvalidRequest: if the image has neither link nor bytes, or the path names no file.
     """
     try:
         item = image if isinstance(image, ImageItem) else ImageItem.model_validate(image)
     except ValidationError:
-        # Its text is left out: it quotes the input, and so the link.
+        # Do not show its text: it quotes the input, and so the link.
         raise OxenInvalidRequest(
             "The image to download must be one item of an answer's images, such as {'url': …}."
         ) from None
@@ -96,7 +96,7 @@ def to_path(
 def _patiently(
     client: Client, item: ImageItem, max_bytes: int, sleep: Callable[[float], None]
 ) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
-    """Return what came, asked for again with growing pauses where the image may only not be there yet."""
+    """Return the bytes; ask again, with growing pauses, while the image may only not be there yet."""
     same, pauses = None, iter(retries.NOT_YET)
     while True:
         got, pause = None, next(pauses, None)
@@ -125,12 +125,12 @@ def _is_there(folder: Folder, name: str) -> bool:
 
 
 def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
-    """Write a file where there is none, or beside what came meanwhile; return its name. Nothing is covered.
+    """Write a new file, or one beside a file that has appeared; return its name. Overwrites nothing.
 
-    :raises OxenStorageError: where it is not written.
+    :raises OxenStorageError: if the file cannot be written.
     """
     base, suffix = os.path.splitext(name)
-    # Of the bytes' own, so that most often only the very same can be there.
+    # The name holds the bytes' hash, so that a file of this name usually has the same content.
     own = f"{base}-{got.sha256[:16]}"
     for one in (name, f"{own}{suffix}", *(f"{own}-{number}{suffix}" for number in range(2, _NAMES))):
         if _write(folder, one, got, folder.create):

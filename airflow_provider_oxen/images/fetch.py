@@ -1,4 +1,4 @@
-"""Bytes of a result downloaded from its link, hashed on the way."""
+"""Download the bytes of a result from its link, and hash them on the way."""
 
 from __future__ import annotations
 
@@ -33,30 +33,31 @@ from airflow_provider_oxen.images.received import Checksums
 __all__ = ["MAX_BYTES", "afrom_url", "from_url"]
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Default cap of a download in bytes: far above any known model's, far below a worker's disk."""
+"""Default limit of a download in bytes: far above the images of any known model, far below a worker's
+disk."""
 
 _SMALL = 256 * 1024
 """Bytes up to which a download stays in memory: less than a small image takes when it is decoded."""
 
 _SLOWEST = 64 * 1024
-"""Bytes a second that a download must bring, besides the time that it has in any case: the connection's
+"""Slowest allowed download in bytes per second, after the time that every download has: the connection's
 ``timeout``, twice."""
 
 _PATIENCE = 7
-"""How often a link is asked again, some 30 s in all, whatever the connection's ``max_retries``: the image is
-paid for, and asking costs nothing."""
+"""How often a link is retried, about 30 s in all, whatever the connection's ``max_retries``: the image is
+paid for, and retrying costs nothing."""
 
 
 def from_url(
     client: Client, url: str, max_bytes: int = MAX_BYTES, sleep: Callable[[float], None] = time.sleep
 ) -> Fetched:
-    """Download a result, asking again where that may help; one that is not small into an unlinked file.
+    """Download a result, and retry where that may help. A large one goes to an unlinked temporary file.
 
-    The key goes along only after a 401 or 403, and only to the hub's own origin. Where it may be fetched from
-    is decided in :mod:`~airflow_provider_oxen.api.reach`.
+    The key is sent only after a 401 or 403, and only to the hub's own origin.
+    :mod:`~airflow_provider_oxen.api.reach` decides where images may be fetched from.
 
-    :raises OxenExpiredURL: where the link does not work.
-    :raises OxenDownloadError: where the bytes did not come, not whole, or are too many.
+    :raises OxenExpiredURL: if the link does not work.
+    :raises OxenDownloadError: if the bytes did not arrive, not completely, or are too many.
     """
     return unsuspended(_from_url(Blocking(client, sleep), url, max_bytes))
 
@@ -67,7 +68,7 @@ async def afrom_url(
     max_bytes: int = MAX_BYTES,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Fetched:
-    """Do on an event loop what :func:`from_url` does."""
+    """Do the same as :func:`from_url` on an event loop."""
     return await _from_url(OnLoop(client, sleep), url, max_bytes)
 
 
@@ -105,7 +106,7 @@ async def _download(way: Way, url: str, max_bytes: int, deadline: Deadline) -> F
 
 
 def _not_come(error: httpx.RequestError, url: str, settings: Settings) -> OxenDownloadError:
-    # Its text is left out: it may quote the URL.
+    # Do not show its text: it may quote the URL.
     return OxenDownloadError(
         f"The image could not be fetched from {without_query(url)} ({type(error).__name__})."
         + _distrust(error, settings),
@@ -114,7 +115,7 @@ def _not_come(error: httpx.RequestError, url: str, settings: Settings) -> OxenDo
 
 
 def _distrust(error: BaseException | None, settings: Settings) -> str:
-    """Return what to do about a certificate that is not trusted, or nothing where that is not the matter."""
+    """Return what to do about an untrusted certificate, or an empty text if that is not the problem."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     if error is None:
@@ -161,7 +162,7 @@ async def _copy(way: Way, response: httpx.Response, max_bytes: int, deadline: De
 
 
 def _on_disk(file: BinaryIO) -> BinaryIO:
-    """Return an unlinked temporary file that goes on where one in memory ends."""
+    """Return an unlinked temporary file that continues one in memory."""
     with contextlib.ExitStack() as on_error:
         big: BinaryIO = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
         file.seek(0)

@@ -1,4 +1,4 @@
-"""Bytes of a result that are here: from its link, or decoded from base64 text."""
+"""The bytes of a result, downloaded from its link or decoded from base64 text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_oxen.images.received import decode
 __all__ = ["Download", "Fetched", "absolute", "from_base64", "from_bytes", "from_item", "without_key"]
 
 _PAGE = 16 * 1024 * 1024
-"""Bytes of the largest page that is looked through for the key."""
+"""Largest page, in bytes, that is searched for the key."""
 
 
 @dataclass
@@ -28,9 +28,9 @@ class Fetched:
     :ivar file: seekable, at its beginning; an unlinked temporary file, or memory for base64.
     :ivar size: in bytes.
     :ivar sha256: hexadecimal.
-    :ivar linked: whether they came from a link, which may give others another time.
-    :ivar doubt: which checksum does not fit them, as a clause.
-    :ivar content_type: as the header says; empty where there was none, None where they came without headers.
+    :ivar linked: whether they came from a link, which may return other bytes later.
+    :ivar doubt: which checksum does not match, as a clause.
+    :ivar content_type: from the header; empty if there was none, None if the bytes came without headers.
     """
 
     file: BinaryIO
@@ -41,16 +41,16 @@ class Fetched:
     content_type: str | None = None
 
     def close(self) -> None:
-        """Let the bytes go."""
+        """Release the bytes."""
         self.file.close()
 
 
 Download = Callable[[str], Fetched]
-"""Gives what a link leads to; it may block, and raises an :class:`~.errors.OxenImageError` where it fails."""
+"""Fetches what a link leads to. It may block, and raises an :class:`~.errors.OxenImageError` if it fails."""
 
 
 def from_item(download: Download, item: ImageItem) -> Fetched:
-    """Return the bytes of an answer's image: of its text or, where that is broken, of the link beside it.
+    """Return the bytes of an answer's image: from its base64 text or, if that is broken, from its link.
 
     :param download: such as :func:`from_url` of a client.
     :raises OxenImageError: as :func:`from_base64` and :func:`from_url` do.
@@ -65,9 +65,9 @@ def from_item(download: Download, item: ImageItem) -> Fetched:
 
 
 def from_base64(text: str) -> Fetched:
-    """Decode base64 text of any usual dialect. It has come already, so its size is no reason to refuse it.
+    """Decode base64 text of any usual dialect. The text is already here, so its size is not limited.
 
-    :raises OxenBadImage: where it is not base64.
+    :raises OxenBadImage: if it is not base64.
     """
     try:
         return from_bytes(decode(text))
@@ -76,7 +76,7 @@ def from_base64(text: str) -> Fetched:
 
 
 def without_key(api_key: str | None, got: Fetched) -> Fetched:
-    """Return what is no image without the key, which a page may quote that came in an image's place."""
+    """Return bytes that are no image without the key: a page served in place of an image may quote it."""
     key = (api_key or "").encode()
     if len(key) < LONG_KEY or got.size > _PAGE:
         return got
@@ -87,12 +87,12 @@ def without_key(api_key: str | None, got: Fetched) -> Fetched:
 
 
 def from_bytes(data: bytes) -> Fetched:
-    """Return bytes that are here already."""
+    """Return bytes that are already here."""
     return Fetched(io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
 
 
 def absolute(settings: Settings, url: str) -> str:
-    """Return a link as it is meant: one without an origin is the hub's own."""
+    """Return an absolute link; a link without an origin belongs to the hub."""
     try:
         return urljoin(f"{settings.base_url}/", url) if (url := url.strip()) else url
     except ValueError:

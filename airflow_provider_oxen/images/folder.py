@@ -1,7 +1,7 @@
-"""A folder to keep images in, whatever it is in: the questions that each kind of store answers.
+"""A folder to keep images in, and the methods that each kind of store implements.
 
-What is written appears whole or not at all. What is created never covers what another task made; whether a
-store can promise that is found out by trying, see :meth:`Folder.prove`.
+A written file appears whole or not at all. A created file never overwrites another task's. Whether a store
+can promise that is found out by trying; see :meth:`Folder.prove`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["MOST", "PROBE", "Folder", "UnreadableFile"]
 log = getLogger(__name__)
 
 PROBE = ".oxen-probe"
-"""How the names of files begin that are written to see whether that works; any of them may be removed."""
+"""Beginning of the names of test files, which show whether writing works; any of them may be removed."""
 
 _SAYS = b"airflow-provider-oxen has written this to see whether it can. It may be removed at any time.\n"
 
 MOST = MAX_BYTES
-"""Bytes of a file that is read at once: records and sidecars, which hold a request."""
+"""Largest file, in bytes, that is read at once: records and sidecars, which hold a request."""
 
 _CHUNK = 1024 * 1024
 
 _PROVEN: dict[str, bool] = {}
-"""Whether a second create is refused, by folder: asked once in a process."""
+"""Whether the store refuses to create a file twice, by folder; tested once in a process."""
 
 
 class UnreadableFile(PermissionError):
-    """What has the name of a file is there, and is none, or none that may be read; the folder is well."""
+    """The name exists but is not a file, or not a readable one. The folder itself is fine."""
 
 
 class Folder(ABC):
@@ -47,77 +47,78 @@ class Folder(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Make sure that files can be written, as far as that can be told without writing any.
+        """Make sure that files can be written, as far as that can be known without writing any.
 
-        :raises OSError: where they cannot.
+        :raises OSError: if they cannot be written.
         """
 
     def folds_case(self) -> bool:
-        """Whether names that differ in case only are one file."""
+        """Return whether names that differ only in case are one file."""
         return False
 
     @abstractmethod
     def names(self) -> Iterable[str]:
-        """Return the names of all files, hidden ones included.
+        """Return the names of all files, including hidden ones.
 
-        :raises OSError: where that cannot be told.
+        :raises OSError: if the store cannot tell.
         """
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """Return a small file's content, or None where there is none.
+        """Return a small file's content, or None if there is no such file.
 
-        Of one that is larger than :data:`MOST` no more than one byte beyond that: it is none of ours.
+        Of a file larger than :data:`MOST`, at most one byte more than that is returned: it is not one of
+        ours.
 
-        :raises UnreadableFile: where what is there is none, or may not be read.
-        :raises OSError: where that cannot be told; "could not read" is never "there is none".
+        :raises UnreadableFile: if the name is not a file, or may not be read.
+        :raises OSError: if the store cannot tell; "could not read" never means "does not exist".
         """
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
-        """Return a file that may be big, to be read bit by bit and closed.
+        """Return a file that may be large, to be read piece by piece and closed.
 
-        :raises FileNotFoundError: where there is none.
+        :raises FileNotFoundError: if there is no such file.
         """
 
     @abstractmethod
     def size(self, name: str) -> int | None:
-        """Return a file's size in bytes, or None where there is none."""
+        """Return a file's size in bytes, or None if there is no such file."""
 
     @abstractmethod
     def is_folder(self, name: str) -> bool:
-        """Whether a name is a folder's.
+        """Return whether a name is a folder.
 
-        :raises OSError: or what else the driver raises, where that cannot be told.
+        :raises OSError: or what else the driver raises, if the store cannot tell.
         """
 
     @abstractmethod
     def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
-        """Write a file from its source's beginning, in one step as others see it; what is there goes.
+        """Write a file from the beginning of its source. Readers see the old file or the whole new one.
 
         :param writer_id: tells this task's unfinished files from others'.
-        :param lasting: whether it has to outlive a power cut from now on.
+        :param lasting: whether the file must survive a power cut from now on.
         """
 
     @abstractmethod
     def _make(self, name: str, source: BinaryIO, writer_id: str) -> bool:
-        """Write a file where there is none, as the store itself sees to it; return whether it says so.
+        """Create a file, with the store's own protection against overwriting; return False if it exists.
 
-        :raises OSError: or what else the driver raises, for any other answer than "it is taken".
+        :raises OSError: or what else the driver raises, for any other answer than "it exists".
         """
 
     def create(self, name: str, source: BinaryIO | bytes, writer_id: str) -> bool:
-        """Write a file where there is none, whole or not at all; return whether it is there and ours.
+        """Create a file, whole or not at all; return whether it exists and is ours. Never overwrites.
 
-        A store says "taken" too where a driver repeats a write whose answer was lost: so what is there is
-        read back.
+        A store also says "it exists" if a driver repeats a write whose answer was lost. So the existing file
+        is read and compared.
 
         :param writer_id: as for :meth:`put`.
         """
         content = io.BytesIO(source) if isinstance(source, bytes) else source
         if self.is_exclusive:
             return self._make(name, content, writer_id) or self._is_mine(name, content)
-        # Nothing keeps two apart who do this at one moment: names there are each task's own.
+        # Here nothing stops two tasks that do this at the same moment. So each task uses its own names there.
         if self.size(name) is not None:
             return self._is_mine(name, content)
         self.put(name, content, writer_id)
@@ -127,12 +128,12 @@ class Folder(ABC):
         try:
             return self.holds(name, source)
         except Exception as error:
-            # For all that can be told it is another's, and must not be covered.
+            # It may belong to another task, and must not be overwritten.
             log.warning("%s could not be read back: %s", self.asset_uri(name), without_queries(str(error)))
             return False
 
     def holds(self, name: str, source: BinaryIO) -> bool:
-        """Whether a file is there and is, byte for byte, what its source gives."""
+        """Return whether a file exists and equals its source, byte for byte."""
         if self.size(name) != source.seek(0, os.SEEK_END):
             return False
         source.seek(0)
@@ -144,9 +145,9 @@ class Folder(ABC):
         return False
 
     def sha256(self, name: str, size: int) -> str:
-        """Return what a file's first ``size`` bytes come to, in hexadecimal digits.
+        """Return the SHA-256 of a file's first ``size`` bytes, in hexadecimal digits.
 
-        :raises FileNotFoundError: where there is none.
+        :raises FileNotFoundError: if there is no such file.
         """
         digest = hashlib.sha256()
         with self.open(name) as there:
@@ -157,34 +158,39 @@ class Folder(ABC):
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove a file; a missing file is no error."""
 
     @abstractmethod
     def uri(self, name: str) -> str:
-        """Return what ``ObjectStoragePath`` opens the file by, the connection id included."""
+        """Return the path for ``ObjectStoragePath``, including the connection id."""
 
     @abstractmethod
     def asset_uri(self, name: str) -> str:
-        """Return the file's URI for lineage and assets: without a connection id."""
+        """Return the file's URI for lineage and assets, without a connection id."""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether this is the store that its URL names, and no other behind an endpoint of one's own."""
+        return True
 
     def clean(self, writer_id: str) -> None:
-        """Remove what an earlier try of the task left unfinished, where a store shows such a thing."""
+        """Remove what an earlier try of the task left unfinished, in stores where that can remain."""
         return None
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether two who create one file at one moment are kept apart, as far as :meth:`prove` was asked."""
+        """Whether two tasks cannot create the same file at one moment, as far as :meth:`prove` has tested."""
         return _PROVEN.get(self.uri(""), True)
 
     def prove(self, writer_id: str) -> bool:
-        """Write a small hidden file, have a second one refused, and remove it, once a folder and process.
+        """Test the folder with a small hidden file, once per process: create it, try again, remove it.
 
-        Nothing else shows before the money is spent that the place takes files at all. Where removing is not
-        allowed, one file stays and is written over.
+        Only this shows, before money is spent, that the place accepts files. If removing is not allowed, one
+        file stays and is overwritten.
 
         :param writer_id: as for :meth:`put`.
-        :return: whether two who create one file at one moment are kept apart.
-        :raises OSError: or what else the driver raises, where the place takes no files.
+        :return: whether the store refuses to create an existing file.
+        :raises OSError: or what else the driver raises, if the place accepts no files.
         """
         place = self.uri("")
         if place not in _PROVEN:
@@ -199,12 +205,13 @@ class Folder(ABC):
 
     def _prove(self, writer_id: str) -> bool:
         if self.size(PROBE) is not None:
-            # It stayed, since nothing may be removed here. Where it is gone now, it was somebody's who may.
+            # It stayed because nothing may be removed here. If it is gone now, its owner may remove files.
             refused = not self._may_make(PROBE, writer_id)
             self.put(PROBE, io.BytesIO(_SAYS), writer_id)
             if refused:
                 return True
-        # A name of its own: another's probe, removed between the two, would look like a second one taken.
+        # Use a unique name: if another task removed a shared file between the two writes, it would look as if
+        # the store accepted both.
         name = f"{PROBE}-{secrets.token_hex(8)}"
         try:
             self._make(name, io.BytesIO(_SAYS), writer_id)

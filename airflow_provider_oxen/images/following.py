@@ -1,6 +1,6 @@
-"""The way to a result's bytes: its link is followed, step by step, to an open answer that has them.
+"""Follow the link of a result, redirect by redirect, to an open response with the bytes.
 
-Where it may be asked is decided in :mod:`~airflow_provider_oxen.api.reach`; the key goes along only after a
+:mod:`~airflow_provider_oxen.api.reach` decides where images may be fetched from. The key is sent only after a
 401 or 403, and only to the hub's own origin.
 """
 
@@ -27,11 +27,11 @@ MAX_REDIRECTS = 5
 _CHUNK = 64 * 1024
 
 _WHOLE = (200, 203)
-"""Statuses of a whole body: a 202 or 204 has none yet, a 206 has a part."""
+"""Statuses of a whole body: a 202 or 204 has none yet, and a 206 has only a part."""
 
 
 class Way(Protocol):
-    """How requests go out and bodies come in: on an event loop, or where nothing suspends."""
+    """How to send requests and read bodies: on an event loop, or in code that never suspends."""
 
     @property
     def client(self) -> Client | AsyncClient: ...
@@ -50,7 +50,7 @@ class Way(Protocol):
 
 
 class Blocking:
-    """Nothing here suspends."""
+    """A way that never suspends."""
 
     def __init__(self, client: Client, sleep: Callable[[float], None]) -> None:
         self.client = client
@@ -79,7 +79,7 @@ class Blocking:
 
 
 class OnLoop:
-    """On an event loop."""
+    """A way for an event loop."""
 
     def __init__(self, client: AsyncClient, sleep: Callable[[float], Awaitable[None]]) -> None:
         self.client = client
@@ -106,7 +106,7 @@ class OnLoop:
 
 
 async def follow(way: Way, url: str) -> httpx.Response:
-    """Return the open answer with the bytes, having followed redirects by hand."""
+    """Return the open response with the bytes, after following redirects by hand."""
     encrypted = False
     for _ in range(MAX_REDIRECTS + 1):
         _may_ask(way.client.settings, url, encrypted)
@@ -130,7 +130,7 @@ async def follow(way: Way, url: str) -> httpx.Response:
 
 
 async def _ask(way: Way, url: str) -> httpx.Response:
-    # identity: Content-Length is held against what came, which an encoding in between would change.
+    # identity: Content-Length is compared with the bytes that arrive, and an encoding would change that.
     headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
     response = await way.get(url, headers)
     settings = way.client.settings
@@ -142,14 +142,14 @@ async def _ask(way: Way, url: str) -> httpx.Response:
 
 
 def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
-    """Refuse to ask in the clear, unless the connection says so and no encrypted step led here."""
+    """Refuse an unencrypted request, unless the connection allows it and no encrypted step led here."""
     scheme, host, _ = origin(url)
-    # A hub on this machine links to this machine; a hub elsewhere has nothing to say about it.
+    # A hub on this machine may link to this machine; a hub elsewhere may not.
     local = is_loopback(host) and settings.base_url.startswith("http://")
     if encrypted and scheme != "https":
         raise OxenDownloadError(
             f"The link to the image redirects from https to {without_query(url)}; it was not followed.",
-            # Such as to a page for people, for as long as somebody has to sign in.
+            # For example to a sign-in page, which may be only temporary.
             not_yet=True,
         )
     if scheme != "https" and not (scheme == "http" and (settings.allow_http or local)):

@@ -16,7 +16,7 @@ __all__ = ["WARN_BYTES", "records"]
 log = logging.getLogger(__name__)
 
 WARN_BYTES = 1024 * 1024
-"""Size of an XCom in bytes from which a warning is logged: XCom lives in Airflow's database."""
+"""Size of an XCom in bytes from which a warning is logged: XCom is stored in Airflow's database."""
 
 
 def records(
@@ -26,13 +26,13 @@ def records(
     response_format: Literal["url", "b64_json"],
     same: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the images for XCom, in the format that was asked for.
+    """Return the images for XCom, in the requested format.
 
-    A link is passed on as it is: nothing is fetched. Where the hub answered links although text
-    was asked for, they are fetched and encoded; where it answered text, text it stays.
+    A link is passed on unchanged, and nothing is fetched. If the hub answered with links although text was
+    requested, they are fetched and encoded. If it answered with text, the text stays.
 
-    :param same: as of :func:`.verify.judge`.
-    :raises OxenImageError: where bytes cannot be fetched or proved.
+    :param same: as in :func:`.verify.judge`.
+    :raises OxenImageError: if bytes cannot be fetched or proved.
     """
     found = [
         {"url": fetched.absolute(settings, item.url)}
@@ -55,7 +55,7 @@ def _encoded(download: fetched.Download, item: ImageItem, same: str | None) -> d
     got = fetched.from_item(download, item)
     try:
         seen = verify.judge(got, same)
-        # In the usual dialect, whatever the hub's is.
+        # Encode it in the usual dialect, whatever the hub's is.
         text = base64.b64encode(got.file.read()).decode()
     finally:
         got.close()

@@ -1,7 +1,7 @@
-"""Paid results become files: fetch, prove, write, and only then say so.
+"""Turn paid results into files: fetch, prove, write, and only then report them.
 
-Whatever goes wrong here goes wrong after the money was spent: every image of the answer is kept
-as far as it can be before the first failure is reported.
+Every error here happens after the money was spent. So every image of the answer is kept as well as possible
+before the first failure is reported.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 6
-"""Attempts at a write or a look, some 30 s in all: enough for a hiccup, little beside what was paid."""
+"""Attempts at a write or a read, about 30 s in all: enough for a short failure, and little for a paid
+image."""
 
 _NAMES = 100
-"""Names that are tried for one image: a store may say of each that it is taken."""
+"""How many names are tried for one image; a store may say of each that it is taken."""
 
 
 @dataclass
 class Keeper:
     """Keeps the images of one answer.
 
-    :param api_key: which a page may quote that came in an image's place.
+    :param api_key: a page served in place of an image may quote it.
     :param download: fetches a link.
-    :param facts: what every sidecar tells: request, model, seed, fingerprint, Dag, run, task…
+    :param facts: facts for every sidecar: request, model, seed, fingerprint, Dag, run, task…
     :param writer_id: identity and try, for the names of unfinished files.
     :param replacing: whether a finished output is being replaced.
-    :param own_files: names of images that this very job wrote when an earlier try was stopped.
-    :param claim: told the name of an image before it is written there.
-    :param preview: how large a preview the sidecars hold; None for none.
-    :param same: sha256 of what came in an image's place again and again: it is kept as rejected.
+    :param own_files: names of images that this very job wrote before an earlier try was stopped.
+    :param claim: called with the name of an image before it is written there.
+    :param preview: how large the preview in the sidecars is; None: no preview.
+    :param same: SHA-256 of bytes that came in place of an image again and again; they are kept as rejected.
     :param index_separator: stands between the stem and the number of a further image.
     """
 
@@ -80,7 +81,7 @@ class Keeper:
     def keep(self, items: Sequence[ImageItem]) -> list[dict[str, Any]]:
         """Keep all images and return their records, in the answer's order.
 
-        :raises OxenImageError: the first thing that went wrong, after all else was kept.
+        :raises OxenImageError: the first failure, after everything else was kept.
         """
         if self.replacing:
             with self._noted("The old output's sidecar"):
@@ -101,30 +102,30 @@ class Keeper:
 
     @contextlib.contextmanager
     def _noted(self, what: str) -> Iterator[None]:
-        """Note an error for the end: what comes after it was paid for too."""
+        """Keep an error for the end: what comes after it was paid for too."""
         try:
             yield
         except Exception as error:
             failure = error
             if not isinstance(failure, OxenImageError):
-                # It came after the money, and must not look like something that a retry mends.
+                # The money is spent: it must not look like an error that a retry fixes.
                 failure = OxenImageError(f"The image could not be kept: {describe_error(error)}")
-            # What is not there yet is asked for again, and told by whoever asks.
+            # An image that is not there yet is requested again, and the code that does so reports it.
             log.log(logging.INFO if failure.not_yet else logging.ERROR, "%s: %s", what, failure)
             self._failed.append(failure)
 
     def _mark_replaced(self) -> None:
-        """Say that from here until the new sidecar the place is neither the old output nor the new."""
+        """Mark the place as neither the old output nor the new one, until the new sidecar is written."""
         stems, files = self._insist(sidecar.parts_of, self.folder, self.stem)
         unfinished = {**self.facts, "replacing": True, "stems": stems, "files": files}
         self._put(sidecar.name_of(self.stem), io.BytesIO(sidecar.dump(unfinished)))
         self._replaced, self._old_files = {self.stem, *stems}, set(files)
 
     def _create(self, index: int, suffix: str, got: BinaryIO) -> str:
-        """Write an image where there is none, or over the one that it replaces; return its file's name.
+        """Create an image's file, or overwrite the one that it replaces; return its name.
 
-        How many images come is known only now, and where a place was free before minutes of waiting
-        another task may have put its image: that was paid for too, and keeps its place.
+        The number of images is known only now. During minutes of waiting, another task may have taken a free
+        place: its image was paid for too, and stays.
         """
         wanted = numbered(self.stem, index, self.index_separator)
         own = f"{wanted}-{self.writer_id.partition('.')[0]}"
@@ -151,7 +152,7 @@ class Keeper:
         return name
 
     def _seems_free(self, stem: str) -> bool:
-        """Whether nobody else's is there, for all that is known: the store decides when the file is made."""
+        """Return whether nobody else's image seems to be there; the store decides when the file is made."""
         return self._asked(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
 
     def _seems_absent(self, name: str) -> bool:
@@ -165,7 +166,7 @@ class Keeper:
             return True
 
     def _is_own(self, stem: str, name: str) -> bool:
-        """Whether a file is this very job's by its sidecar: one that was only claimed may be another's."""
+        """Return whether the sidecar says that a file is this job's; a claimed file may be another's."""
         told = self._insist(sidecar.read, self.folder, stem) if name in self.own_files else {}
         return told.get("file") == name and told.get("identity") == self._identity
 
@@ -177,7 +178,7 @@ class Keeper:
         stem = numbered(self.stem, index, self.index_separator)
         got = self._fetch(stem, item)
         try:
-            # The preview is made of what is decoded for the proof.
+            # The preview is made from the image that is decoded for the proof.
             look = partial(preview, size=self.preview) if self.preview else None
             facts = verify.judge(got, self.same, look)
         except OxenBadImage as error:
@@ -215,14 +216,14 @@ class Keeper:
         return self.download(item.url)
 
     def keep_answer(self, answer: bytes, reason: str) -> str:
-        """Keep a paid answer that cannot be read as rejected bytes are kept; return where it is.
+        """Keep a paid answer that cannot be read, like rejected bytes; return where it is.
 
-        :raises OxenStorageError: where it cannot be written.
+        :raises OxenStorageError: if it cannot be written.
         """
         return self._put_aside(self.stem, fetched.from_bytes(answer), reason)
 
     def _reject(self, stem: str, got: fetched.Fetched, reason: str) -> OxenBadImage:
-        """Keep what cannot be proved to be an image, and return the error that says so."""
+        """Keep bytes that cannot be proved to be an image; return the error that says so."""
         where = self._put_aside(stem, got, reason)
         return OxenBadImage(
             f"The hub's answer is not a whole image ({reason}). Its {got.size} bytes are kept as {where}.",
@@ -231,7 +232,7 @@ class Keeper:
 
     def _put_aside(self, stem: str, got: fetched.Fetched, reason: str) -> str:
         got = fetched.without_key(self.api_key, got)
-        # Earlier rejected bytes, and what tells of them, are not covered: they were paid for too.
+        # Do not overwrite earlier rejected bytes or their sidecars: they were paid for too.
         more = (f"{stem}.{number}.rejected" for number in itertools.count(2))
         names = itertools.chain((f"{stem}.rejected",), more)
         free = (name for name in names if self._seems_absent(name) and self._seems_absent(f"{name}.json"))
@@ -244,7 +245,7 @@ class Keeper:
     def _commit(self, records: Sequence[dict[str, Any]], answered: int) -> None:
         for record in reversed(records):
             while True:
-                # Of the first, which comes last: by now it is settled where the others are.
+                # The first image's sidecar comes last: by now the places of the others are final.
                 stems = [_stem_of(one) for one in records]
                 first = {"stems": stems, "images": answered} if record["index"] == 1 else {}
                 if self._describe(_stem_of(record), sidecar.dump({**record, **first})):
@@ -252,7 +253,7 @@ class Keeper:
                 record["file"] = self._move(record)
 
     def _describe(self, stem: str, content: bytes) -> bool:
-        """Write a sidecar, and return whether it is there: another task's is not covered."""
+        """Write a sidecar; return False if another task's is there, which is not overwritten."""
         name, source = sidecar.name_of(stem), io.BytesIO(content)
         if stem not in self._replaced:
             if self._write(self.folder.create, name, source):
@@ -263,8 +264,8 @@ class Keeper:
         return True
 
     def _move(self, record: Mapping[str, Any]) -> str:
-        """Keep an image under another name: another task has described one of its own by this name."""
-        # Where both images are the same to the byte, both tasks take the file for theirs.
+        """Keep an image under another name, because another task has described its own under this name."""
+        # If both images have the same bytes, both tasks take the file for theirs.
         self._lost.add(_stem_of(record))
         index, suffix = record["index"], record["file"].rpartition(".")[2]
         return self._create(index, f".{suffix}", self._sources[index])
@@ -282,7 +283,7 @@ class Keeper:
             ) from None
 
     def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
-        """Ask the store, again where it does not answer."""
+        """Call the store, and retry if it does not answer."""
         return call_with_retries(
             lambda: tenacity.Retrying(
                 stop=tenacity.stop_after_attempt(_ATTEMPTS),

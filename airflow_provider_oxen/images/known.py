@@ -1,4 +1,4 @@
-"""A folder that was listed once, so that thousands of looks for what is not there cost nothing."""
+"""A folder that was listed once, so that thousands of checks for missing files cost nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from airflow_provider_oxen.images.storage import Folder
 __all__ = ["RECORD", "KnownFolder", "Listing"]
 
 RECORD = ".job.json"
-"""How the name of a file ends that remembers a job."""
+"""The suffix of files that record a job."""
 
 _WORD = 2**64 - 1
 
 
 class Listing:
-    """The names that a folder had when it was listed, in eight bytes each.
+    """The names in a folder when it was listed, in eight bytes each.
 
-    :param names: of all its files.
-    :ivar records: how many of them remember a job.
+    :param names: the names of all its files.
+    :ivar records: how many of them record a job.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -32,29 +32,29 @@ class Listing:
             hashes.append(hash(name) & _WORD)
             self.records += name.endswith(RECORD)
             if name.endswith(".part"):
-                # Of ``.<name>.<identity>.<writer>.part``, the identity.
+                # The identity in ``.<name>.<identity>.<writer>.part``.
                 self._unfinished.update(name.split(".")[-3:-2])
         self._hashes = array("Q", sorted(hashes))
 
     def has(self, name: str) -> bool:
-        """Whether a name was there; two names in 2**64 are taken for one, and then the store is asked."""
+        """Return whether a name was there. Two names in 2**64 may collide; then the store is asked."""
         wanted = hash(name) & _WORD
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
 
     def has_unfinished(self, writer_id: str) -> bool:
-        """Whether there was an unfinished file of the identity that a writer id begins with."""
+        """Return whether there was an unfinished file of the identity at the start of a writer id."""
         return writer_id.partition(".")[0] in self._unfinished
 
 
 class KnownFolder(Folder):
-    """The folder as one row of a batch sees it: what was not listed, and it did not write, is not there.
+    """The folder as one row of a batch sees it: a file that was neither listed nor written by it is missing.
 
-    Where somebody else may have been faster, nothing is taken for granted: :meth:`create` asks the store.
+    Where somebody else may have been faster, nothing is assumed: :meth:`create` asks the store.
 
     :param listing: made before the row's work began.
-    :param shared: whether somebody else may be at work on the row, and finish it meanwhile: then the store is
-        asked for everything.
+    :param shared: whether somebody else may work on the row and finish it; then every question goes to the
+        store.
     """
 
     def __init__(self, folder: Folder, listing: Listing, *, shared: bool = False) -> None:
@@ -65,14 +65,14 @@ class KnownFolder(Folder):
         self._found: set[str] = set()
 
     def has_appeared(self, name: str) -> bool:
-        """Whether a file is there that was not when it was last read; this asks the store.
+        """Return whether a file exists that did not when it was last read; this asks the store.
 
-        :raises OSError: where that cannot be told.
+        :raises OSError: if the store cannot tell.
         """
         return name not in self._found and self._folder.size(name) is not None
 
     def check(self) -> None:
-        """Do nothing: it was done when the folder was listed."""
+        """Do nothing: the folder was checked when it was listed."""
 
     def names(self) -> Iterable[str]:
         return self._folder.names()
@@ -113,7 +113,7 @@ class KnownFolder(Folder):
         return self._folder.asset_uri(name)
 
     def clean(self, writer_id: str) -> None:
-        # Each look for leftovers reads the whole folder.
+        # Every search for leftovers reads the whole folder.
         if self._listing.has_unfinished(writer_id):
             self._folder.clean(writer_id)
 

@@ -1,4 +1,4 @@
-"""A folder of this machine."""
+"""A folder on this machine."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from airflow_provider_oxen.images.folder import MOST, PROBE, Folder, UnreadableF
 __all__ = ["LocalFolder"]
 
 _PART = 60
-"""Bytes of a file's name in that of its unfinished one: whole, it could be longer than names may be."""
+"""Bytes of a file's name that its unfinished file's name repeats; the whole name could be too long."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-"""How a file is made: never one that is there, and never through a link."""
+"""Flags to create a file: never an existing one, and never through a link."""
 
 _ODD = (errno.EACCES, errno.ELOOP, errno.ENXIO)
-"""What is said of one name, and not of its folder: closed, a link to itself, a socket."""
+"""Errors about a name, and not about its folder: no permission, a link to itself, a socket."""
 
 
 class LocalFolder(Folder):
-    """A folder of this machine.
+    """A folder on this machine.
 
     :param path: absolute.
     """
@@ -45,7 +45,7 @@ class LocalFolder(Folder):
             raise PermissionError(f"no permission to write in {self.path}")
 
     def folds_case(self) -> bool:
-        # Found out by looking, since inodes do not tell: exFAT in user space gives one file two of them.
+        # Try it out. Inodes do not tell: exFAT in user space gives one file two of them.
         token = secrets.token_hex(8)
         names = [f"{PROBE}-{token}-{case}" for case in ("Aa", "aA")]
         try:
@@ -55,7 +55,7 @@ class LocalFolder(Folder):
                 os.close(os.open(self._at(names[1]), _NEW, 0o666))
             return sum(token in found for found in self.names()) == 1
         except OSError:
-            # What is wrong with the place is told where it is checked.
+            # The check of the folder reports what is wrong with it.
             return False
         finally:
             for name in names:
@@ -98,7 +98,7 @@ class LocalFolder(Folder):
             except FileExistsError:
                 return False
             except OSError:
-                # A file system without links. What a death cuts short there stays, empty, and keeps the name.
+                # A file system without links. If the process dies here, an empty file keeps the name.
                 try:
                     os.close(os.open(self._at(name), _NEW, 0o666))
                 except FileExistsError:
@@ -113,7 +113,7 @@ class LocalFolder(Folder):
 
     @contextlib.contextmanager
     def _written(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
-        """Give a new file the content under a name that nobody can foresee; it is gone afterwards."""
+        """Write the content to a new file with an unpredictable name; remove that file afterwards."""
         shown = os.fsencode(name)[:_PART].decode(errors="ignore")
         part = self._at(f".{shown}.{writer_id}-{secrets.token_hex(8)}.part")
         source.seek(0)
@@ -121,7 +121,7 @@ class LocalFolder(Folder):
             _write(part, source, lasting=lasting)
             yield part
         finally:
-            # On a full disk above all, what is of no use must not stay.
+            # Useless files must not stay, least of all on a full disk.
             with contextlib.suppress(OSError):
                 os.unlink(part)
 
@@ -130,18 +130,18 @@ class LocalFolder(Folder):
             os.unlink(self._at(name))
 
     def _at(self, name: str) -> str:
-        # A Path for each file of thousands costs as much as looking at it.
+        # For thousands of files, creating a Path costs as much as reading its status.
         return f"{self._root}/{name}"
 
     def _sync(self) -> None:
         """Make a new name survive a power cut.
 
-        The file is whole and in its place by now: a file system that cannot sync a folder does not undo that.
+        The file is whole and in its place by now, even if the file system cannot sync a folder.
         """
         with self._lock:
             wanted = self._begun + 1
         with self._syncing:
-            # Of many threads that wait here, one does it for all whose names were there when it began.
+            # Of many waiting threads, one syncs for all whose names existed when it began.
             if self._synced >= wanted:
                 return
             with self._lock:
@@ -169,7 +169,7 @@ class LocalFolder(Folder):
 
 
 def _opened(path: str) -> int:
-    """Open a file to be read, also behind a link; anything else is an error: a pipe would wait for ever."""
+    """Open a file to read, also through a link. Anything else is an error: a pipe would block for ever."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -186,10 +186,10 @@ def _opened(path: str) -> int:
 
 
 def _write(path: str, source: BinaryIO, *, lasting: bool = True) -> None:
-    """Write a new file, and onto the disk where it must last.
+    """Write a new file, and sync it to the disk if it must last.
 
-    By its descriptor: a file object asks the system four more questions, and of hundreds of threads each
-    waits its turn after each.
+    Uses the descriptor: a file object makes four more system calls, and with hundreds of threads each of them
+    waits for its turn after each call.
     """
     handle = os.open(path, _NEW, 0o666)
     try:

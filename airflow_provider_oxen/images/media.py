@@ -1,4 +1,4 @@
-"""What counts as an image: one table of formats, and the facts that are kept of each image."""
+"""What counts as an image: one table of formats, and the facts that are kept for each image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["FACTS", "FORMATS", "SUFFIXES", "USUAL", "Format", "ImageFacts", "for
 class Format(NamedTuple):
     """A format of image files.
 
-    :ivar name: Pillow's.
-    :ivar suffixes: the one that is written comes first.
-    :ivar begins: what its first bytes are.
-    :ivar parts: reads what its pixels are made of, and raises :class:`.parts.Broken` where that is not whole.
+    :ivar name: Pillow's name.
+    :ivar suffixes: the first is used for new files.
+    :ivar begins: matches the first bytes.
+    :ivar parts: reads the parts that hold the pixels; raises :class:`.parts.Broken` if they are not whole.
     """
 
     name: str
@@ -36,7 +36,7 @@ FORMATS = (
 )
 
 USUAL = {suffix: one.suffixes[0] for one in FORMATS for suffix in one.suffixes}
-"""The suffix that is written, by all that an image may have."""
+"""The suffix for new files, by every suffix that an image may have."""
 
 SUFFIXES = frozenset(USUAL)
 
@@ -44,12 +44,12 @@ _SUFFIX = {one.media_type: one.suffixes[0] for one in FORMATS}
 
 
 class ImageFacts(NamedTuple):
-    """What is told of an image in its sidecar, in XCom and by :meth:`.OxenHook.download`.
+    """The facts of an image in its sidecar, in XCom and from :meth:`.OxenHook.download`.
 
-    :ivar width: in pixels as EXIF has it shown, as the height.
+    :ivar width: in pixels, after the rotation in EXIF; so is the height.
     :ivar bytes: size of the file.
     :ivar sha256: hexadecimal.
-    :ivar preview: a very small picture of it as a ``data:`` URI, where one was made.
+    :ivar preview: a very small picture of the image as a ``data:`` URI, if one was made.
     """
 
     media_type: str
@@ -61,20 +61,20 @@ class ImageFacts(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What the name of its file ends in."""
+        """The suffix of its file's name."""
         return _SUFFIX[self.media_type]
 
     def record(self) -> dict[str, Any]:
-        """Return the facts as they are stored and handed on; without a preview where there is none."""
+        """Return the facts as they are stored and passed on, without a missing preview."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 FACTS: dict[str, type] = {
     name: kind for name, kind in get_type_hints(ImageFacts).items() if name != "preview"
 }
-"""What is known of every image, with its types."""
+"""The facts known for every image, with their types."""
 
 
 def format_of(head: bytes) -> Format | None:
-    """Return the format that a file's first 16 bytes are of, or None."""
+    """Return the format of a file from its first 16 bytes, or None."""
     return next((one for one in FORMATS if one.begins.match(head)), None)

@@ -1,4 +1,4 @@
-"""What a task's files are called. Pure: a path and an identity in, names out."""
+"""The names of a task's files. Pure: a path and an identity in, names out."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from airflow_provider_oxen.images.media import SUFFIXES
 __all__ = ["default_stem", "is_plain", "locate", "numbered", "split"]
 
 _UNFIT = r"[\x00-\x1f\x7f\ud800-\udfff]"
-"""Control characters, and halves of characters, which no file system can write."""
+"""Control characters, and halves of surrogate pairs, which no file system can write."""
 
 _LONGEST = 180
-"""Bytes a user's name may have, so that with what we add it stays under the 255 that file systems allow."""
+"""Longest user's name in bytes, so that with our additions it stays under the 255 that file systems allow."""
 
 
 def split(storage_path: str, stem: str) -> tuple[str, str]:
-    """Return a path's folder and the first image's file name without its suffix, which follows the bytes.
+    """Return a path's folder and the first image's name without its suffix, which follows the bytes.
 
-    A path that ends in ``/`` is a folder, any other the file itself.
+    A path that ends in ``/`` is a folder; any other path is the file itself.
 
     :param storage_path: as rendered; a template's value in it must not lead out of the folder.
     :param stem: the name to use in a folder.
-    :raises OxenInvalidRequest: where the path is relative, climbs (``..``) or names no file.
+    :raises OxenInvalidRequest: if the path is relative, climbs (``..``) or names no file.
     """
     folder, name = locate(storage_path, "storage_path")
     if not name:
@@ -42,10 +42,10 @@ def split(storage_path: str, stem: str) -> tuple[str, str]:
 
 
 def locate(path: str, argument: str) -> tuple[str, str]:
-    """Return folder and file name of an absolute path or URL; no name where it ends in ``/``.
+    """Return folder and file name of an absolute path or URL; an empty name if it ends in ``/``.
 
-    :param argument: what the user calls the path.
-    :raises OxenInvalidRequest: where the path is relative or climbs, or a URL names no bucket.
+    :param argument: the user's argument that holds the path.
+    :raises OxenInvalidRequest: if the path is relative or climbs, or a URL names no bucket.
     """
 
     def bad(problem: str) -> OxenInvalidRequest:
@@ -82,7 +82,7 @@ def locate(path: str, argument: str) -> tuple[str, str]:
 
 
 def default_stem(task_id: str, key: str) -> str:
-    """Return the name for a folder: the task's, for people, and its identity, to be alone there."""
+    """Return the name for a folder: the task's id, for people, and its identity, to be unique there."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", task_id).strip("-")[:80] or "image"
     return f"{readable}-{key[:16]}"
 
@@ -96,5 +96,5 @@ def numbered(stem: str, index: int, separator: str = "-") -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is one file of the folder, whatever it came from."""
+    """Return whether a name is a single file of the folder; it may come from anywhere."""
     return not re.search(rf"^$|^\.|[/\\]|{_UNFIT}", name)

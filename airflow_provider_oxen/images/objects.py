@@ -1,4 +1,4 @@
-"""A prefix in an object store, through the driver that Airflow's ``ObjectStoragePath`` finds."""
+"""A prefix in an object store, with the driver that Airflow's ``ObjectStoragePath`` finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_oxen.images.folder import MOST, Folder
-from airflow_provider_oxen.images.stores import AZURE, S3, is_taken, store_of
+from airflow_provider_oxen.images.stores import AZURE, S3, is_public, is_taken, store_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["ObjectFolder"]
 
 _BLOCK = 8 * 1024 * 1024
-"""Bytes held in memory of an object that is written in parts: above the 5 MiB that S3 asks of a part."""
+"""Bytes in memory while an object is written in parts; above the 5 MiB that S3 requires for a part."""
 
 _READ = 1024 * 1024
-"""Bytes that are fetched at once of an object that is read bit by bit: each time is a request."""
+"""Bytes fetched at once while an object is read piece by piece: each fetch is a request."""
 
 
 class ObjectFolder(Folder):
-    """A prefix in an object store: one put a file, never a copy, and of an image never a delete.
+    """A prefix in an object store: one put for a file, never a copy, and never a delete of an image.
 
     :param protocol: the URL's scheme.
     :param path: bucket and prefix.
     :param conn_id: the Airflow connection that ``fs`` was made from.
-    :param options: keywords of each write, see :mod:`.stores`.
+    :param options: keywords for each write; see :mod:`.stores`.
     """
 
     def __init__(
@@ -49,9 +49,13 @@ class ObjectFolder(Folder):
         self.conn_id = conn_id
         self.options = dict(options or {})
 
+    @property
+    def is_public(self) -> bool:
+        return is_public(self.fs)
+
     def check(self) -> None:
-        # Other stores' drivers also say so of a bucket that is empty and may not be described: there, the
-        # first write tells.
+        # Other drivers report a bucket as missing also if it is empty and may not be described. For them, the
+        # first write shows it.
         if self.store is not S3:
             return
         bucket = self.path.partition("/")[0]
@@ -60,7 +64,7 @@ class ObjectFolder(Folder):
         except FileNotFoundError:
             raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
         except PermissionError:
-            # Many keys may write below a prefix and not look at the bucket.
+            # Many keys may write below a prefix but not read the bucket.
             return
 
     def names(self) -> Iterable[str]:
@@ -77,21 +81,21 @@ class ObjectFolder(Folder):
         except FileNotFoundError:
             return None
         except Exception:
-            # Stores have no first bytes of an empty object.
+            # Stores refuse to read a range of an empty object.
             with contextlib.suppress(Exception):
                 if self.size(name) == 0:
                     return b""
             raise
 
     def open(self, name: str) -> BinaryIO:
-        # A listing that fsspec remembers would tell the size of what stood there before.
+        # A listing in fsspec's cache would have the size of an earlier object.
         self.fs.invalidate_cache(self.path)
         raw: Any = self.fs.open(self._key(name), "rb", block_size=_READ)
-        # fsspec's own readline copies a block for each line.
+        # fsspec's own readline copies a block for every line.
         return io.BufferedReader(raw, _READ)
 
     def size(self, name: str) -> int | None:
-        # A listing that fsspec remembers would hide what another worker wrote.
+        # A listing in fsspec's cache would hide what another worker wrote.
         self.fs.invalidate_cache(self.path)
         try:
             return int(self.fs.info(self._key(name))["size"])
@@ -108,7 +112,7 @@ class ObjectFolder(Folder):
         try:
             self._write(name, source, new=True)
         except Exception as error:
-            # Anything else is no reason to write without the condition.
+            # After any other error, do not write without the condition.
             if is_taken(error):
                 return False
             raise
@@ -117,13 +121,13 @@ class ObjectFolder(Folder):
     def _write(self, name: str, source: BinaryIO, *, new: bool = False) -> None:
         """Write an object.
 
-        :param new: only where there is none; the store refuses it otherwise.
+        :param new: only create; the store refuses to overwrite.
         """
         size = source.seek(0, os.SEEK_END)
         source.seek(0)
         keywords = {**self._typed(name), **self.options}
-        # Google's driver takes the name of an encryption key with files only; Azure's takes most of what the
-        # store is told with whole contents only, and reads those bit by bit where they are files.
+        # Google's driver accepts the name of an encryption key only when it writes in parts. Azure's accepts
+        # most options only for whole contents, and reads those piece by piece if they are files.
         in_parts = size > _BLOCK or "kms_key_name" in keywords
         if in_parts and self.store is not AZURE:
             self._write_in_parts(name, source, "xb" if new else "wb", keywords)
@@ -141,7 +145,7 @@ class ObjectFolder(Folder):
             shutil.copyfileobj(source, file, _BLOCK)
             file.close()
         except BaseException:
-            # Leaving a "with", or being collected, would commit what has come so far as if it were whole.
+            # Otherwise the end of a "with", or garbage collection, would commit the part as if it were whole.
             file.closed = True
             with contextlib.suppress(Exception):
                 file.discard()
@@ -159,7 +163,7 @@ class ObjectFolder(Folder):
         return f"{self.protocol}://{self._key(name)}"
 
     def _typed(self, name: str) -> dict[str, str]:
-        """Return what tells the store of a file's type: a browser shows what else it would download."""
+        """Return the option with the file's type, so that a browser shows the file instead of saving it."""
         kind, _ = mimetypes.guess_type(name, strict=False)
         option = self.store and self.store.type_option
         return {option: kind} if option and kind else {}

@@ -1,7 +1,7 @@
-"""What the pixels of an image are made of, without what only lies beside them; nothing is decoded.
+"""Find the parts of an image file that hold its pixels, without decoding anything.
 
-Text, profiles, thumbnails and places may be huge, broken or stripped, and the image is perfect all the same;
-a decoder that reads them may refuse it, or unpack more than a worker has.
+Text, profiles, thumbnails and locations may be huge, broken or stripped while the image itself is perfect. A
+decoder that reads them may refuse the image, or unpack more than a worker has.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ __all__ = ["Broken", "Parts", "gif", "jpeg", "orientation", "png", "upright", "w
 _CHUNK = 64 * 1024
 
 _PNG_PIXELS = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT"})
-"""Chunks that pixels are made of although their names call them ancillary: transparency and animation."""
+"""Chunks that pixels depend on although their names mark them as ancillary: transparency and animation."""
 
 _EXIF = b"Exif\0\0"
 _LONGEST_EXIF = 64 * 1024
 
 _SOS, _EOI, _APP1, _COMMENT = 0xDA, 0xD9, 0xE1, 0xFE
 _APPS = frozenset(range(0xE0, 0xF0)) - {0xE0, 0xEE}
-"""Applications' segments of a JPEG, but JFIF's and Adobe's: those two say what the colours mean."""
+"""Application segments of a JPEG, except JFIF's and Adobe's, which say what the colours mean."""
 
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _JPEG = b"\xff\xd8\xff"
 
 _MOST_PICTURES, _MOST_SEGMENTS, _MOST_CHUNKS = 16, 10_000, 300_000
-"""What is looked at, at most, so that no stranger's file takes minutes: profiles have 255 segments, and a
-chunk that an encoder writes has 8 KiB or more."""
+"""Limits, so that no untrusted file takes minutes: a profile has 255 segments, and encoders write chunks of
+8 KiB or more."""
 
 _MOST_BLOCKS = 2_000_000
-"""The same of a GIF: of full blocks, as encoders write them, it has half a gigabyte."""
+"""The same limit for a GIF: with full blocks, as encoders write them, this is half a gigabyte."""
 
 _ORIENTATION = 0x0112
 
@@ -48,13 +48,13 @@ class Broken(Exception):
 
 
 class Parts(NamedTuple):
-    """An image's file without what lies beside its pixels.
+    """An image's file, reduced to what its pixels need.
 
-    :ivar file: to be decoded.
-    :ivar exif: without its first six bytes; empty where there is none.
-    :ivar scans: how often a decoder goes over all its pixels.
-    :ivar pixels: over all frames, where that has to be known before it is opened: opening allocates them.
-    :ivar ends: whether its end mark is there, where a decoder does without.
+    :ivar file: the file to decode.
+    :ivar exif: without its first six bytes; empty if there is none.
+    :ivar scans: how often a decoder goes over all pixels.
+    :ivar pixels: over all frames, if that must be known before opening: opening allocates them.
+    :ivar ends: whether the end mark is there, for formats whose decoder does not need it.
     """
 
     file: BinaryIO
@@ -65,7 +65,7 @@ class Parts(NamedTuple):
 
 
 class _Spliced(io.RawIOBase):
-    """Some ranges of a file, one behind the other."""
+    """Some ranges of a file, joined together."""
 
     def __init__(self, file: BinaryIO, ranges: list[tuple[int, int]]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def _spliced(file: BinaryIO, ranges: list[tuple[int, int]]) -> BinaryIO:
 
 
 def _add(ranges: list[tuple[int, int]], start: int, size: int) -> None:
-    """Add a range, to the last one where it goes on there."""
+    """Add a range; extend the last one if it continues there."""
     if sum(ranges[-1]) == start:
         ranges[-1] = (ranges[-1][0], ranges[-1][1] + size)
     else:
@@ -111,15 +111,15 @@ def _add(ranges: list[tuple[int, int]], start: int, size: int) -> None:
 
 
 def whole(file: BinaryIO) -> Parts:
-    """Return the file as it is: of this format, nobody but a decoder can tell."""
+    """Return the file as it is: only a decoder can check this format."""
     file.seek(0)
     return Parts(file)
 
 
 def png(file: BinaryIO) -> Parts:
-    """Return the chunks of a PNG that its pixels are made of, each held against its checksum.
+    """Return the chunks of a PNG that hold its pixels, each checked against its checksum.
 
-    :raises Broken: where one of them does not fit, or the end is missing.
+    :raises Broken: if a checksum does not match, or the end is missing.
     """
     file.seek(8)
     ranges, exif = [(0, 8)], b""
@@ -145,7 +145,7 @@ def png(file: BinaryIO) -> Parts:
 
 
 def _fits(file: BinaryIO, kind: bytes, size: int) -> bool:
-    """Whether a chunk's checksum fits its content, which is read."""
+    """Read a chunk's content, and return whether its checksum matches."""
     checksum = zlib.crc32(kind)
     while size:
         data = file.read(min(_CHUNK, size))
@@ -157,12 +157,12 @@ def _fits(file: BinaryIO, kind: bytes, size: int) -> bool:
 
 
 def jpeg(file: BinaryIO) -> Parts:
-    """Return the segments of a JPEG that its first picture is made of.
+    """Return the segments of a JPEG that hold its first picture.
 
-    Pictures may follow, such as a depth map: those that do must have their ends, and are not decoded. They
-    may have been stripped.
+    Other pictures may follow, such as a depth map. Those must have an end mark, and are not decoded. They may
+    have been stripped.
 
-    :raises Broken: where an end mark is missing.
+    :raises Broken: if an end mark is missing.
     """
     ranges, exif, end, scans = _picture(file, 0)
     for _ in range(_MOST_PICTURES):
@@ -174,7 +174,7 @@ def jpeg(file: BinaryIO) -> Parts:
 
 
 def _picture(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], bytes, int, int]:
-    """Return the ranges of one picture of a JPEG, its EXIF, its end and how many scans it has."""
+    """Return the ranges of one picture of a JPEG, its EXIF, its end and its number of scans."""
     ranges, exif, at = [(start, 2)], b"", start + 2
     scans = 0
     for _ in range(_MOST_SEGMENTS):
@@ -199,7 +199,7 @@ def _picture(file: BinaryIO, start: int) -> tuple[list[tuple[int, int]], bytes, 
 
 
 def _next_marker(file: BinaryIO, at: int) -> int:
-    """Return the place of the next marker that something follows; what comes before is a scan, or skipped."""
+    """Return the position of the next marker with content; what comes before is a scan, or is skipped."""
     file.seek(at)
     left = b""
     while data := file.read(_CHUNK):
@@ -214,10 +214,10 @@ def _next_marker(file: BinaryIO, at: int) -> int:
 def gif(file: BinaryIO) -> Parts:
     """Walk through the blocks of a GIF.
 
-    Its frames may reach far beyond the size that its head tells, and it grows to that. Pillow takes one that
-    was cut between two frames.
+    Its frames may reach far beyond the size in its header, and the image grows to that. Pillow accepts a file
+    that was cut between two frames.
 
-    :raises Broken: where it has too many blocks.
+    :raises Broken: if it has too many blocks.
     """
     file.seek(6)
     width, height = struct.unpack("<2H", file.read(4).ljust(4, b"\0"))
@@ -247,7 +247,7 @@ def _skip_colours(file: BinaryIO, flags: bytes, before: int) -> None:
 
 
 def orientation(exif: bytes) -> int:
-    """Return how EXIF says that an image is to be turned, from 1 to 8; 1 where it says nothing of sense."""
+    """Return the orientation in EXIF, from 1 to 8; 1 if it has no sensible value."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return 1
@@ -264,6 +264,6 @@ def orientation(exif: bytes) -> int:
 
 
 def upright(turned: int) -> bytes:
-    """Return an EXIF that tells an orientation and nothing else."""
+    """Return an EXIF with only an orientation in it."""
     entry = struct.pack(">HHIHH", _ORIENTATION, 3, 1, turned, 0)
     return _EXIF + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)

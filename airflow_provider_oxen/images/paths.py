@@ -1,4 +1,4 @@
-"""A path as people give it: a text, or an object of ``pathlib`` or of Airflow. It becomes a text. Pure."""
+"""Turn a path into text: people give a text, or an object of ``pathlib`` or of Airflow. Pure."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ __all__ = ["as_text", "check_connection", "is_path", "own_connection", "to_rende
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value is an object that stands for a path; what newer Airflow has is no ``PathLike``."""
+    """Return whether a value is a path object; those of newer Airflow versions are no ``PathLike``."""
     kind = type(value)
     return isinstance(value, os.PathLike) or (hasattr(kind, "protocol") and hasattr(kind, "path"))
 
 
 def to_render(value: Any) -> Any:
-    """Return a path object's text, whatever is in it; any other value as it is."""
+    """Return a path object's text, whatever is in it; any other value unchanged."""
     if not is_path(value):
         return value
-    # Airflow's own has the connection in its text, and on 2.11 warns of its ``fspath``.
+    # The text of Airflow's own object has the connection in it; on 2.11 its ``fspath`` warns.
     return str(value) if hasattr(type(value), "protocol") else os.fsdecode(value)
 
 
 def as_text(name: str, value: Any) -> Any:
-    """Return a path object's text, with the id of its connection in it; any other value as it is.
+    """Return a path object's text, including the id of its connection; any other value unchanged.
 
-    :param name: of the argument, for messages.
-    :raises OxenInvalidRequest: where it holds a template.
+    :param name: name of the argument, for messages.
+    :raises OxenInvalidRequest: if it holds a template.
     """
     if not is_path(value):
         return value
@@ -43,19 +43,19 @@ def as_text(name: str, value: Any) -> Any:
 
 
 def own_connection(path: Any) -> str | None:
-    """Return the Airflow connection that a URL names before its bucket, if it does."""
+    """Return the Airflow connection that a URL names before its bucket, or None."""
     try:
         return urlsplit(path).netloc.rpartition("@")[0] or None if isinstance(path, str) else None
     except ValueError:
-        # What is wrong with it is told where it is located.
+        # The code that locates the path reports what is wrong with it.
         return None
 
 
 def check_connection(name: str, path: str | None, conn_name: str, conn_id: str | None) -> None:
-    """Make sure that a path and the argument beside it do not name two connections.
+    """Make sure that a path and the argument beside it do not name two different connections.
 
-    :param name: of the argument that the path was given by.
-    :param conn_name: of the argument that the connection was given by.
+    :param name: the argument with the path.
+    :param conn_name: the argument with the connection.
     :raises OxenInvalidRequest: naming both.
     """
     own = own_connection(path)

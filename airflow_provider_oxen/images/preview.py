@@ -1,4 +1,4 @@
-"""A picture small enough to stand in a page as text."""
+"""Make a picture small enough to stand in a page as text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["LARGE", "SMALL", "Size", "preview"]
 class Size(NamedTuple):
     """How large a preview may become.
 
-    :ivar side: its long side in pixels; smaller images stay as they are.
-    :ivar limit: bytes of the file at most.
+    :ivar side: its longer side in pixels; smaller images keep their size.
+    :ivar limit: most bytes of the file.
     :ivar kind: Pillow's name of its format.
-    :ivar qualities: tried one after the other until the bytes fit; the last holds pure noise.
+    :ivar qualities: tried in this order until the bytes fit; with the last, even pure noise fits.
     """
 
     side: int
@@ -31,19 +31,19 @@ SMALL = Size(128, 5 * 1024, "JPEG", (75, 50, 25, 5))
 """To tell pictures apart in a grid of thousands. A photograph takes about half of the bytes."""
 
 LARGE = Size(256, 12 * 1024, "WEBP", (80, 60, 40, 20, 0))
-"""To look at in Airflow's web interface. It takes some ten times as long to be made."""
+"""To look at in Airflow's web interface. It takes about ten times as long to make."""
 
 _GROUND = (238, 238, 238)
-"""What shows behind transparency: a grey on which both white and black drawings are seen."""
+"""The colour behind transparency: a grey on which both white and black drawings can be seen."""
 
 
 def preview(image: Image.Image, size: Size = SMALL) -> str | None:
-    """Return a very small picture of an image as a ``data:`` URI, or None where none can be made.
+    """Return a very small picture of an image as a ``data:`` URI, or None if none can be made.
 
-    Never raises: beside an image that was paid for, its preview is worth nothing. Nothing but the pixels gets
-    into it: no comment, place or camera.
+    Never raises: a paid image must not fail because of its preview. The preview holds only pixels: no
+    comment, location or camera.
 
-    :param image: decoded, such as :func:`.verify.prove` shows it; it is not changed.
+    :param image: a decoded image, such as :func:`.verify.prove` passes on; it is not changed.
     """
     try:
         content = _encode(_shrink(image, size.side), size)
@@ -55,12 +55,12 @@ def preview(image: Image.Image, size: Size = SMALL) -> str | None:
 
 
 def _shrink(image: Image.Image, side: int) -> Image.Image:
-    """Return the image in RGB or grey, at most so many pixels wide and high, upright."""
+    """Return the image in RGB or grey, upright, with at most so many pixels on each side."""
     from PIL import Image, ImageOps
 
     whole = _plain(image)
-    # First whole pixels are averaged, which is fast, then the rest is resampled, which is fair. Both of them
-    # know how to weigh transparent pixels.
+    # First average whole pixels, which is fast; then resample the rest, which is exact. Both weigh
+    # transparent pixels correctly.
     width, height = _fitted(whole.size, side)
     factors = max(1, whole.width // width), max(1, whole.height // height)
     if factors != (1, 1):
@@ -70,22 +70,22 @@ def _shrink(image: Image.Image, side: int) -> Image.Image:
     small = _opaque(whole)
     small = small.copy() if small is image else small
     ImageOps.exif_transpose(small, in_place=True)
-    # Pillow writes a comment that it has read; what stands there may not be for a page.
+    # Pillow writes a comment that it has read, which may not be meant for a page.
     small.info.clear()
     return small
 
 
 def _fitted(size: tuple[int, int], most: int) -> tuple[int, int]:
-    """Return width and height of the same shape."""
+    """Return the largest width and height of the same shape."""
     longest = max(most, *size)
     width, height = (max(1, round(side * most / longest)) for side in size)
     return width, height
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Return an image whose pixels can be averaged: no palettes, bits or 16-bit greys."""
+    """Return an image whose pixels can be averaged: without palettes, bits or 16-bit greys."""
     if image.mode.startswith("I"):
-        # What Pillow makes of 16 bits in 8 has changed between its versions; this is the same in all.
+        # How Pillow converts 16 bits to 8 differs between its versions; this gives the same in all.
         return image.convert("I").point(lambda value: value / 256).convert("L")
     if image.mode in ("RGB", "L", "CMYK", "YCbCr", "RGBA", "LA") and "transparency" not in image.info:
         return image

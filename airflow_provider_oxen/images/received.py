@@ -1,6 +1,6 @@
-"""What came, before anybody knows whether it is an image.
+"""Handle received bytes before it is known whether they are an image.
 
-Its text is decoded, checksums are held against it, and what is none is described in a few words.
+Decode text, compare checksums, and describe in a few words what is not an image.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _QUOTED = re.compile(r"b?([\"'])(.*)\1", re.DOTALL)
 _ALPHABET = str.maketrans("-_", "+/", "\t\n\v\f\r ")
 
 HEAD = 16 * 1024
-"""Bytes that are looked at: a page's title stands at its beginning."""
+"""Bytes that are read for a description: a page's title stands at its beginning."""
 
 _SHOWN = 100
 """Characters that are shown of a title, or of a text."""
 
 _BYTES = 16
-"""First bytes that are shown of what is no text."""
+"""First bytes that are shown if the content is not text."""
 
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,2000})", re.IGNORECASE)
 _IS_PAGE = re.compile(r"\s*<(!doctype html|html|head|body|title|!--)", re.IGNORECASE)
@@ -38,14 +38,14 @@ _UNFIT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 
 
 def decode(text: str) -> bytes:
-    """Return the bytes of a text in either alphabet.
+    """Return the bytes of a base64 text in either alphabet.
 
-    It may lack its padding, and have line breaks, quotes, a ``data:`` prefix or percent-encoding.
+    It may lack its padding, and may have line breaks, quotes, a ``data:`` prefix or percent-encoding.
 
-    :raises ValueError: where it is not base64.
+    :raises ValueError: if it is not base64.
     """
     try:
-        # The usual, in one pass: the text may have many megabytes.
+        # The usual case, in one pass: the text may have many megabytes.
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         pass
@@ -63,11 +63,11 @@ def decode(text: str) -> bytes:
 
 
 def describe(head: bytes, size: int, content_type: str | None) -> str:
-    """Return what came: its content type, its length, and a page's title or how it begins; redacted.
+    """Describe received bytes: content type, length, and a page's title or the first bytes; redacted.
 
     :param head: the first bytes.
-    :param size: of all, in bytes.
-    :param content_type: as the header says; empty where there was none, None where there are no headers.
+    :param size: of everything, in bytes.
+    :param content_type: from the header; empty if there was none, None if there are no headers.
     """
     facts = [f"{size:,} bytes"]
     if content_type is not None:
@@ -88,7 +88,7 @@ def describe(head: bytes, size: int, content_type: str | None) -> str:
 
 
 def _text(head: bytes) -> str | None:
-    """Return the bytes as text, or None where they are none."""
+    """Return the bytes as text, or None if they are not text."""
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = head.decode("utf-16" if wide else "utf-8-sig", errors="replace")
     return text if len(_UNFIT.findall(text)) <= len(text) // 50 else None
@@ -107,14 +107,14 @@ class _Crc32:
 
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64, "crc32": 4}
 _ALIASES = {"sha": "sha1"}
-"""RFC 3230's word for it."""
+"""RFC 3230's name for the algorithm."""
 
 
 class Checksums:
-    """What the headers of an answer tell of its body: decoders forgive damage, and checksums do not.
+    """The checksums of a body in an answer's headers: decoders forgive damage, checksums do not.
 
-    What cannot be read, or computed here, counts for nothing; and of a body that was encoded on the way
-    they tell something else than of what is kept.
+    A checksum that cannot be read or computed here is ignored. If the body was encoded on the way, all are
+    ignored: they describe other bytes than those that are kept.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
@@ -128,13 +128,13 @@ class Checksums:
                 self._sums.setdefault(algorithm, _new(algorithm))
 
     def update(self, data: bytes) -> None:
-        """Take in a piece of the body."""
+        """Add a piece of the body."""
         for one in self._sums.values():
             one.update(data)
 
     @property
     def doubt(self) -> str | None:
-        """Which header says that other bytes were meant, as a clause; None for none."""
+        """Which header says that other bytes were meant, as a clause; None if all match."""
         for header, algorithm, digest in self._told:
             if self._sums[algorithm].digest() != digest:
                 return f"its bytes are not those that the store's {header} tells of"
@@ -154,7 +154,7 @@ def _announced(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
         or headers["x-goog-stored-content-encoding"] == "identity"
     ):
         yield from _listed("x-goog-hash", headers.get("x-goog-hash", ""))
-    # Of what was put in parts, it is a checksum of checksums.
+    # For an object written in parts, it is a checksum of checksums.
     if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
         for algorithm in ("sha256", "sha1", "crc32"):
             header = f"x-amz-checksum-{algorithm}"
@@ -163,7 +163,7 @@ def _announced(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _listed(header: str, value: str) -> Iterator[tuple[str, str, bytes]]:
-    """Read ``sha-256=…, md5=…``; RFC 9530 puts colons around the text."""
+    """Read ``sha-256=…, md5=…``; RFC 9530 puts colons around the value."""
     for item in value.split(","):
         name, _, text = item.strip().partition("=")
         algorithm = name.lower().replace("-", "")
@@ -171,9 +171,9 @@ def _listed(header: str, value: str) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _of_etag(headers: Mapping[str, str]) -> bytes:
-    """Return the MD5 that an ETag is in S3, of what was put in one part and has no key of its own.
+    """Return the MD5 in an ETag of S3, for an object that was put in one part and has no key of its own.
 
-    Elsewhere it may look like one, and be anything.
+    Elsewhere an ETag may look like an MD5, and be anything.
     """
     is_s3 = "x-amz-request-id" in headers
     encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256"

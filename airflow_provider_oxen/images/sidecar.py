@@ -1,7 +1,7 @@
-"""The ``<name>.json`` beside each image: enough to reproduce it, to recognise it, and to commit it.
+"""The ``<name>.json`` beside each image: enough to reproduce, recognise and commit the image.
 
-It is written after the image. The first image's sidecar is written last of all and stands for the
-whole answer: where it is, everything is.
+It is written after the image. The first image's sidecar is written last of all and stands for the whole
+answer: if it exists, everything exists.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ __all__ = ["FORMAT", "dump", "find", "is_free", "job_of", "made_by", "name_of", 
 FORMAT = "airflow-provider-oxen/1"
 
 _FACTS = {"file": str, **FACTS}
-"""What an image's sidecar tells at least."""
+"""The fields that every image's sidecar must have."""
 
 _MORE = {"model": str, "seed": int, "generation_id": str, "preview": str}
-"""What it tells beside that and is handed on; what makes no sense is left out. The rest is read elsewhere."""
+"""Further fields that are passed on; nonsense values are left out. Other code reads the rest."""
 
 _MOST = 2**64
-"""What integers that are handed on stay below: no process of Airflow takes larger ones."""
+"""Upper limit of integers that are passed on: no process of Airflow accepts larger ones."""
 
 _BIGGEST = 4 * 1024**3
-"""Bytes of an image that are read to be compared: a file with a hole is as big as one likes."""
+"""Largest image, in bytes, that is read and compared: a sparse file can be as large as one likes."""
 
 _LONGEST = 64 * 1024
-"""Bytes of a text that is handed on: a preview is some 16 KiB."""
+"""Longest text, in bytes, that is passed on; a preview has about 16 KiB."""
 
 _MANY = 1_000
-"""Images of one output at most."""
+"""Most images of one output."""
 
 _AGAIN = "Set overwrite=True to have it generated, and paid for, once more."
 
 
 _SAID = ("model", "generation_id", "revised_prompt", "rejected")
-"""What the hub, or a library, says. All else is the user's own words or ours: changed in any letter, they
-would not make the image again."""
+"""Fields that come from the hub or a library. All others are the user's own words or ours: changed in any
+letter, they would no longer reproduce the image."""
 
 
 def name_of(stem: str) -> str:
@@ -55,22 +55,22 @@ def name_of(stem: str) -> str:
 
 
 def dump(record: Mapping[str, Any]) -> bytes:
-    """Return the sidecar's content: the request to the letter, and no signed URL in what the hub has said."""
+    """Return the sidecar's content: the exact request, and the hub's texts without signed URLs."""
     asked = record.get("request") or {}
     said = {
         name: without_queries(value)
         for name in _SAID
         if isinstance(value := record.get(name), str) and value != asked.get(name)
     }
-    # Of json.dumps only what does not indent is fast, and a batch has thousands.
+    # json.dumps is slow when it indents, and a batch has thousands of sidecars.
     return to_json({"format": FORMAT, **record, **said}, indent=2) + b"\n"
 
 
 def is_free(folder: Folder, stem: str, own_files: Collection[str] = (), identity: str = "") -> bool:
-    """Whether the place holds neither a sidecar nor an image of anybody else.
+    """Return whether the place holds neither a sidecar nor an image of anybody else.
 
-    :param own_files: names of images that this very job wrote when an earlier try was stopped.
-    :param identity: of the task, which its sidecars tell.
+    :param own_files: names of images that this very job wrote before an earlier try was stopped.
+    :param identity: the task's identity, as in its sidecars.
     """
     record = _read(folder, stem)
     if record is not None and not _is_of(record, own_files, identity):
@@ -79,15 +79,15 @@ def is_free(folder: Folder, stem: str, own_files: Collection[str] = (), identity
 
 
 def read(folder: Folder, stem: str) -> dict[str, Any]:
-    """Return what the sidecar of a place tells; nothing where there is none, or something else.
+    """Return the content of a place's sidecar; empty if there is none, or something else.
 
-    :raises OSError: where the store cannot tell.
+    :raises OSError: if the store cannot tell.
     """
     return _read(folder, stem) or {}
 
 
 def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
-    """Return the stems and the file names of an output's images, as far as its sidecars tell."""
+    """Return the stems and the file names of an output's images, as far as its sidecars name them."""
     first = read(folder, stem)
     stems = first["stems"] if _are_stems(first.get("stems")) else [stem]
     files = first.get("files") if first.get("replacing") else None
@@ -97,9 +97,9 @@ def parts_of(folder: Folder, stem: str) -> tuple[list[str], list[str]]:
 
 
 def made_by(folder: Folder, stem: str) -> tuple[str, int | str, int | None]:
-    """Return the identity, the clearing and the run's clear number that finished a place's output.
+    """Return the identity, the clearing and the run's clear number of the job that finished an output.
 
-    An empty identity for none.
+    The identity is empty if there is none.
     """
     record = read(folder, stem)
     identity, clearing = record.get("identity"), record.get("clearing")
@@ -110,7 +110,7 @@ def made_by(folder: Folder, stem: str) -> tuple[str, int | str, int | None]:
 
 
 def job_of(folder: Folder, stem: str) -> tuple[str, str]:
-    """Return the identity and the name of the job whose finished output a place holds, or empty ones."""
+    """Return the identity and the name of the job whose finished output a place holds, or empty texts."""
     record = read(folder, stem)
     unfinished = record.get("replacing")
     return ("", "") if unfinished else (str(record.get("identity", "")), str(record.get("job", "")))
@@ -125,14 +125,14 @@ def find(
     own_files: Collection[str] = (),
     identity: str = "",
 ) -> list[dict[str, Any]] | None:
-    """Return the finished output that a place holds, a record an image, or None where it is free.
+    """Return the finished output of a place, one record for each image, or None if the place is free.
 
-    :param fingerprint: of the request; an output of another one is not ours to take or to replace.
-    :param overwrite: take a finished output of any request as if the place were free.
-    :param own_files: names of images that this very job wrote when an earlier try was stopped.
-    :param identity: of the task, which its sidecars tell.
-    :raises OxenOutputExists: naming the file, where the place holds something else.
-    :raises OSError: where the store cannot tell.
+    :param fingerprint: fingerprint of the request; an output with another one is neither taken nor replaced.
+    :param overwrite: treat a finished output of any request as if the place were free.
+    :param own_files: names of images that this very job wrote before an earlier try was stopped.
+    :param identity: the task's identity, as in its sidecars.
+    :raises OxenOutputExists: naming the file, if the place holds something else.
+    :raises OSError: if the store cannot tell.
     """
     where = folder.asset_uri(name_of(stem))
     first = _read(folder, stem)
@@ -178,18 +178,18 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
 
 
 def _is_of(record: Mapping[str, Any], own_files: Collection[str], identity: str) -> bool:
-    """Whether a sidecar is one of this job's own; another task may have taken a name that we had claimed."""
+    """Return whether a sidecar is this job's own; another task may have taken a name that it had claimed."""
     return record.get("file") in own_files and record.get("identity") == identity
 
 
 def _is_whole(first: Mapping[str, Any]) -> bool:
-    """Whether the first image's sidecar tells of as many kept images as were paid for."""
+    """Return whether the first image's sidecar names as many kept images as were paid for."""
     stems = first.get("stems")
     return not isinstance(stems, list) or len(stems) == first.get("images")
 
 
 def _are_stems(value: Any) -> TypeGuard[list[str]]:
-    """Whether a value names images; each is read, so that one name many times would be dear."""
+    """Return whether a value names images, each once: every name costs a read."""
     return (
         isinstance(value, list)
         and 0 < len(value) <= _MANY
@@ -199,7 +199,7 @@ def _are_stems(value: Any) -> TypeGuard[list[str]]:
 
 
 def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
-    """Return an image's record, having made sure that the image is there."""
+    """Return an image's record, after checking that the image is there."""
     where = folder.asset_uri(name_of(stem))
     record = _read(folder, stem)
     if not record or record.get("replacing"):
@@ -218,7 +218,7 @@ def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
 
 
 def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with an image that is not the one that its sidecar tells of, as a clause."""
+    """Return, as a clause, how an image differs from what its sidecar says; None if it does not."""
     name, told = record["file"], record["bytes"]
     size = folder.size(name)
     if size is None:
@@ -237,14 +237,14 @@ def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
 
 
 def _is(value: Any, kind: type) -> bool:
-    """Whether a value of a sidecar is of a kind, and fit to be handed on."""
+    """Return whether a value of a sidecar has a type, and may be passed on."""
     if kind is int:
         return type(value) is int and 0 <= value < _MOST
     return isinstance(value, kind) and len(str(value).encode(errors="replace")) < _LONGEST
 
 
 def _read(folder: Folder, stem: str) -> dict[str, Any] | None:
-    """Return the sidecar, {} where the file is something else, None where there is none."""
+    """Return the sidecar, {} if the file is something else, None if there is none."""
     try:
         raw = folder.read(name_of(stem))
     except UnreadableFile:

@@ -1,4 +1,4 @@
-"""The folder that a path names: on this machine, or in an object store through ``ObjectStoragePath``."""
+"""Open the folder that a path names: on this machine, or in an object store by ``ObjectStoragePath``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ __all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder", "with_store_e
 T = TypeVar("T")
 
 _AMBIENT = "aws_default"
-"""Where this is not defined, the worker's own credentials are meant: many deployments have nothing else."""
+"""If this connection is not defined, the worker's own credentials are meant; many deployments have nothing
+else."""
 
 
 def open_folder(
@@ -29,13 +30,13 @@ def open_folder(
     options: Mapping[str, Any] | None = None,
     conn_name: str = "storage_conn_id",
 ) -> Folder:
-    """Return the folder that a local path or a URL names. Nothing is asked of the store yet.
+    """Return the folder that a local path or a URL names. The store is not contacted yet.
 
     :param path: a folder as :func:`.names.locate` returns it.
-    :param options: what the store is told with each write, see :mod:`.stores`.
-    :param conn_name: of the argument that names the connection.
-    :raises OxenInvalidRequest: where the driver or the connection is missing, or the store cannot be opened.
-    :raises OxenStoreUnavailable: where the connection may only not be there now.
+    :param options: options for each write; see :mod:`.stores`.
+    :param conn_name: the argument that names the connection.
+    :raises OxenInvalidRequest: if the driver or the connection is missing, or the store cannot be opened.
+    :raises OxenStoreUnavailable: if the connection may be missing only now.
     """
     if path.startswith("/"):
         if options:
@@ -49,7 +50,7 @@ def open_folder(
     user = conn_id or own_connection(path)
     try:
         if user and user != _AMBIENT and store_of(scheme) is S3:
-            # Amazon's provider would go on with whatever credentials the worker has.
+            # Without this check, Amazon's provider would use whatever credentials the worker has.
             BaseHook.get_connection(user)
         place = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         protocol, fs = str(place.protocol), place.fs
@@ -64,10 +65,10 @@ def open_folder(
 
 
 def with_store_errors(folder: Folder, ask: Callable[[], T]) -> T:
-    """Ask a store before anything is spent.
+    """Call a store before anything is spent, and turn its errors into ours.
 
-    :raises OxenInvalidRequest: where the place cannot be written to.
-    :raises OxenStoreUnavailable: where the store does not answer.
+    :raises OxenInvalidRequest: if the place cannot be written to.
+    :raises OxenStoreUnavailable: if the store does not answer.
     """
     try:
         return ask()

@@ -1,8 +1,8 @@
-"""What object stores differ in: their drivers, the options of a write, and what their errors mean.
+"""The differences between object stores: drivers, options of a write, and meanings of errors.
 
-``storage_options`` are what a store is told with each write, such as how to encrypt or who may read. Only
-what is known to reach the store in every kind of write is taken: drivers drop names that they do not know
-without a word, and then a bucket would not be encrypted as somebody believes. They hold no credentials.
+``storage_options`` go to a store with each write, such as how to encrypt or who may read. Only options that
+reach the store in every kind of write are accepted: drivers silently drop names that they do not know, and
+then a bucket would not be encrypted as somebody believes. They hold no credentials.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "Store",
     "check",
     "is_final",
+    "is_public",
     "is_taken",
     "keywords",
     "knows_no_conditions",
@@ -35,16 +36,16 @@ log = getLogger(__name__)
 
 
 class Store(NamedTuple):
-    """A kind of object store that is known by its driver.
+    """A kind of object store, known by its driver.
 
-    :ivar schemes: of its URLs.
-    :ivar extra: of this package, which installs the driver.
-    :ivar driver: the package.
-    :ivar floor: its version, as in the extra, which nobody has to use. Drivers before December 2024 write
-        over what is there although they were asked not to; later ones of s3fs took an empty bucket for a
-        missing one.
+    :ivar schemes: its URL schemes.
+    :ivar extra: the extra of this package that installs the driver.
+    :ivar driver: the driver's package.
+    :ivar floor: the driver's lowest version, as in the extra, which nobody has to use. Drivers before
+        December 2024 overwrite an existing object although they were asked not to; later versions of s3fs
+        took an empty bucket for a missing one.
     :ivar options: names that ``storage_options`` may hold.
-    :ivar type_option: the one that tells a file's type; None where the driver finds it out.
+    :ivar type_option: the option for a file's type; None if the driver finds it out.
     """
 
     schemes: frozenset[str]
@@ -87,10 +88,13 @@ _SECRET = re.compile(
     r"key|secret|token|passw|pwd|credential|conn(ection)?_?str|signature|^sas|_sas", re.IGNORECASE
 )
 _NAMES_OF_KEYS = frozenset({"BucketKeyEnabled", "SSEKMSKeyId", "fixed_key_metadata", "kms_key_name"})
-"""Names with "key" in them that hold the name of one, or none."""
+"""Names with "key" in them that hold no secret, but the name of a key or something else."""
 
 _SECRETS = re.compile(r"AccountKey=|SharedAccessSignature=|-----BEGIN|[?&]sig=|\b(AKIA|ASIA)[A-Z0-9]{16}\b")
 """What credentials look like in values."""
+
+_PUBLIC = re.compile(r"https://(?![^/]*us-gov-)(?:[\w-]+\.)*(?:amazonaws|googleapis)\.com(?::443)?/?")
+"""Endpoints of the stores whose console we know; the government's clouds have others."""
 
 _warned: set[str] = set()
 
@@ -98,19 +102,39 @@ _FINAL = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryErro
 _FINAL_NUMBERS = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
 
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
-"""Statuses of the 4xx that say "not now"."""
+"""4xx statuses that mean "not now"."""
 
 _PASSING_CODES = frozenset({"RequestTimeout", "ExpiredToken", "RequestTimeTooSkewed", "OperationAborted"})
-"""Of S3: passing, though their status is 400 or 403."""
+"""S3's codes for temporary errors with status 400 or 403."""
 
 
 def store_of(scheme: str) -> Store | None:
-    """Return the kind of store that a URL's scheme means; None for one that other providers bring."""
+    """Return the kind of store for a URL's scheme; None if another provider brings it."""
     return next((store for store in STORES if scheme in store.schemes), None)
 
 
+def is_public(fs: Any) -> bool:
+    """Whether a driver speaks to Amazon's or Google's own store, and not to MinIO or another one.
+
+    The client that the driver has made knows: an endpoint may come from the Airflow connection, from the
+    environment, or from a file of Amazon's.
+
+    :param fs: of fsspec, after it has asked its store for something.
+    """
+    client = getattr(fs, "_s3", None)
+    known = (
+        getattr(getattr(client, "meta", None), "endpoint_url", None),
+        getattr(fs, "endpoint_url", None),
+        (getattr(fs, "client_kwargs", None) or {}).get("endpoint_url"),
+        # Of Google's.
+        getattr(fs, "_location", None),
+    )
+    endpoint = next((url for url in known if isinstance(url, str) and url), None)
+    return endpoint is None or _PUBLIC.fullmatch(endpoint) is not None
+
+
 def warn_of_old_driver(store: Store | None) -> None:
-    """Say once in a process that a store's driver is older than it should be."""
+    """Warn, once in a process, that a store's driver is older than it should be."""
     if store is None or store.driver in _warned:
         return
     _warned.add(store.driver)
@@ -129,7 +153,7 @@ def warn_of_old_driver(store: Store | None) -> None:
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Refuse credentials, in names and in values; no value is told.
+    """Refuse credentials, in names and in values; no value is shown.
 
     :raises OxenInvalidRequest: naming the option.
     """
@@ -144,10 +168,10 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def keywords(scheme: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as a store's driver takes them.
+    """Return the options in the form that a store's driver takes.
 
-    :param scheme: of the store's URL.
-    :raises OxenInvalidRequest: naming what the store does not take, and what it does.
+    :param scheme: scheme of the store's URL.
+    :raises OxenInvalidRequest: naming the options that the store does not take, and those that it does.
     """
     if not options:
         return {}
@@ -162,7 +186,7 @@ def keywords(scheme: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _azure(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with Azure's own types, which its library asks for in places."""
+    """Return the options with Azure's own types, which its library requires in places."""
     from azure.storage.blob import ContentSettings, StandardBlobTier
 
     made = dict(options)
@@ -185,13 +209,13 @@ def _flat(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 
 
 def is_taken(error: BaseException) -> bool:
-    """Whether a conditional write was refused because something is there."""
-    # Azure's 409 has many reasons; its driver makes FileExistsError of the right one.
+    """Return whether a conditional write was refused because the object exists."""
+    # Azure's 409 has many reasons; its driver raises FileExistsError for the right one.
     return any(isinstance(one, FileExistsError) or _status(one) == 412 for one in _chain(error))
 
 
 def knows_no_conditions(error: BaseException) -> bool:
-    """Whether a driver or a store does not know "only where there is none"."""
+    """Return whether a driver or a store does not support "only if it does not exist"."""
     return any(
         isinstance(one, NotImplementedError | TypeError)
         or (isinstance(one, OSError) and one.errno in (errno.ENOSYS, errno.ENOTSUP))
@@ -201,7 +225,7 @@ def knows_no_conditions(error: BaseException) -> bool:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the same write would be refused again: the place, or the right to it, is missing."""
+    """Return whether the same write would be refused again: the place, or the permission, is missing."""
     for one in _chain(error):
         if _code(one) in _PASSING_CODES:
             return False
@@ -210,7 +234,7 @@ def is_final(error: BaseException) -> bool:
             return 400 <= status < 500 and status not in _PASSING
         if isinstance(one, OSError) and one.errno in _FINAL_NUMBERS:
             return True
-    # Google's driver tells a 403, and many a 400, in words only.
+    # Google's driver reports a 403, and some 400s, only in its message.
     return isinstance(error, _FINAL) or str(error).startswith(("Forbidden", "Bad Request"))
 
 
@@ -224,7 +248,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error was made of, where it tells one."""
+    """Return the HTTP status behind an error, or None."""
     answer: Any = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore
         found = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -236,6 +260,6 @@ def _status(error: BaseException) -> int | None:
 
 
 def _code(error: BaseException) -> str | None:
-    """Return S3's word for an error."""
+    """Return S3's code of an error."""
     answer: Any = getattr(error, "response", None)
     return answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None

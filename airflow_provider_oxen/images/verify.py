@@ -1,4 +1,4 @@
-"""Proof that bytes are a whole image, and what kind."""
+"""Prove that bytes are a whole image, and of which format."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ __all__ = ["MAX_FRAMES", "MAX_PIXELS", "Look", "judge", "prove"]
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 100_000_000
-"""Largest image that is decoded, in pixels over all frames: 10,000 by 10,000, six times what the largest
-known model makes, and 400 MB as RGBA. More is taken for a decompression bomb."""
+"""Largest image that is decoded, in pixels over all frames: 10,000 by 10,000. That is six times what the
+largest known model makes, and 400 MB as RGBA. A larger one counts as a decompression bomb."""
 
 MAX_FRAMES = 1_000
 
 MAX_SCANNED = 20 * MAX_PIXELS
-"""Pixels over all scans of a JPEG: a progressive one has some ten, and a decoder goes over all pixels for
-each of them, even where it holds nothing."""
+"""Most pixels over all scans of a JPEG. A progressive one has about ten scans, and a decoder goes over all
+pixels for each of them, even for an empty one."""
 
 _ON_ITS_SIDE = 5
-"""From this EXIF orientation on, width and height change places when the image is shown."""
+"""From this EXIF orientation on, width and height are exchanged when the image is shown."""
 
 _UNKNOWN = "not an image of a known format"
 
 _HEAD = 16
-"""Bytes that tell a format."""
+"""Bytes that identify a format."""
 
 Look: TypeAlias = "Callable[[Image.Image], str | None]"
-"""Makes a preview of an image's first frame, which is decoded and not yet proved to be whole; it must not
-change it."""
+"""Makes a preview of an image's first frame, which is decoded but not yet proved to be whole; it must not
+change the image."""
 
 
 class _Strict:
-    """Has Pillow refuse what is cut short, and nothing for its size, while anybody decodes here.
+    """Makes Pillow refuse truncated files, and accept any size, while any thread decodes here.
 
     These are settings of the whole process, which a Dag file may have changed: the first of several threads
-    sets them, the last one puts them back. How large an image may be, :data:`MAX_PIXELS` says.
+    sets them, and the last one restores them. :data:`MAX_PIXELS` limits the size of an image.
     """
 
     def __init__(self) -> None:
@@ -81,11 +81,11 @@ _STRICT = _Strict()
 
 
 def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
-    """Decode every pixel and return the facts; bytes behind the image's end are no harm.
+    """Decode every pixel and return the facts. Bytes after the image's end do no harm.
 
     The file is left at its beginning.
 
-    :raises OxenBadImage: with the reason, where the bytes are not a whole image of a known format.
+    :raises OxenBadImage: with the reason, if the bytes are not a whole image of a known format.
     """
     try:
         with _STRICT:
@@ -95,9 +95,9 @@ def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
     except Broken as error:
         raise _bad(str(error)) from None
     except Exception as error:
-        # Decoders raise almost anything on broken input; whatever it is, nothing is proved.
+        # Decoders raise almost any error on broken input; in each case nothing is proved.
         first = (redacted_line(str(error)) or type(error).__name__).rstrip(".")
-        # Pillow quotes the file object, whose address would make every message another one.
+        # Pillow quotes the file object; its address would make every message different.
         reason = _UNKNOWN if "cannot identify" in first else first
         raise _bad(reason) from None
     finally:
@@ -105,10 +105,10 @@ def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
 
 
 def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> ImageFacts:
-    """Prove what came, and tell what came in an image's place from an image that is broken.
+    """Prove received bytes, and tell a broken image from something that was sent in its place.
 
-    :param same: sha256 of what came of the same image before, again and again: that is what there is.
-    :raises OxenBadImage: ``not_yet`` where a link may give other bytes another time.
+    :param same: SHA-256 of what came for the same image before, again and again: the hub has nothing else.
+    :raises OxenBadImage: ``not_yet`` if a link may return other bytes later.
     """
     try:
         facts = prove(got, look)
@@ -126,7 +126,7 @@ def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> Im
         got.file.seek(0)
         error = found
         if found.reason == _UNKNOWN:
-            # For whoever has to find out why it is no image.
+            # Describe the bytes for the person who has to find out why they are no image.
             error = _bad(f"{_UNKNOWN} ({describe(head, got.size, got.content_type)})")
         error.sha256 = got.sha256
         error.damaged = format_of(head[:_HEAD]) is not None
@@ -166,7 +166,7 @@ def _decode(got: Fetched, look: Look | None) -> ImageFacts:
 
 
 def _tell_only(image: Image.Image, turned: int) -> None:
-    """Leave of what an image tells of itself only how it is to be turned: the rest may be broken."""
+    """Keep only the orientation of an image's metadata: the rest may be broken."""
     for name in ("exif", "xmp"):
         image.info.pop(name, None)
     if turned > 1:

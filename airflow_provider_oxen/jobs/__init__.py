@@ -1,1 +1,1 @@
-"""Paid work: whose it is, what exactly is asked for. Pure; sends nothing."""
+"""Paid jobs: whose job it is, and what exactly is requested. Decides only; sends nothing."""

@@ -1,7 +1,7 @@
-"""The arguments of an operator, a sensor or a call as one value: read once, after rendering.
+"""The arguments of an operator, a sensor or a call as one value, read once, after rendering.
 
-Templates render to text: an exact number becomes a number again, and what a template makes of nothing stands
-for the argument's default.
+Templates render to text. An exact number becomes a number again, and a template without a value becomes the
+argument's default.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ _AMOUNT = re.compile(
     rf"\s*{_DOLLARS}?\s*",
     re.IGNORECASE | re.ASCII,
 )
-"""An amount, as long as it cannot be taken for another one: commas group thousands, and 0,50 is none."""
+"""An amount that cannot be mistaken for another: commas group thousands, and 0,50 is not accepted."""
 
 
 class Unfit(ValueError):
-    """What an argument must be, such as "must be a text", and perhaps a sentence of advice."""
+    """What an argument must be, such as "must be a text", and optionally a sentence of advice."""
 
 
 class Arguments(BaseModel):
     """Arguments, each under its own name, as plain JSON.
 
-    A field is declared with one of the types below. They say what is wrong in words for whoever wrote the
-    Dag; pydantic's own are never shown.
+    Declare a field with one of the types below. They describe errors for the author of the Dag; pydantic's
+    own messages are never shown.
     """
 
-    # The schemas are built when arguments are read: many processes import this and read none.
+    # Build the schemas when arguments are read: many processes import this module and read none.
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), defer_build=True)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of the arguments, as an operator has them."""
+        """Return the names of the arguments as the operator has them."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
@@ -86,9 +86,9 @@ class Arguments(BaseModel):
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Check the values and give them their types.
+        """Check the values and convert them to their types.
 
-        :raises OxenInvalidRequest: naming each argument that will not do, what is allowed, and its value.
+        :raises OxenInvalidRequest: naming each wrong argument, what is allowed, and its value.
         """
         try:
             return cls.model_validate(values)
@@ -97,7 +97,7 @@ class Arguments(BaseModel):
         raise OxenInvalidRequest(" ".join(map(_sentence, wrong)))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the arguments by name as plain JSON; from them, the same are read again."""
+        """Return the arguments by name as plain JSON, from which the same arguments can be read again."""
         return self.model_dump(by_alias=True)
 
 
@@ -110,17 +110,17 @@ def _sentence(wrong: Mapping[str, Any]) -> str:
 
 
 def is_unset(value: Any) -> bool:
-    """Whether a value is what a template renders to when there is nothing to say."""
+    """Return whether a value is what a template renders to without a value."""
     return value is None or (isinstance(value, str) and value.strip() in UNSET)
 
 
 def given(value: Any, default: Any) -> Any:
-    """Return the value, or the default for one that is unset."""
+    """Return the value, or the default if it is unset."""
     return default if is_unset(value) else value
 
 
 def or_default(read: Callable[..., Any]) -> PlainValidator:
-    """Return a field's reader that takes the default for a value that is unset."""
+    """Return a field's reader that uses the default for an unset value."""
 
     def reader(value: Any) -> Any:
         if is_unset(value):
@@ -131,7 +131,7 @@ def or_default(read: Callable[..., Any]) -> PlainValidator:
 
 
 def one_of(words: Any) -> PlainValidator:
-    """Return the reader of a ``Literal``: one of its words."""
+    """Return a reader for a ``Literal``: the value must be one of its words."""
     allowed = get_args(words)
 
     def read(value: Any) -> Any:
@@ -143,9 +143,9 @@ def one_of(words: Any) -> PlainValidator:
 
 
 def whole(least: int) -> Callable[[Any], int]:
-    """Return what reads an integer: an exact number with no fraction counts, and so does its text.
+    """Return a reader for an integer; a float without a fraction and its text are accepted, too.
 
-    :param least: that it may be.
+    :param least: the smallest allowed value.
     """
 
     def read(value: Any) -> int:
@@ -160,17 +160,17 @@ def whole(least: int) -> Callable[[Any], int]:
 
 
 def text(value: Any) -> str:
-    """Return a text that says something, without the space around it."""
+    """Return a text that is not empty, without the space around it."""
     if not isinstance(value, str) or is_unset(value):
         raise Unfit("must be a text")
     return value.strip()
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
-    """Return a mapping of names to values; a template renders it to JSON with ``| tojson``.
+    """Return a mapping of names to values, also from JSON, which a template makes with ``| tojson``.
 
-    :param name: of the argument, for messages.
-    :raises OxenInvalidRequest: naming it.
+    :param name: name of the argument, for messages.
+    :raises OxenInvalidRequest: naming the argument.
     """
     value = given(value, {})
     if isinstance(value, str):
@@ -204,7 +204,7 @@ def _amount(value: Any) -> float:
     matched = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
     found: Any = float(matched[1].replace(",", "").replace("_", "")) if matched else value
     is_number = isinstance(found, int | float | Decimal) and not isinstance(found, bool)
-    # Compared as it is: an integer may be beyond all floats.
+    # Compare it without converting: an integer may be larger than any float.
     if not is_number or not 0 < found <= _MOST:
         raise Unfit("must be a number above 0", "Write it in USD, as 5, 0.5 or '$5'.")
     return float(found)
@@ -218,7 +218,7 @@ Boolean = Annotated[bool, or_default(_boolean)]
 """True or False, or their text."""
 
 Text = Annotated[str, PlainValidator(text)]
-"""A text that must be there."""
+"""A required text."""
 
 Name = Annotated[str, or_default(text)]
 """A text, such as a connection's id."""
@@ -229,13 +229,13 @@ Number = Annotated[float | None, or_default(_number)]
 """A number above 0."""
 
 Amount = Annotated[float | None, or_default(_amount)]
-"""USD above 0; people write 5 as ``"$5"``, ``"5 USD"`` or ``"1,000.00"`` too."""
+"""USD above 0; also accepts ``"$5"``, ``"5 USD"`` and ``"1,000.00"``."""
 
 Seconds = Annotated[float, or_default(_seconds)]
-"""A time, given as a number above 0 or as a ``timedelta``."""
+"""A duration, given as a number above 0 or as a ``timedelta``."""
 
 Timeout = Annotated[float | None, PlainValidator(lambda value: None if is_unset(value) else _seconds(value))]
-"""Seconds, or None for ever, which is what None means here, and what a template makes of it."""
+"""Seconds, or None for no limit. Here None, and what a template makes of it, is not "unset"."""
 
 Names = Annotated[
     dict[str, Any],

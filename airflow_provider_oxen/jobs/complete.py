@@ -1,7 +1,7 @@
-"""From a job that was accepted to images that are kept: the other half of the protocol.
+"""From an accepted job to kept images: the second half of the protocol.
 
-Like :func:`.resolve.resolve`, it acts through :class:`.effects.Effects` alone. Whatever stops it, the record
-says how far it came, and the next try goes on from there.
+Like :func:`.resolve.resolve`, it acts only through :class:`.effects.Effects`. Whatever stops it, the record
+says how far it came, and the next try continues from there.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ _GO_ON = (
     "cancel_on_timeout=True, or cancel it on the hub and clear the task; either asks for another. To wait "
     "for another whole timeout, clear the task as it is."
 )
-"""Jobs that stayed "processing" for weeks have been seen."""
+"""The remedy for a generation that does not end; generations that stayed "processing" for weeks have been
+seen."""
 
 
 async def complete(
     do: Effects, task: Task, record: Record, *, end: End | None = None, cancel_on_timeout: bool = False
 ) -> Any:
-    """Wait for the job, keep its images, and return what keeping gave.
+    """Wait for the job, keep its images, and return the result.
 
-    :param record: submitted, or answered.
-    :param end: how the job ended, where somebody else has waited for it.
-    :raises OxenError: which says what became of the job, and what a retry will do.
+    :param record: submitted or answered.
+    :param end: how the job ended, if other code has waited for it.
+    :raises OxenError: saying what happened to the job, and what a retry will do.
     """
     if record.phase == "submitted":
         record = await _answered(do, task, record, end or await do.wait(record), cancel_on_timeout)
@@ -57,7 +58,7 @@ async def complete(
         kept, result = await _fetched(do, task, record)
     except OxenImageError as error:
         if isinstance(error, OxenBadImage) and not error.not_yet:
-            # Nobody can give other bytes: only a task that is cleared on purpose asks anew.
+            # The hub has no other bytes: only a task that is cleared on purpose asks for a new image.
             if task.has_store:
                 ended = {"status": "rejected", "reason": error.message[:500], "final": True}
                 await do.close(record.to("ended", items=[], **ended))
@@ -70,14 +71,14 @@ async def complete(
 
 
 def _passes(error: OxenImageError) -> bool:
-    """Whether what came between the answer and the kept image may be gone by the next try."""
+    """Return whether an error after the hub's answer may be gone by the next try."""
     return isinstance(error, OxenStorageError) or (isinstance(error, OxenDownloadError) and error.passing)
 
 
 async def _fetched(do: Effects, task: Task, record: Record) -> Any:
-    """Keep the images; ask again for what is not there yet, of the row where there is one."""
+    """Keep the images; ask again for those that are not there yet, with a fresh link if there is a row."""
     has_row = record.generation_id is not None
-    # A link may be old: another one is asked for before anybody waits.
+    # A link may be old: ask for a fresh one before any waiting.
     pauses = (0.0, *retries.NOT_YET) if has_row else retries.NOT_YET
     came: list[str | None] = [record.unfit]
     for seconds in (*pauses, None):
@@ -107,12 +108,12 @@ async def _fetched(do: Effects, task: Task, record: Record) -> Any:
 
 
 def _is_all(error: OxenBadImage, came: list[str | None]) -> bool:
-    """Whether bytes are all that the hub has to give.
+    """Return whether the hub has nothing else to give than these bytes.
 
-    An image that is damaged stays so; a page or an empty body may make room for one, and gets the time until
+    A damaged image stays damaged. A page or an empty body may be replaced by an image, and gets time until
     the next try.
 
-    :param came: what came before: first what an earlier try ended with.
+    :param came: what came before; first what an earlier try ended with.
     """
     before = came if error.damaged else came[:1]
     return error.sha256 in before
@@ -123,7 +124,7 @@ def _unfit(error: OxenImageError) -> str:
 
 
 async def _put_off(do: Effects, task: Task, record: Record, error: OxenImageError) -> Any:
-    """Leave to the next try what is not there yet; nothing is given up that anybody can still lead to."""
+    """Leave an image that is not there yet to the next try. Nothing that can still be reached is given up."""
     if record.generation_id is None and task.has_store:
         if record.unfit and task.on_unknown_outcome == "resubmit":
             ended = {"status": "expired", "reason": error.message[:500], "final": False}
@@ -171,7 +172,7 @@ async def _answered(do: Effects, task: Task, record: Record, end: End, cancel_on
 
 
 async def _link(do: Effects, task: Task, record: Record) -> Record:
-    """Ask for a link that works now, and remember it."""
+    """Ask for a link that works now, and record it."""
     row = await row_of(do, record)
     if row is None or not row.result_url:
         raise OxenDownloadError(
@@ -204,7 +205,7 @@ async def _cancelled(do: Effects, task: Task, record: Record) -> Record:
     await do.cancel(generation_id)
     row = await row_of(do, record)
     if row is not None and row.status == "succeeded":
-        # It was faster.
+        # It succeeded before it could be cancelled.
         return await _link(do, task, record)
     cancelled = row is not None and row.status == "cancelled"
     raise OxenGenerationTimeout(

@@ -1,8 +1,8 @@
-"""What the protocol needs done: everything in it that touches the world, or can fail.
+"""What the protocol needs done: every action that touches the outside world, or can fail.
 
-:mod:`.resolve` and :mod:`.complete` decide, and await one of these for each thing to be done. A task in its
-worker, the rows of a batch and the simulation, where each of them may be the last, bring their own; pace,
-budget and claims are wrappers of another one's.
+:mod:`.resolve` and :mod:`.complete` decide, and await one of these methods for each action. A task in its
+worker, the rows of a batch, and the simulation (where each action may be the last) each have an
+implementation. Pace, budget and claims are wrappers around another one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Prepared(NamedTuple):
     """A request that is ready to be sent.
 
     :ivar body: exact and final.
-    :ivar price: of one submission in USD, None where not known.
+    :ivar price: of one submission in USD, None if not known.
     :ivar now: unix seconds.
     :ivar unique: whether the seed was derived for this very request.
     """
@@ -41,7 +41,7 @@ class Remade(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """What the hub answered to a request that it took: an id of the queue, or the images."""
+    """The hub's answer to an accepted request: an id in the queue, or the images."""
 
     generation_id: str | None = None
     items: Sequence[dict[str, Any]] = ()
@@ -50,60 +50,61 @@ class Accepted(NamedTuple):
 
 
 class Effects(Protocol):
-    """What one try can do. Each method raises an :class:`~.errors.OxenError` where it fails."""
+    """What one try can do. Each method raises an :class:`~.errors.OxenError` if it fails."""
 
     async def write(self, record: Record) -> None:
-        """Write the record over the one that is there; an intent where nobody else has written one.
+        """Overwrite the record; write an intent only if nobody else has written one.
 
-        :raises OxenOvertaken: where another try has written since.
+        :raises OxenOvertaken: if another try has written since.
         """
 
     async def close(self, record: Record) -> None:
-        """Write the record, whose job is done, in its last form."""
+        """Write the record of a finished job in its last form."""
 
     async def prepare(self, counter: int) -> Prepared:
-        """Return the request: checked against the model, with its seed settled.
+        """Return the request, checked against the model, with its final seed.
 
-        :param counter: to derive the seed with: another one for each generation that the task is to have.
+        :param counter: number for deriving the seed; a different one for each generation that the task is to
+            have.
         """
         ...
 
     async def remake(self, counter: int) -> Remade:
-        """Return the request that the arguments make, as :meth:`prepare` does, and check nothing."""
+        """Return the request that :meth:`prepare` makes from the arguments, without any check."""
         ...
 
     async def send(self, record: Record) -> Accepted:
         """Send the request of the record, once.
 
-        Last before the first byte, the record is read back and found to be this one, and the try to be the
+        Right before the first byte, the record is read back and must be this one, and this try must be the
         one that Airflow runs.
 
-        :raises OxenRefused: where it provably was not accepted.
-        :raises OxenOvertaken: where it was not sent because another try is at work.
-        :raises OxenOutcomeUnknown: where it is not known whether it was accepted.
+        :raises OxenRefused: if the request provably was not accepted.
+        :raises OxenOvertaken: if it was not sent because another try is running.
+        :raises OxenOutcomeUnknown: if it is not known whether it was accepted.
         """
         ...
 
     async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
         """Return the rows of the hub's queue, and then of its whole history.
 
-        Those that :func:`.evidence.is_candidate` sorts out for all of the records may be left out.
+        Rows that :func:`.evidence.is_candidate` rejects for all of the records may be left out.
 
         :param others: what may have been sent instead.
         """
         ...
 
     async def row(self, generation_id: str) -> Generation | None:
-        """Return the generation's row, or None where the hub says that it does not know it."""
+        """Return the generation's row, or None if the hub says that it does not know it."""
 
     async def pause(self, seconds: float) -> float:
-        """Wait, and return the time after it, in unix seconds."""
+        """Wait, and return the time after it in unix seconds."""
         ...
 
     async def linger(self, seconds: float, error: OxenImageError) -> bool:
         """Wait for an image that is not there yet.
 
-        :return: whether to ask for it again now: else the next try does.
+        :return: whether to ask for it again now; otherwise the next try does.
         """
         ...
 
@@ -117,8 +118,8 @@ class Effects(Protocol):
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
         """Fetch and keep the images of the record; return its last form, and the result.
 
-        :param same: sha256 of what came in an image's place again and again: the same bytes are kept as
+        :param same: SHA-256 of what came in place of an image again and again; the same bytes are kept as
             rejected.
-        :raises OxenImageError: where they cannot be had, or are none.
+        :raises OxenImageError: if the images cannot be fetched, or are no images.
         """
         ...

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 __all__ = ["End", "Status", "is_about_credits", "is_final"]
 
 Status = Literal["succeeded", "failed", "cancelled", "timed_out", "unknown", "unreachable"]
-"""How waiting ends. ``unknown``: the hub does not know the id. ``unreachable``: nobody could be asked."""
+"""How waiting ends. ``unknown``: the hub does not know the id. ``unreachable``: the hub could not be
+asked."""
 
 _CREDITS = re.compile(r"insufficient[_ ]credits|out of credits", re.IGNORECASE)
 
@@ -17,14 +18,15 @@ _FINAL = re.compile(
     r"|data[ _-]?inspection|net check failed|forbidden|\b4(0[023]|13|22)\b|invalid[_ ]param",
     re.IGNORECASE,
 )
-"""Words of failures that come back: seen on the live hub, in its documentation, and of its models."""
+"""Words of failures that would repeat: seen on the live hub, in its documentation, and in its models'
+messages."""
 
 
 class End(NamedTuple):
     """How waiting for a generation ended.
 
     :ivar message: the hub's reason, or ours; never with a signed URL or the key.
-    :ivar retryable: of a failure: whether the hub says that it may pass; None where it does not say.
+    :ivar retryable: for a failure: whether the hub says that it may pass; None if it does not say.
     """
 
     status: Status
@@ -33,14 +35,14 @@ class End(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether a generation that failed would fail again."""
+        """Whether a failed generation would fail again."""
         return is_final(self.message, self.retryable)
 
 
 def is_final(reason: str | None, retryable: bool | None = None) -> bool:
-    """Whether a failed generation would fail again: credits, moderation, parameters.
+    """Return whether a failed generation would fail again: credits, moderation, parameters.
 
-    What the hub itself says of that goes before its words. A failure in words that nobody knows is not final.
+    The hub's own verdict takes precedence over its message. A failure with unknown words is not final.
 
     :param retryable: ``error_retryable`` of the row.
     """
@@ -50,5 +52,5 @@ def is_final(reason: str | None, retryable: bool | None = None) -> bool:
 
 
 def is_about_credits(reason: str | None) -> bool:
-    """Whether a generation failed because nobody can pay for it."""
+    """Return whether a generation failed for lack of credits."""
     return bool(_CREDITS.search(reason or ""))

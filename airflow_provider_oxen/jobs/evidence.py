@@ -1,4 +1,4 @@
-"""What proves that a job is this task's: rows of the hub's lists, and last of all its record. Pure."""
+"""What proves that a job belongs to this task: rows of the hub's lists, and finally its record. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from airflow_provider_oxen.jobs.record import Record
 __all__ = ["SKEW", "Matches", "is_another", "is_candidate", "look", "send_conflict"]
 
 SKEW = 600.0
-"""Seconds that the hub's clock may lag behind the worker's: far above what synchronised clocks differ by, far
-below the day after which a scheduled task may ask for the same again."""
+"""Seconds that the hub's clock may lag behind the worker's: far more than synchronised clocks differ, and far
+less than a day, after which a scheduled task may ask for the same image again."""
 
 _ELSEWHERE = frozenset({"model", "prompt", "response_format", "target_namespace"})
-"""Fields of the body that a row tells in another place, or not at all."""
+"""Fields of the body that a row has in another place, or not at all."""
 
 
 class Matches(NamedTuple):
-    """The rows that can be the job.
+    """The rows that may be the job.
 
-    :ivar certain: those that give the very image: by a seed that was sent, or by the directory that holds
-        the task's identity. Older ones than the request only as long as they did not end badly.
-    :ivar possible: those that agree in all that they tell, and do not tell what would prove it, or there is
-        nothing that would; and those with the prompt, and the seed, that tell the model or a parameter in
-        other words. They may be another task's.
+    :ivar certain: rows that give exactly this image: by a seed that was sent, or by the directory with the
+        task's identity. Rows older than the request count only if they did not fail.
+    :ivar possible: rows that agree in everything they contain but lack the proof, or where no proof can
+        exist; and rows with the same prompt and seed that name the model or a parameter differently. They may
+        belong to another task.
     """
 
     certain: list[Generation]
@@ -34,7 +34,7 @@ class Matches(NamedTuple):
 
     @property
     def best(self) -> Generation | None:
-        """The certain match to go on with: the newest; one that ended badly only where there is no other."""
+        """The certain match to use: the newest; a failed one only if there is no other."""
         order = sorted(self.certain, key=lambda row: (_is_bad(row), -(row.enqueued_at or 0)))
         return order[0] if order else None
 
@@ -49,11 +49,11 @@ def look(
 ) -> Matches:
     """Return the rows with the same model, prompt, seed and every echoed parameter.
 
-    :param body: as it was sent.
-    :param since: unix seconds, by the worker's clock, before which it was not sent; None where not known.
+    :param body: the body that was sent.
+    :param since: unix seconds, by the worker's clock, before which it was not sent; None if not known.
     :param past: ids of the task's earlier generations, which are not the job.
-    :param unique: whether nobody else has sent the body's seed, so that a row with it which tells other
-        things in other words is still no proof that there is none.
+    :param unique: whether nobody else has sent the body's seed. Then a row with this seed that differs in
+        other fields still does not prove that the job is missing.
     """
     certain: dict[str, Generation] = {}
     possible: dict[str, Generation] = {}
@@ -67,13 +67,13 @@ def look(
         if (differs and not near) or (older and (_is_bad(row) or not named)):
             continue
         where = certain if named and not differs else possible
-        # In two lists, or on two pages: the later look tells more.
+        # A row may be in two lists, or on two pages: the later one is more recent.
         where[row.generation_id] = row
     return Matches(list(certain.values()), list(possible.values()))
 
 
 def is_candidate(body: Mapping[str, Any], row: Generation) -> bool:
-    """Whether :func:`look` can make anything of a row, so that the many others need not be kept."""
+    """Return whether :func:`look` may need a row; the many others need not be kept."""
     return row.prompt is None or _has_prompt(body, row) or _has_seed(body, row)
 
 
@@ -84,7 +84,7 @@ def _is_named(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def _is_near(body: Mapping[str, Any], row: Generation) -> bool:
-    """Whether a row differs in such things only as a hub may tell in its own words."""
+    """Return whether a row differs only in fields that the hub may express in its own words."""
     echo = row.echo()
     directory = body.get("target_directory")
     if directory is not None and echo.get("target_directory", directory) != directory:
@@ -97,9 +97,9 @@ def _has_prompt(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def is_another(body: Mapping[str, Any], row: Generation) -> bool:
-    """Whether a row that goes by the job's id is another job's: of another model, and of another prompt.
+    """Return whether the row of the job's id belongs to another job, with another model and prompt.
 
-    The hub may know a model by several names, so that one alone is no reason to refuse what was paid for.
+    The hub may know a model by several names, so a different name alone is no reason to refuse a paid image.
     """
     if row.model is None or row.model == body.get("model") or _has_seed(body, row):
         return False
@@ -111,7 +111,7 @@ def _has_seed(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def _differs(body: Mapping[str, Any], row: Generation) -> bool:
-    """Whether the row tells anything else; what it does not tell is neither for nor against it."""
+    """Return whether the row contradicts the body; a missing field counts neither for nor against it."""
     if row.model is not None and row.model != body["model"]:
         return True
     if row.prompt is not None and not _has_prompt(body, row):
@@ -122,9 +122,9 @@ def _differs(body: Mapping[str, Any], row: Generation) -> bool:
 
 
 def _same(sent: Any, echoed: Any) -> bool:
-    """Whether two values are one: a hub may echo 1 for 1.0, or a number as text.
+    """Return whether two values are equal: a hub may echo 1 for 1.0, or a number as text.
 
-    And an earlier version of ours has sent sizes as they were given.
+    An earlier version of this package sent sizes as they were given.
     """
     if (size := pixels(sent)) and size == pixels(echoed):
         return True
@@ -144,12 +144,12 @@ def _is_bad(row: Generation) -> bool:
 
 
 def send_conflict(intent: Record, found: Record | None) -> str | None:
-    """Return why the request of an intent must not be sent, None where it may be.
+    """Return why the request of an intent must not be sent, or None if it may be.
 
-    :param found: what is on record right before the first byte.
+    :param found: the record as read right before the first byte.
     """
     if found is None:
-        # A store that had it a moment ago, and answers a try that is over as if there were none.
+        # The store had it a moment ago. It answers like this to a try that is over.
         return (
             "The record of this task's job was written, and is not there any more: another try may be at "
             "work."

@@ -1,4 +1,4 @@
-"""A record in a file beside the output: of two tries that create the same intent, one alone can."""
+"""A record in a file beside the output: of two tries that create the same intent, only one succeeds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from airflow_provider_oxen.jobs.stores import ask_store, is_later, overtaken
 __all__ = ["FileRecordStore", "file_name"]
 
 _MOST = 1000
-"""Files of intents that are looked at: more is nobody's work."""
+"""How many intent files are read; more than this was not written by this package."""
 
 
 class FileRecordStore:
     """A hidden file beside the output, named after output and task.
 
-    Each intent after the first record is a file of its own, with its number in the name: it is created only
-    where there is none, so that of two tries one alone goes on. It is gone when the next phase is written.
+    Each intent after the first record is a file of its own, with its number in the name. It can only be
+    created, never overwritten, so that only one of two tries continues. It is removed when the next phase is
+    written.
 
-    :param stem: of the output.
+    :param stem: the output's stem.
     :param mark: for the names of unfinished files.
     """
 
@@ -66,7 +67,7 @@ class FileRecordStore:
             if self._intent is None or self._intent.nonce != record.nonce:
                 self._intend(record)
             else:
-                # More is known of it by now.
+                # It is the same intent, with more facts.
                 number = None if self._numbered is None else record.number
                 self._put(record, file_name(self.stem, self.identity, number))
             return
@@ -79,7 +80,7 @@ class FileRecordStore:
         if record.phase != "kept":
             self.write(record)
             return
-        # The sidecar tells all that is still of use.
+        # The sidecar has everything that is still needed.
         try:
             self._remove(record)
         except OxenStoreUnavailable:
@@ -93,7 +94,7 @@ class FileRecordStore:
             self._base = self._intent = record
             return
         if (self._numbered or base.order) != record.number - 1:
-            # Another place knows of later ones: what is read next begins here.
+            # The other store knows later intents: continue the numbering from there.
             base = record.to("not_sent", number=record.number - 1)
             self._keep(base)
         name = self._name(record.number)
@@ -102,7 +103,7 @@ class FileRecordStore:
         self._numbered = record.number
         there = self._at(self.name)
         if there is None or (there.nonce, there.phase) != (base.nonce, base.phase):
-            # Others have been at work meanwhile, and may have come to their end.
+            # Another try has been running meanwhile, and may have ended.
             with contextlib.suppress(OxenStoreUnavailable):
                 self.withdraw(record)
             raise overtaken(there)
@@ -119,8 +120,8 @@ class FileRecordStore:
         return ask_store("written", lambda: self.folder.create(name, _dump(record), self.mark))
 
     def _put(self, record: Record, name: str) -> None:
-        # An answer's image is on the disk in a moment; where a power cut is faster, its call is one of those
-        # whose outcome nobody knows.
+        # The image of an answer is on the disk in a moment. If the power fails before that, the outcome of
+        # the call counts as unknown.
         lasting = record.phase != "answered"
         content = io.BytesIO(_dump(record))
         ask_store("written", lambda: self.folder.put(name, content, self.mark, lasting=lasting))
@@ -130,14 +131,14 @@ class FileRecordStore:
         self._put(record, self.name)
         self._base = record
         if self._numbered is not None:
-            # What is left of it is older than the record, and so is not looked at.
+            # A file that stays is older than the record, and is ignored.
             with contextlib.suppress(OxenStoreUnavailable):
                 name = self._name(self._numbered)
                 ask_store("removed", lambda: self.folder.remove(name))
             self._numbered = None
 
     def _remove(self, record: Record) -> None:
-        # An intent that was left behind would be taken for the record where that is gone.
+        # If an intent stayed behind, it would count as the record once the record is gone.
         left = range(1, record.number + 1) if record.number > 1 or self._numbered else ()
         for name in [*(self._name(number) for number in left), self.name]:
             ask_store("removed", partial(self.folder.remove, name))
@@ -151,10 +152,10 @@ class FileRecordStore:
         try:
             return self.folder.read(name)
         except NotADirectoryError:
-            # Where no folder can be, no record is; the look at the output's place tells what is wrong.
+            # Where there can be no folder, there is no record. The check of the output reports the error.
             return None
         except UnreadableFile:
-            # Something is there in the record's place; that it is damaged is told where it is read.
+            # Something else has the record's name. Reading the empty text reports it as damaged.
             return b""
 
     def _name(self, number: int) -> str:
@@ -162,7 +163,7 @@ class FileRecordStore:
 
 
 def file_name(stem: str, identity: str, number: int | None = None) -> str:
-    """Return the name of the record's file beside an output, or of that of an intent."""
+    """Return the name of the record's file beside an output, or of the file of an intent."""
     return f".{stem}.{identity[:16]}{'' if number is None else f'.{number}'}{RECORD}"
 
 

@@ -1,4 +1,4 @@
-"""Can these arguments have become that body? A record is a stranger's word, and is held against them."""
+"""Check whether a body can come from the arguments: a record is untrusted and is compared with them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from airflow_provider_oxen.jobs.request import canonical
 __all__ = ["is_other_job", "is_same", "misfits"]
 
 _NOT_HELD = frozenset({"response_format", "target_namespace", "target_repo", "target_directory"})
-"""Fields of the body that do not name the request: they may have changed since, or stand beside the body."""
+"""Fields of the body that do not identify the request: they may have changed since, or stand beside the
+body."""
 
 _DERIVED = ("seed", "target_directory")
-"""What tells a job from any other, and is made of what names it where the user has given none."""
+"""Fields that identify a job; unless the user has set them, they are derived from its identity."""
 
 
 def misfits(asked: Mapping[str, Any], body: Mapping[str, Any], identity: str) -> list[str]:
-    """Return what of a body cannot have become of the arguments, in words for a message.
+    """Return the parts of a body that cannot come from the arguments, in words for a message.
 
-    The model's schema is not at hand: whatever any schema may make of an argument does fit.
+    The model's schema is not available here: whatever any schema may make of an argument is accepted.
 
     :param asked: the request as the user made it.
-    :param body: as it is on record.
+    :param body: the body in the record.
     :param identity: key of the task instance.
     """
     body = _of_size(asked, body)
@@ -41,12 +42,12 @@ def misfits(asked: Mapping[str, Any], body: Mapping[str, Any], identity: str) ->
     directory = body.get("target_directory")
     if directory is not None and not str(directory).startswith(f"airflow/{identity}"):
         found.append("target_directory")
-    # Whoever altered the record may have written anything as a name.
+    # Do not show the names: whoever altered the record may have written anything.
     return [*found, *(["a further parameter"] if further else [])]
 
 
 def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two bodies ask for the same, and are told by the same."""
+    """Return whether two bodies ask for the same image, and identify the same job."""
     other = _of_size(one, other)
     one = _of_size(other, one)
     held = [
@@ -57,7 +58,7 @@ def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def is_other_job(body: Mapping[str, Any], anew: Mapping[str, Any]) -> bool:
-    """Whether a body bears another job's mark than the one that was derived anew for it."""
+    """Return whether a body's derived fields differ from those that were derived again for it."""
     return any(
         body.get(name) is not None and anew.get(name) is not None and body[name] != anew[name]
         for name in _DERIVED
@@ -65,7 +66,7 @@ def is_other_job(body: Mapping[str, Any], anew: Mapping[str, Any]) -> bool:
 
 
 def _of_size(asked: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a body with a size in pixels as it was asked for, where it has the same in another form."""
+    """Return the body with its size in pixels in the form in which it was asked for."""
     size = pixels(asked.get("image_size"))
     if size is None or asked.get("image_size") == body.get("image_size"):
         return body
@@ -86,7 +87,7 @@ def _fits(asked: Any, body: Mapping[str, Any], name: str) -> bool:
         return True
     if not isinstance(asked, str):
         return False
-    # What a template renders is text, and becomes what the schema asks for.
+    # A template renders to text, which becomes the type in the schema.
     text = asked.strip()
     number, truth = exact_number(text), {"true": True, "false": False}.get(text.lower())
     may_be = [text, *([] if number is None else [number]), *([] if truth is None else [truth])]

@@ -1,4 +1,4 @@
-"""The record of a request that is about to be sent, and whether it may be afforded."""
+"""The record of a request that is about to be sent, and the check of its budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["afford", "anew", "blank", "intend", "past_of"]
 
 
 def blank(task: Task, now: float, kept: Record | None = None) -> Record:
-    """Return the record that a task begins with, which says that nothing was sent.
+    """Return the first record of a task, which says that nothing was sent.
 
     :param kept: the job whose image is to be replaced.
     """
@@ -43,14 +43,14 @@ async def intend(
 ) -> Record:
     """Return the record of a request that is ready to be sent.
 
-    :param submissions: how many requests for the job may have been billed, this one included.
-    :param replaced: the record that it takes the place of.
+    :param submissions: how many requests for the job may have been billed, including this one.
+    :param replaced: the record that this one replaces.
     :param ahead: how many jobs may have been between the two.
-    :param same: whether it is the same request once more.
+    :param same: whether it repeats the same request.
     """
     counter, number = 0, 1
     if replaced:
-        # Where nothing was sent, nothing is to be told from it.
+        # If nothing was sent, the new request need not differ from it.
         counter = (replaced.counter or 0) + (replaced.phase != "not_sent" and not same)
         number = replaced.order + 1
     counter += ahead
@@ -68,7 +68,7 @@ async def intend(
         number=number,
         submissions=submissions,
         past=past_of(replaced) if replaced else [],
-        # What it wrote and did not finish is this task's to write over.
+        # This task may overwrite the files that the replaced job left unfinished.
         files=replaced.files if replaced and replaced.phase != "kept" else [],
         unique=prepared.unique,
         counter=counter,

@@ -1,6 +1,7 @@
-"""Free questions about a job that may have been paid for, and what it means when there is no answer.
+"""Free requests about a job that may have been paid for, and what a missing answer means.
 
-"Not there" counts only where two whole looks do not show it, the second one a grace after the first.
+"Not there" counts only if two complete looks do not show the job, the second one ``lookup_grace`` after the
+first.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ __all__ = ["Again", "find_again", "look_again", "look_up", "must_answer", "row_o
 T = TypeVar("T")
 
 _BACK = 1.0
-"""Seconds that a clock may seem to have gone back by rounding."""
+"""Seconds by which rounding may make a clock seem to go back."""
 
 _AHEAD = 8
-"""Derived seeds that are looked for where nothing tells how many jobs a task has had: each failure that was
-submitted anew, and each image that was replaced, has had one."""
+"""How many derived seeds are looked for if nothing says how many jobs a task has had. Each resubmitted
+failure and each replaced image had one."""
 
 
 class Again(NamedTuple):
-    """A request that was not accepted, or that the user wants to pay for twice: it is to be sent once more.
+    """A request to send once more: it was not accepted, or the user accepts paying twice.
 
     :ivar now: unix seconds.
     """
@@ -41,9 +42,9 @@ class Again(NamedTuple):
 
 
 async def must_answer(question: Awaitable[T], record: Record) -> T:
-    """Return the answer to a free question about a job that may have been paid for.
+    """Return the answer to a free request about a job that may have been paid for.
 
-    :raises OxenPollError: where there is none, so that nobody takes the job for one that cost nothing.
+    :raises OxenPollError: if there is no answer, so that nobody takes the job for one that cost nothing.
     """
     try:
         return await question
@@ -52,7 +53,7 @@ async def must_answer(question: Awaitable[T], record: Record) -> T:
 
 
 def not_learnt(record: Record, error: OxenError) -> OxenPollError:
-    """Return the error of a job of which an error leaves it open what became of it."""
+    """Return the error for a job whose state an earlier error leaves open."""
     return OxenPollError(
         f"What became of {record.job} could not be learnt: {error.cause}",
         remedy=error.remedy,
@@ -63,9 +64,9 @@ def not_learnt(record: Record, error: OxenError) -> OxenPollError:
 
 
 async def row_of(do: Effects, record: Record) -> Generation | None:
-    """Ask for the row of the record's generation.
+    """Request the row of the record's generation.
 
-    :raises OxenRecordError: where it is another job's.
+    :raises OxenRecordError: if the row belongs to another job.
     """
     row = await must_answer(do.row(str(record.generation_id)), record)
     if row is not None and is_another(record.body, row):
@@ -78,7 +79,7 @@ async def row_of(do: Effects, record: Record) -> Generation | None:
 
 
 async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -> Record | Again:
-    """Look for what earlier tries may have sent and left no record of.
+    """Look for what earlier tries may have sent without leaving a record.
 
     :param kept: the job whose image is to be replaced.
     """
@@ -90,7 +91,7 @@ async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -
             if further.body == intent.body:
                 break
             later.append(further)
-    # As if an earlier try had died right after sending.
+    # Continue as if an earlier try had died right after sending.
     intent = intent.to("intent", time=task.began or 0.0)
     if task.has_store:
         await do.write(intent)
@@ -101,28 +102,28 @@ async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -
 async def look_again(do: Effects, task: Task, record: Record, now: float) -> Record | Again:
     """Look up an intent that an earlier try has left.
 
-    Whoever may write there may have altered it, so that nothing is found by what it tells: what was sent is
-    made of the arguments anew, and looked for, too.
+    Whoever may write there may have altered it. So the request is also made again from the arguments, and
+    looked for.
     """
     try:
         anew = await _remade(do, task, record)
     except OxenError as error:
-        # What is found was paid for all the same. What is not found must not be sent again.
+        # A job that is found was paid for anyway. A job that is not found must not be sent again.
         return await look_up(do, task, record, now, record.time, refusal=not_learnt(record, error))
     if len(anew) == 1 and is_same(record.body, anew[0].body):
         return await look_up(do, task, record, now, record.time)
     if record.counter is not None and is_other_job(record.body, anew[0].body):
         if task.on_unknown_outcome == "adopt":
-            # The user takes what the record tells of, such as where the task's folder was moved.
+            # The user accepts the job in the record, for example because the task's folder was moved.
             return await look_up(do, task, record, now, record.time, anew, refusal=_altered(record))
         return await look_up(do, task, anew[0], now, record.time, refusal=_altered(record))
     return await look_up(do, task, record, now, record.time, anew)
 
 
 async def _remade(do: Effects, task: Task, record: Record) -> list[Record]:
-    """Return what the record may have been before somebody altered it; it tells which job of the task it is.
+    """Return what the record may have been before it was altered; its counter says which job it is.
 
-    Earlier versions did not tell that, and drew the seed at random.
+    Earlier versions recorded no counter, and drew the seed at random.
     """
     made: list[Record] = []
     counters = range(_AHEAD) if record.counter is None else [record.counter]
@@ -144,21 +145,21 @@ async def look_up(
     *,
     refusal: OxenError | None = None,
 ) -> Record | Again:
-    """Look for a request that may have been accepted; only where it provably was not, it is sent again.
+    """Look for a request that may have been accepted; send it again only if it provably was not.
 
     :param since: unix seconds before which it was not sent.
-    :param later: what may have been sent instead, after it: of those that are found, the last one counts.
-    :param refusal: why nothing is sent, whatever is not found.
+    :param later: what may have been sent instead, after it; of those that are found, the last one counts.
+    :param refusal: the error to raise if the job is not found, so that nothing is sent.
     """
     if now < record.time - _BACK:
-        # The clock was set back: it does not prove that a row is too old.
+        # The clock was set back: it cannot prove that a row is too old.
         since = None
     rows = await must_answer(do.rows(record, later), record)
     record, found = _match(record, later, rows, since)
     if (later or not _taken(task, found)) and record.phase == "intent":
-        # The whole grace from now on: the request may have gone out long after the intent, behind waits that
-        # a rate limit asked for, and nobody can tell when the try that sent it died. Where several may have
-        # been sent, the last one may be the one that is not listed yet.
+        # Wait the whole grace from now on. The request may have been sent long after the intent, behind the
+        # waits of a rate limit, and nobody knows when that try died. If several may have been sent, the last
+        # one may not be listed yet.
         now = await do.pause(task.lookup_grace)
         rows = await must_answer(do.rows(record, later), record)
         record, found = _match(record, later, rows, since)
@@ -168,7 +169,7 @@ async def look_up(
     if row is not None:
         facts = {"generation_id": row.generation_id, "submitted_at": min(row.enqueued_at or now, now)}
         ours = record.unique and certain is not None
-        # Another deployment, with the same names, derives the same seeds.
+        # Another deployment with the same names derives the same seeds.
         derived = ours and record.counter is not None
         adopted = record.to("submitted", found=not ours, looked_up=derived, **facts, **marks(task))
         if task.has_store:
@@ -176,10 +177,10 @@ async def look_up(
         return adopted
     if refusal is not None:
         raise refusal
-    # Only the queue must show what it took; and a row that could be the job leaves it open.
+    # Only the queue must show what it accepted; and a row that may be the job leaves the outcome open.
     absent = record.endpoint == task.endpoint == "queue" and record.phase == "intent" and not found.possible
     if absent:
-        # It was never accepted, and so is not to be counted.
+        # It was never accepted, so it is not counted.
         unbilled = record.to("intent", number=record.order, submissions=max(record.submissions - 1, 0))
         return Again(unbilled, now)
     if task.on_unknown_outcome == "resubmit":
@@ -190,7 +191,7 @@ async def look_up(
 def _match(
     record: Record, later: Sequence[Record], rows: list[Generation], since: float | None
 ) -> tuple[Record, Matches]:
-    """Return the last of several requests that has a row which is it, or may be, and those rows."""
+    """Return the last of several requests that has matching rows, and those rows."""
     matches = [
         (asked, look(asked.body, rows, since, **_known(asked))) for asked in [*reversed(later), record]
     ]
@@ -200,17 +201,17 @@ def _match(
 
 
 def _taken(task: Task, found: Matches) -> Generation | None:
-    """Return the row to go on with."""
+    """Return the row to continue with."""
     row = found.best
     passing = row is not None and not is_final(row.error_message, row.error_retryable)
     if row is not None and row.status == "failed" and not task.has_store and passing:
-        # An earlier try has told of it already, and left no record of that.
+        # An earlier try has already reported this failure, and left no record of it.
         return None
     return row
 
 
 async def seek(do: Effects, task: Task, record: Record, now: float) -> Record | Again:
-    """Look on for a request whose found generation ended badly: it may have been somebody else's."""
+    """Look further after a found generation has failed: it may have been somebody else's."""
     sought = record.to("intent", generation_id=None, found=False, past=past_of(record))
     return await look_again(do, task, sought, now)
 

@@ -1,4 +1,4 @@
-"""Values as plain JSON, whatever library they come from, and none that would become another on its way."""
+"""Convert values from any library to plain JSON, and refuse those that would change on the way."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from airflow_provider_oxen.api.errors import OxenInvalidRequest
 __all__ = ["plain", "shortest", "shown"]
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
-"""Integers that Airflow can hand on between its processes, and any JSON library reads as integers."""
+"""Integers that Airflow can pass between its processes, and that any JSON library reads as integers."""
 
 _SHOWN = 80
-"""Characters of a value's place that a message tells."""
+"""Characters shown of a value's place in a message."""
 
 _DEEPEST = 100
-"""Levels of a value at most: far more than any model's parameter has."""
+"""Most levels of a value; far more than any model's parameter has."""
 
 
 def plain(name: str, value: Any) -> Any:
-    """Return a value as JSON has it: tuples become lists, and what NumPy, pandas or Arrow hold, Python's own.
+    """Return a value as plain JSON: tuples become lists; NumPy, pandas and Arrow values become Python's.
 
-    :param name: of the argument, for messages.
-    :raises OxenInvalidRequest: naming it, where JSON has no such value.
+    :param name: name of the argument, for messages.
+    :raises OxenInvalidRequest: naming the argument, if JSON has no such value.
     """
     return _plain(name, value, 0)
 
@@ -37,12 +37,12 @@ def shown(value: Any, limit: int = 200) -> str:
 
 
 def shortest(value: float, digits: int, fits: Any) -> float:
-    """Return the float that is written with the fewest digits and is still the same narrow one.
+    """Return the float with the fewest digits that is still the same in the narrower type.
 
-    3.7 in 32 bits is 3.700000047683716 in 64; whoever wrote it meant 3.7.
+    3.7 in 32 bits is 3.700000047683716 in 64; the author meant 3.7.
 
-    :param digits: decimal digits that the narrow kind always holds.
-    :param fits: whether a float becomes the very same in the narrow kind.
+    :param digits: decimal digits that the narrower type always holds.
+    :param fits: returns whether a float becomes the same value in the narrower type.
     """
     if math.isfinite(value):
         for count in range(digits, digits + 5):

@@ -1,11 +1,11 @@
-"""What a task remembers of its paid job, in phases::
+"""The record of a task's paid job, in phases::
 
     not_sent ⇄ intent → submitted → answered → kept
                             └→ cancelling └→ ended
 
-*not_sent* is what a try begins with, and what it goes back to when its request was refused. *intent* is
-written before the request goes out, so that whoever comes next knows that it may have; each later phase is
-written as soon as there is something to remember. Pure: a record is a value.
+A try begins with *not_sent*, and goes back to it if its request is refused. *intent* is written before the
+request is sent, so that the next try knows that it may have been. Each later phase is written as soon as
+there is something to record. Pure: a record is a value.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from airflow_provider_oxen.jobs.sealed import SEALED
 __all__ = ["Endpoint", "Phase", "Record", "read"]
 
 _ID = re.compile(r"[^\s/?#%\\\x00-\x1f]{1,200}")
-"""An id of a generation: it becomes part of a path."""
+"""The form of a generation's id, which becomes part of a path."""
 
 _MANY, _OFTEN, _LONG = 1_000, 1_000_000, 16_384
-"""Things of one kind in a record, requests for one image, and characters of a link, at most."""
+"""Most entries of one kind in a record, requests for one image, and characters of a link."""
 
 Phase = Literal["not_sent", "intent", "submitted", "answered", "kept", "cancelling", "ended"]
 Endpoint = Literal["queue", "generate"]
@@ -40,49 +40,50 @@ def _sum(value: Any) -> float:
 
 
 def _redacted(text: str | None) -> str | None:
-    # An earlier version may have written it as the hub had said it.
+    # An earlier version may have written the hub's text unredacted.
     return without_queries(text) if text else text
 
 
 class Record(BaseModel):
     """One job of one task instance.
 
-    :ivar phase: how far it came.
+    :ivar phase: how far it has come.
     :ivar nonce: tells this submission from any other.
     :ivar identity: key of the task instance.
     :ivar time: unix seconds of the intent, by the worker's clock.
-    :ivar endpoint: where the request went: a job of the queue can be found again.
+    :ivar endpoint: where the request went; a job in the queue can be found again.
     :ivar body: the exact body.
     :ivar origin: the hub's scheme, host and port.
     :ivar namespace: who is billed; None for the key's own user.
-    :ivar fingerprint: of the request as the user made it.
-    :ivar number: which intent of this task it is, from 1; 0 where none was written, or by earlier versions.
-    :ivar submissions: how many requests for this job may have been billed, this one included; one that was
-        refused is none.
+    :ivar fingerprint: fingerprint of the request as the user made it.
+    :ivar number: number of this intent of the task, from 1; 0 if none was written, or in earlier versions.
+    :ivar submissions: how many requests for this job may have been billed, including this one; a refused
+        request does not count.
     :ivar before: USD that the hub has charged for this task's earlier generations of the same image.
-    :ivar counted: USD that metrics have been told of, for the image that this job is to give.
-    :ivar price: what the catalogue says that one costs, in USD; None where not known.
+    :ivar counted: USD that the metrics have already counted for this job's image.
+    :ivar price: the catalogue's price of one submission, in USD; None if not known.
     :ivar clear_count: the task's ``max_tries`` when this was written.
-    :ivar clear_number: how often the Dag run had been cleared by then; None where not known.
-    :ivar try_number: of the try that wrote this.
-    :ivar clear_key: which clearing of which task instance wrote this, where several write to one place.
+    :ivar clear_number: how often the Dag run had been cleared by then; None if not known.
+    :ivar try_number: the try that wrote this.
+    :ivar clear_key: which clearing of which task instance wrote this, if several write to one place.
     :ivar unique: whether the body's seed is this job's own, so that no other task of ours has it.
-    :ivar counter: that the seed was derived with; None of earlier versions, which drew it at random.
+    :ivar counter: the number from which the seed was derived; None in earlier versions, which drew it at
+        random.
     :ivar looked_up: whether the generation was found in the hub's lists by a derived seed, which another
         deployment may have derived, too.
-    :ivar found: whether the generation was found in the hub's lists, and could be one with the same seed that
-        somebody else has asked for.
-    :ivar past: ids of earlier generations of this task, which this job is not.
-    :ivar waits_from: unix seconds from which the timeout counts, where the task was cleared meanwhile.
-    :ivar items: the answer's images: links, sealed where no row can give them again; of base64 text only that
+    :ivar found: whether the generation was found in the hub's lists, and may be somebody else's with the same
+        seed.
+    :ivar past: ids of earlier generations of this task, which are not this job.
+    :ivar waits_from: unix seconds from which the timeout counts, if the task was cleared meanwhile.
+    :ivar items: the answer's images: links, sealed if no row can give them again; for base64 text only that
         there was one.
-    :ivar model: the hub's word for the model.
+    :ivar model: the hub's name for the model.
     :ivar created: unix seconds by the hub's clock.
     :ivar files: names beside the output that this job writes, or has written.
-    :ivar unfit: what an earlier try got in the image's place through all its patience: the sha256 of bytes,
-        or the name of an error.
-    :ivar reason: why it ended, in the hub's words; of an intent, what came and could not be read.
-    :ivar final: whether it would end so again.
+    :ivar unfit: what an earlier try got in place of the image until it gave up: the SHA-256 of the bytes, or
+        the name of an error.
+    :ivar reason: why it ended, in the hub's words; for an intent, the answer that could not be read.
+    :ivar final: whether it would end the same way again.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=(), populate_by_name=True)
@@ -128,9 +129,9 @@ class Record(BaseModel):
         return self.model_copy(update={"phase": phase, **changes})
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values: without the links that the generation's row can give again.
+        """Return the record as plain JSON, without the links that the generation's row can give again.
 
-        A link is a key for as long as it works, and Airflow shows a record to whoever may look at the task.
+        A link gives access as long as it works, and Airflow shows a record to everybody who may see the task.
         """
         left_out = {"items"} if self.generation_id is not None else None
         facts = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out)
@@ -138,35 +139,35 @@ class Record(BaseModel):
 
     @property
     def since(self) -> float:
-        """From when on the timeout counts, in unix seconds."""
+        """The time from which the timeout counts, in unix seconds."""
         return self.waits_from or self.submitted_at or self.time
 
     @property
     def order(self) -> int:
-        """Which intent it is. Earlier versions counted submissions alone."""
+        """The number of this intent. Earlier versions counted only submissions."""
         return self.number or self.submissions
 
     @property
     def is_over(self) -> bool:
-        """Whether the try that wrote this ended so that Airflow would not try again."""
+        """Whether the try that wrote this ended in a way that Airflow would not retry."""
         if self.phase == "kept" or (self.phase == "ended" and (self.final or self.status == "cancelled")):
             return True
         return self.try_number is not None and self.try_number > self.clear_count
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether the generation is this task's beyond doubt."""
+        """Whether the generation certainly belongs to this task."""
         return not (self.found or self.looked_up)
 
     @property
     def can_be_fetched(self) -> bool:
-        """Whether the images can be had, or had again, from the hub: base64 text is in no record."""
+        """Whether the images can be fetched (again) from the hub; base64 text is in no record."""
         has_links = bool(self.items) and all("url" in item or SEALED in item for item in self.items)
         return self.generation_id is not None or has_links
 
     @property
     def is_in_vain(self) -> bool:
-        """Whether a whole try has asked the only links to its images, and none came."""
+        """Whether a whole try has requested the only links to its images without getting any."""
         return self.phase == "answered" and self.generation_id is None and self.unfit is not None
 
     @property
@@ -179,12 +180,12 @@ class Record(BaseModel):
 def read(value: Any, where: str, identity: str) -> Record:
     """Return the record that was written.
 
-    :param value: JSON text, or what became of it.
-    :param where: for the message.
-    :raises OxenRecordError: where it is damaged, another program's or another task's.
+    :param value: JSON text, or its value.
+    :param where: the place, for the message.
+    :raises OxenRecordError: if it is damaged, or belongs to another program or task.
     """
     try:
-        # What a store gives as an object may hold halves of characters, too.
+        # An object from a store may also hold halves of surrogate pairs.
         value = loads(value if isinstance(value, str | bytes) else json.dumps(value))
     except (ValueError, TypeError, RecursionError):
         raise _unfit(where, "it is not JSON, or too long") from None
@@ -195,7 +196,7 @@ def read(value: Any, where: str, identity: str) -> Record:
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
-        # Not its text: it quotes the record, and so a link.
+        # Do not show its text: it quotes the record, and so a link.
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
         raise _unfit(where, f"it is damaged, or of a later version ({fields})") from None
     if record.identity != identity:
@@ -206,7 +207,7 @@ def read(value: Any, where: str, identity: str) -> Record:
 
 
 def _oddity(record: Record) -> str | None:
-    """Return what no record of ours holds, as a clause: whoever may write there may have altered it."""
+    """Return, as a clause, what cannot be in a record of ours: others may have altered it."""
     ids = [record.generation_id, *record.past] if record.generation_id else record.past
     if len(ids) > _MANY or not all(_ID.fullmatch(id) for id in ids):
         return "it tells an id that is none"
@@ -221,7 +222,7 @@ def _oddity(record: Record) -> str | None:
 
 def _is_item(item: Mapping[str, Any]) -> bool:
     if SEALED in item:
-        # Longer by a third than the link.
+        # It is longer than the link by a third.
         return isinstance(item[SEALED], str) and len(item[SEALED]) <= 2 * _LONG
     url = item.get("url")
     return isinstance(url, str) and len(url) <= _LONG if "url" in item else item == {"b64_json": True}

@@ -1,8 +1,8 @@
-"""What is asked for: arguments as a user gave them become the exact body, in one place.
+"""Turn a user's arguments into the exact body of a request, in one place.
 
-The steps, all before any money is spent: :class:`RequestArguments` checks and coerces what was rendered,
-:func:`fingerprint` names the request, and :func:`settle` fits it to the model's schema and settles the seed.
-Nothing changes the body afterwards.
+All steps come before any money is spent: :class:`RequestArguments` checks and converts what was rendered,
+:func:`fingerprint` identifies the request, and :func:`settle` fits it to the model's schema and sets the
+seed. Nothing changes the body afterwards.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from airflow_provider_oxen.jobs.plain import plain, shown
 __all__ = ["RESERVED", "RequestArguments", "canonical", "fingerprint", "settle"]
 
 RESERVED = HUB_PARAMETERS | {"prompt", "image_size", "num_inference_steps", "seed"}
-"""Names that ``model_params`` may not hold: they have an argument of their own, or are the hub's."""
+"""Names that ``model_params`` may not hold: they have an argument of their own, or belong to the hub."""
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of a request: input images as ``data:`` URIs stand in it."""
+"""Largest request in bytes; input images may be in it as ``data:`` URIs."""
 
 MOST_VALUES = 100_000
-"""Values of a request."""
+"""Most values in a request."""
 
 _HALF = "The request cannot be written as JSON: a text in it holds half a character."
 
 
 def _words(what: str) -> PlainValidator:
-    """Return what reads a text that goes to the hub.
+    """Return a reader for a text that goes to the hub.
 
-    :param what: the argument must be, for messages.
+    :param what: what the argument must be, for messages.
     """
 
     def read(value: Any, info: ValidationInfo) -> str:
         name = info.field_name
         if isinstance(value, int | float) and not isinstance(value, bool):
-            # 100000.0 may have been "1e5", and 42 "0x2A": what was meant cannot be told any more.
+            # 100000.0 may have been "1e5", and 42 "0x2A": the original text is lost.
             raise OxenInvalidRequest(
                 f"{name} is the number {shown(value)}, and the text that it was is lost: with "
                 "render_template_as_native_obj=True, Jinja makes numbers of texts that look like one.",
                 remedy=f"Add a word to it, or put quotes into the template: {name}=\"'{{{{ … }}}}'\".",
             )
-        # "None" too: it is what a template makes of an XCom that is not there, and would be paid for.
+        # Refuse "None" too: a template renders a missing XCom to it, and it would be paid for.
         if is_unset(value) or not isinstance(value, str):
             said = "Prompt cannot be empty. " if is_unset(value) and name == "prompt" else ""
             raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}.")
@@ -69,11 +69,11 @@ def _words(what: str) -> PlainValidator:
 
 
 def _integer(least: int) -> PlainValidator:
-    """Return what reads an integer of the request, whatever library it is of."""
+    """Return a reader for an integer of the request, from any library."""
 
     def read(value: Any, info: ValidationInfo) -> int | None:
         name = str(info.field_name)
-        # A float that is no integer is told of in whole()'s words.
+        # For a float that is not an integer, whole() gives the message.
         value = value if isinstance(value, float) else plain(name, value)
         return None if is_unset(value) else plain(name, whole(least)(value))
 
@@ -113,7 +113,7 @@ def _parameters(value: Any) -> dict[str, Any]:
 
 
 class RequestArguments(Arguments):
-    """What decides the image."""
+    """The arguments that determine the image."""
 
     prompt: Annotated[str, _words("a text that says what to draw")]
     model: Annotated[str, _words("the model's id, such as 'z-image-turbo'"), AfterValidator(str.strip)]
@@ -125,22 +125,22 @@ class RequestArguments(Arguments):
     model_params: Annotated[dict[str, Any], or_default(_parameters)] = Field(default_factory=dict)
 
     def request(self) -> GenerateRequest:
-        """Return the request, of which it is certain that it can be sent and recorded.
+        """Return the request, after checking that it can be sent and recorded.
 
-        :raises OxenInvalidRequest: saying why it is not.
+        :raises OxenInvalidRequest: saying why it cannot.
         """
         fields = {name: getattr(self, name) for name in GenerateRequest.model_fields}
         try:
             request = GenerateRequest(**fields, **self.model_params)
         except ValidationError:
-            # All that can be left by now: a name or a text that no encoding can write.
+            # Only one error is still possible: a name or a text that no encoding can write.
             raise OxenInvalidRequest(_HALF) from None
         try:
             content = json.dumps(request.body(), allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise OxenInvalidRequest(f"The request cannot be written as JSON: {error}.") from None
         if len(content) > MOST_BYTES or sum(map(content.count, (b",", b"["))) > MOST_VALUES:
-            # A record and a sidecar hold it to the letter, and have to be read again.
+            # A record and a sidecar hold it exactly, and have to be read again.
             raise OxenInvalidRequest(
                 f"The request has {len(content):,} bytes, or too many values: at most "
                 f"{MOST_BYTES // 2**20} MB and {MOST_VALUES:,} values are sent.",
@@ -150,10 +150,10 @@ class RequestArguments(Arguments):
 
 
 def fingerprint(request: GenerateRequest) -> str:
-    """Return the request's name: sha256 over what decides the image.
+    """Return the SHA-256 over everything that determines the image.
 
-    ``response_format`` does not, and a seed counts only where the user gave it. Numbers that were
-    rendered to strings count as numbers, so that the name does not hang on the model's schema.
+    ``response_format`` does not count, and a seed counts only if the user gave it. Numbers that were rendered
+    to text count as numbers, so that the fingerprint does not depend on the model's schema.
     """
     body = request.body()
     body.pop("response_format")
@@ -163,13 +163,13 @@ def fingerprint(request: GenerateRequest) -> str:
 
 
 def settle(request: GenerateRequest, schema: Mapping[str, Any] | None, job: str) -> dict[str, Any]:
-    """Return the exact body: fitted to the model's schema, with its seed settled.
+    """Return the exact body, fitted to the model's schema, with its final seed.
 
-    A model that takes a seed and was given none gets one, which makes the image reproducible. It is
-    derived from what names the job, so that the job can be recognised even where its record is gone.
+    If the model takes a seed and none was given, one is derived, which makes the image reproducible. It is
+    derived from what identifies the job, so that the job can be recognised even if its record is gone.
 
-    :param schema: the model's request schema, None where it is not known.
-    :param job: names the job: the task, the request, and which of its generations it is.
+    :param schema: the model's request schema, None if it is not known.
+    :param job: identifies the job: the task, the request, and which of its generations it is.
     """
     extra = values.coerce(schema, request.model_extra or {})
     fixed = {name: getattr(request, name) for name in GenerateRequest.model_fields if name != "image_size"}
@@ -182,13 +182,13 @@ def settle(request: GenerateRequest, schema: Mapping[str, Any] | None, job: str)
 
 
 def canonical(value: Any) -> Any:
-    """Return a value as the fingerprint knows it: what a template makes text of counts as what it was."""
+    """Return a value as the fingerprint uses it: text that a template made of a value equals the value."""
     if isinstance(value, Mapping):
         return {name: canonical(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, str):
-        # Only what a number or a boolean renders to counts as one: "007" is another text than "7".
+        # Only the exact rendering of a number or a boolean counts as one: "007" stays a text.
         number = values.exact_number(value)
         words: dict[str, Any] = {"True": True, "true": True, "False": False, "false": False}
         value = words.get(value, number if str(number) == value else value)

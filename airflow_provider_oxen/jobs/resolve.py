@@ -1,7 +1,7 @@
-"""Before spending: is there a job of this task already, and what is to be done about it?
+"""Before spending: find out whether this task already has a job, and what to do about it.
 
-The first half of the protocol; :mod:`.complete` is the other. It acts through :class:`.effects.Effects`
-alone, so that every order of events, and a death between any two of them, can be played with plain values.
+The first half of the protocol; :mod:`.complete` is the other. It acts only through :class:`.effects.Effects`,
+so that tests can play every order of events, and a death between any two of them, with plain values.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ NOT_BILLED = "Whether the hub bills a generation that gave no image is not docum
 async def resolve(
     do: Effects, task: Task, record: Record | None, now: float, kept: Record | None = None
 ) -> Record:
-    """Find this task's job or submit one; return its record, submitted, answered or kept.
+    """Find this task's job or submit one; return its record: submitted, answered or kept.
 
-    :param record: as it was just read; None where there is none.
+    :param record: the record as it was just read; None if there is none.
     :param now: unix seconds.
-    :param kept: the job whose image is to be replaced, where no record tells of it.
-    :raises OxenError: which says whether money was spent, and what a retry will do.
+    :param kept: the job whose image is to be replaced, if no record has it.
+    :raises OxenError: saying whether money was spent, and what a retry will do.
     """
     if record is None:
         if not task.unsure:
@@ -47,7 +47,7 @@ async def resolve(
     if record.phase == "ended" and record.found and not changed(task, record):
         return await once_more(do, task, await seek(do, task, record, now))
     if record.phase == "ended" and (changed(task, record) or cleared(task, record)):
-        # Nothing is running, nothing was kept, and somebody has changed the request or cleared the task.
+        # Nothing is running and nothing was kept, and the request was changed or the task cleared.
         return await submit(do, task, now, replaced=record)
     if (record.phase == "kept" or record.is_in_vain) and task.overwrite and cleared(task, record):
         return await submit(do, task, now, replaced=record)
@@ -64,13 +64,13 @@ async def resolve(
     if record.phase in ("submitted", "cancelling"):
         return await _attach(do, task, record, now)
     if not record.can_be_fetched:
-        # The images came with the answer itself, and are not where they were kept, or never were.
+        # The images came with the answer itself, and are not in their place, or never were.
         return await once_more(do, task, await look_up(do, task, record, now, record.time))
     return record.to(record.phase, **marks(task))
 
 
 def stopped(record: Record) -> OxenGenerationError:
-    """Return the error of a job that gave no image."""
+    """Return the error for a job that gave no image."""
     why = record.reason or "the hub gave no reason"
     job = record.job[0].upper() + record.job[1:]
     if record.status == "cancelled":
@@ -88,11 +88,11 @@ def stopped(record: Record) -> OxenGenerationError:
 
 
 async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record:
-    """Go on with a job that was accepted, or find out that it is no more."""
+    """Continue with an accepted job, or find out that it no longer exists."""
     row = await row_of(do, record)
     left = (record.submitted_at or record.time) + task.lookup_grace - now
     if row is None and left > 0:
-        # What was just accepted may not be told yet.
+        # The hub may not show yet what it has just accepted.
         now = await do.pause(min(task.lookup_grace, left))
         row = await row_of(do, record)
     if row is None:
@@ -104,13 +104,13 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
         )
     stopped_by_us = record.phase == "cancelling" and row.status == "cancelled"
     if row.status in ("failed", "cancelled") and (stopped_by_us or cleared(task, record)):
-        # We stopped it ourselves, or somebody has cleared the task since: anew, on purpose.
+        # This task cancelled it, or somebody has cleared the task since: submit another on purpose.
         if record.found:
             return await once_more(do, task, await seek(do, task, record, now))
         return await submit(do, task, now, replaced=record)
     if not cleared(task, record):
         return record.to("submitted", **marks(task))
-    # Whoever clears a task that gave up waiting wants it to wait again.
+    # A task that timed out and was then cleared should wait again.
     waiting = record.to("submitted", waits_from=now, **marks(task))
     if task.has_store:
         await do.write(waiting)
@@ -118,7 +118,7 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
 
 
 def refused_oddity(task: Task, record: Record) -> OxenRecordError | None:
-    """Return why a record is not believed; None where it is."""
+    """Return why a record is not trusted, or None if it is."""
     if not (odd := oddities(task, record)):
         return None
     return OxenRecordError(
@@ -130,7 +130,7 @@ def refused_oddity(task: Task, record: Record) -> OxenRecordError | None:
 
 
 def refused_change(task: Task, record: Record) -> OxenChangedRequest | None:
-    """Return why a job that has not ended is not given up for another request; None where it may be."""
+    """Return why an unfinished job is not given up for another request, or None if it may be."""
     differs = changed(task, record)
     if not differs or task.on_changed_request == "submit":
         return None

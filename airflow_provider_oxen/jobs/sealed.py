@@ -1,8 +1,8 @@
-"""Links that only their own record leads to, kept so that nobody reads them there.
+"""Encrypt links in a record if no row of the hub can give them again.
 
-The link of a synchronous answer cannot be had again, so the next try must find it. But Airflow shows a task's
-record to whoever may look at the task, and its supervisor prints it at debug level. So it is written down
-encrypted, by Airflow's own library for that, with a key that is made of the connection's.
+The link of a synchronous answer cannot be requested again, so the next try must find it in the record. But
+Airflow shows a task's record to everybody who may see the task, and its supervisor prints it at debug level.
+So the link is encrypted with Airflow's own library for that, with a key derived from the connection's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["SEALED", "seal", "unseal"]
 log = logging.getLogger(__name__)
 
 SEALED = "sealed"
-"""Name of an item of a record that holds such a link; earlier versions wrote it as it is, under ``url``."""
+"""Name of a record's item with an encrypted link; earlier versions wrote it unencrypted, as ``url``."""
 
 
 def seal(link: str, key: str | None) -> dict[str, Any]:
-    """Return a record's item for a link; it raises nothing, since the image is paid for.
+    """Return a record's item for a link. Raises nothing, since the image is paid for.
 
-    :param key: of the connection; without one there is nothing to seal it with.
+    :param key: the connection's key; without one, the link is not encrypted.
     """
     try:
         return {SEALED: _fernet(key).encrypt(link.encode()).decode()} if key else {"url": link}
@@ -42,7 +42,7 @@ def seal(link: str, key: str | None) -> dict[str, Any]:
 
 
 def unseal(item: Mapping[str, Any], key: str | None) -> str | None:
-    """Return the link that a record's item holds, or None: it holds none, or was sealed with another key."""
+    """Return the link in a record's item; None if there is none, or another key encrypted it."""
     sealed = item.get(SEALED)
     if not (sealed and key):
         return item.get("url")

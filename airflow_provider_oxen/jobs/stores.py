@@ -1,7 +1,7 @@
-"""Where a task's record lives: Airflow's task state store, files beside the output, both, or nowhere.
+"""Where a task's record is kept: Airflow's task state store, files beside the output, both, or nowhere.
 
-"Could not read" is never "there is none": it raises, and nothing is sent. Who finds that another try has
-written since writes nothing over it.
+"Could not read" never means "there is none": it raises, and nothing is sent. A try that finds that another
+one has written since does not overwrite its record.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = [
 T = TypeVar("T")
 
 KEY = "airflow_provider_oxen_job"
-"""The record's key in the task state store; changing it would lose the jobs that are on their way."""
+"""The record's key in the task state store; a change would lose the jobs under way."""
 
 _FURTHER = ("not_sent", "intent", "submitted", "cancelling", "answered", "ended", "kept")
 
 
 class StateStore(Protocol):
-    """The part of Airflow's task state store, scoped to one task instance, that is used here."""
+    """The used part of Airflow's task state store, which belongs to one task instance."""
 
     def get(self, key: str) -> Any: ...
 
@@ -49,34 +49,34 @@ class StateStore(Protocol):
 
 
 class RecordStore(Protocol):
-    """A place for one record. All methods raise :class:`~.errors.OxenStoreUnavailable` where they fail."""
+    """A place for one record. All methods raise :class:`~.errors.OxenStoreUnavailable` if they fail."""
 
     keeps: bool
-    """Whether what is written stays."""
+    """Whether written records stay."""
 
     def read(self) -> Record | None:
-        """Return the record, or None where there is none."""
+        """Return the record, or None if there is none."""
 
     def create(self, record: Record) -> None:
-        """Write a record where there is none; one that is there stays."""
+        """Write a record only if there is none."""
 
     def write(self, record: Record) -> None:
-        """Write the record over the one that was read; an intent where nobody else has written one.
+        """Overwrite the record that was read; write an intent only if nobody else has written one.
 
-        :raises OxenOvertaken: where another try has written since.
+        :raises OxenOvertaken: if another try has written since.
         """
 
     def close(self, record: Record) -> None:
-        """Write the record of a job that is done, in the form in which it stays."""
+        """Write the record of a finished job in the form in which it stays."""
 
 
 class StateRecordStore:
-    """The task state store of Airflow 3.3 and newer: it survives retries and moves.
+    """The task state store of Airflow 3.3 and newer, which survives retries and moves.
 
-    It knows no exclusive write: what is there is compared before each. And Airflow gives each try an id of
-    its own, and takes nothing from a try that is over.
+    It has no exclusive write, so the current value is compared before each write. Airflow gives each try an
+    id of its own, and accepts nothing from a try that is over.
 
-    :param never: the store's word for a value that does not expire.
+    :param never: the store's value for "does not expire".
     """
 
     keeps = True
@@ -109,7 +109,7 @@ class StateRecordStore:
 
 
 class BothRecordStores:
-    """The store and the file, because either can vanish: newer Airflow empties a cleared task's store."""
+    """The state store and the file, because either can vanish: newer Airflow empties a cleared store."""
 
     keeps = True
 
@@ -125,7 +125,7 @@ class BothRecordStores:
         self.store.create(record)
 
     def write(self, record: Record) -> None:
-        # The file first: it alone can tell that somebody else was faster.
+        # Write the file first: only it can show that another try was faster.
         self._both(record, lambda store: store.write(record))
 
     def close(self, record: Record) -> None:
@@ -145,7 +145,7 @@ class BothRecordStores:
 
 
 class NoRecordStore:
-    """Nowhere: there is no store, and nothing is kept in files."""
+    """No place: there is no store, and no files are written."""
 
     keeps = False
 
@@ -163,9 +163,9 @@ class NoRecordStore:
 
 
 def _latest(one: Record | None, other: Record | None) -> Record | None:
-    """Return what two places say together.
+    """Return the later record of two places.
 
-    :raises OxenRecordError: where they tell of two jobs, and nobody can say which is the later one.
+    :raises OxenRecordError: if they describe two jobs, and nobody can say which is the later one.
     """
     if one is None or other is None:
         return one or other
@@ -182,12 +182,12 @@ def _latest(one: Record | None, other: Record | None) -> Record | None:
 
 
 def is_later(there: Record | None, record: Record) -> bool:
-    """Whether what is there is another try's, which has come as far or further."""
+    """Return whether the stored record is another try's that has come at least as far."""
     return there is not None and there.nonce != record.nonce and there.order >= record.order
 
 
 def overtaken(there: Record | None) -> OxenOvertaken:
-    """Return the error of a try that another one has overtaken."""
+    """Return the error for a try that another one has overtaken."""
     what = "Another try" if there is None else f"Another try ({there.phase}, {there.job})"
     return OxenOvertaken(
         f"{what} has written the record of this task's job since this one looked. This try sends nothing, "
@@ -196,10 +196,10 @@ def overtaken(there: Record | None) -> OxenOvertaken:
 
 
 def ask_store(done: str, ask: Callable[[], T]) -> T:
-    """Ask the place of a record.
+    """Call the place of a record.
 
-    :param done: what is asked for, for the message.
-    :raises OxenStoreUnavailable: whatever goes wrong there.
+    :param done: what the call does, as a participle for the message.
+    :raises OxenStoreUnavailable: for every error there.
     """
     try:
         return ask()

@@ -1,8 +1,8 @@
-"""Sending a paid request once.
+"""Send a paid request once.
 
-The steps that others must not see half done come in this order: the intent is written, where it can be so
-that nobody else can write the same one; it is read back and found to be ours, last before the first byte;
-only then is the request sent; and what was answered is written before anything else is done with it.
+The order matters: write the intent, where possible so that nobody else can write the same one; read it back
+right before the first byte and find it unchanged; only then send the request; and record the answer before
+anything else is done with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["first", "once_more", "submit"]
 
 
 async def first(do: Effects, task: Task, now: float) -> Record:
-    """Submit where nothing was submitted before."""
+    """Submit if nothing was submitted before."""
     try:
         return await submit(do, task, now)
     except OxenError as error:
@@ -39,7 +39,7 @@ async def first(do: Effects, task: Task, now: float) -> Record:
 
 
 async def once_more(do: Effects, task: Task, found: Record | Again) -> Record:
-    """Go on with the job that was looked for; where it is none, send its request again."""
+    """Continue with the job that was looked for; if it was not accepted, send its request again."""
     return found if isinstance(found, Record) else await submit(do, task, found.now, again=found.intent)
 
 
@@ -49,13 +49,13 @@ async def submit(
     """Write the intent, make sure that it is there and ours, and send.
 
     :param again: the intent whose request is to be sent once more.
-    :param replaced: the record that a new one takes the place of.
+    :param replaced: the record that a new one replaces.
     """
     old = again or replaced
     counts = old is not None and old.phase != "kept" and not cleared(task, old)
     sent = old.submissions if old and counts else 0
     if again:
-        # Made of the arguments, and its price of the catalogue: a record is a stranger's word.
+        # Make it from the arguments, and its price from the catalogue: a record is untrusted.
         intent = await intend(do, task, sent + 1, again, same=True)
     else:
         intent = await intend(do, task, sent + 1, replaced)
@@ -66,11 +66,11 @@ async def submit(
 async def _learnt(
     do: Effects, task: Task, intent: Record, answer: Accepted | OxenOutcomeUnknown, *, repeated: bool
 ) -> Record:
-    """Go on with what was accepted; where that is not known, look whether it was."""
+    """Continue with an accepted request; if the outcome is not known, look it up."""
     if isinstance(answer, Accepted):
         return await _took(do, task, intent, answer)
     if repeated:
-        # For the second time in a row: a later look may tell more.
+        # This is the second time in a row: a later look may show more.
         answer.retry_helps = is_recoverable(task, intent)
         raise answer
     if answer.unread:
@@ -83,7 +83,7 @@ async def _learnt(
         overtaken = isinstance(refused, OxenOvertaken)
         raise OxenOutcomeUnknown(
             refused.message,
-            # It speaks of the second request; the first may have been accepted all the same.
+            # The error is about the second request; the first may still have been accepted.
             money="An earlier request of this try, whose answer was lost, may have been paid for.",
             retry_helps=refused.retry_helps and (overtaken or is_recoverable(task, intent)),
             retry_after=refused.retry_after,
@@ -93,13 +93,13 @@ async def _learnt(
 async def _send(
     do: Effects, task: Task, intent: Record, sent: int
 ) -> tuple[Record, Accepted | OxenOutcomeUnknown]:
-    """Send, and where the request is refused for now send it again, each time with an intent of its own.
+    """Send; if the request is refused for now, send it again, each time with an intent of its own.
 
-    While it waits, the record says that nothing was sent: whoever comes meanwhile need not ask, and who wakes
-    up late finds what others have written.
+    While it waits, the record says that nothing was sent. So a try that starts meanwhile need not look, and
+    one that wakes up late sees what others have written.
 
-    :param sent: how many requests before it may have been billed.
-    :return: the intent whose request went out, and what the hub accepted, or why that is not known.
+    :param sent: how many earlier requests may have been billed.
+    :return: the intent whose request was sent, and what the hub accepted, or why that is not known.
     """
     attempt = 0
     while True:
@@ -116,32 +116,32 @@ async def _send(
             try:
                 now = await do.pause(backoff(attempt, error.retry_after))
             except OxenPollError:
-                # Told to stop meanwhile.
+                # The task was told to stop meanwhile.
                 raise error from None
         attempt += 1
         intent = anew(task, intent, now, after=intent.order, sent=sent)
 
 
 async def _write_down(do: Effects, task: Task, intent: Record, sent: int) -> None:
-    """Have the intent where others find it; without it nothing is sent."""
+    """Write the intent where others find it; without it nothing is sent."""
     if not task.has_store:
         return
     try:
         await do.write(intent)
     except OxenRefused:
-        # One of two places may have it, or the only one all the same.
+        # One of the two places may have it, or the only one may have it despite the error.
         await _take_back(do, task, intent, sent)
         raise
 
 
 async def _take_back(do: Effects, task: Task, intent: Record, sent: int) -> None:
-    """Say of an intent whose request was not accepted that nothing was sent."""
+    """Record for an intent whose request was not accepted that nothing was sent."""
     if task.has_store:
         await do.write(intent.to("not_sent", submissions=sent))
 
 
 async def _took(do: Effects, task: Task, intent: Record, accepted: Accepted) -> Record:
-    """Remember what the hub has accepted."""
+    """Record what the hub has accepted."""
     facts = accepted._asdict() | {"items": list(accepted.items), "submitted_at": intent.time}
     record = intent.to("answered" if accepted.items else "submitted", **facts)
     if task.has_store:

@@ -1,4 +1,4 @@
-"""What the protocol must know of a task, and of what its user wants."""
+"""What the protocol must know about a task, and about what its user wants."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OnChanged = Literal["fail", "submit"]
 
 
 class Identity(NamedTuple):
-    """A task instance, whichever try of it.
+    """A task instance, independent of the try.
 
     :ivar map_index: -1 for a task that is not mapped.
     """
@@ -49,23 +49,23 @@ class Task:
     """One try of a task instance.
 
     :param identity: key of the task instance.
-    :param fingerprint: of the request.
-    :param origin: of the hub.
-    :param namespace: that is billed.
+    :param fingerprint: fingerprint of the request.
+    :param origin: the hub's origin.
+    :param namespace: the namespace that is billed.
     :param endpoint: where a new request goes.
     :param nonce: a fresh secret for this try.
     :param try_number: from 1.
-    :param clear_count: the task's ``max_tries``: Airflow sets it anew when a task is cleared.
-    :param clear_number: how often the Dag run was cleared, whichever of its tasks; None where not known.
+    :param clear_count: the task's ``max_tries``; Airflow changes it when a task is cleared.
+    :param clear_number: how often the Dag run was cleared, for any of its tasks; None if not known.
     :param has_store: whether a record can be kept.
-    :param unsure: whether an earlier try may have sent something although no record is there.
-    :param begins: whether it is written down before anything else that nothing was sent yet.
-    :param began: unix seconds before which this task has sent nothing, where no record tells.
-    :param overwrite: make another image in place of one that is kept.
-    :param lookup_grace: seconds after which a request that was accepted must be in the hub's lists.
-    :param max_cost: USD that all submissions for one image may cost.
+    :param unsure: whether an earlier try may have sent something although there is no record.
+    :param begins: whether to record before anything else that nothing was sent yet.
+    :param began: unix seconds before which this task has sent nothing, if there is no record.
+    :param overwrite: make another image in place of a kept one.
+    :param lookup_grace: seconds after which an accepted request must be in the hub's lists.
+    :param max_cost: the most USD that all submissions for one image may cost.
     :param max_retries: how often a request that was refused for now is sent again in this try.
-    :param asked: the request as the user made it; None where that is not told.
+    :param asked: the request as the user made it; None if it is not available.
     :param place: what a derived seed belongs to; None for the identity.
     """
 
@@ -93,7 +93,7 @@ class Task:
 
 
 def marks(task: Task) -> dict[str, Any]:
-    """Return what a record tells of the try that writes it."""
+    """Return the fields of a record that describe the try that writes it."""
     return {
         "clear_count": task.clear_count,
         "clear_number": task.clear_number,
@@ -102,10 +102,10 @@ def marks(task: Task) -> dict[str, Any]:
 
 
 def cleared(task: Task, record: Record) -> bool:
-    """Whether somebody has cleared the task since the record was written, rather than Airflow tried again.
+    """Return whether the task was cleared since the record was written, and not just retried by Airflow.
 
-    ``max_tries`` alone does not tell: it stays as it is where the Dag's file is gone, for example. And a Dag
-    run is cleared for the sake of any of its tasks, while this one may be retried all the same.
+    ``max_tries`` alone does not show it: it stays unchanged, for example, if the Dag's file is gone. And a
+    Dag run may be cleared for another of its tasks, while this one is only retried.
     """
     if record.clear_count != task.clear_count:
         return True
@@ -114,15 +114,15 @@ def cleared(task: Task, record: Record) -> bool:
 
 
 def nonce_of(task: Task, number: int) -> str:
-    """Return the secret of an intent, which tells it from any other.
+    """Return the nonce of an intent, which tells it from any other.
 
-    :param number: of the intent.
+    :param number: number of the intent.
     """
     return hashlib.sha256(f"{task.nonce}/{number}".encode()).hexdigest()[:32]
 
 
 def is_recoverable(task: Task, record: Record) -> bool:
-    """Whether the next try finds the job again: by the record, or certainly in the lists of the queue."""
+    """Return whether the next try finds the job: by its record, or with certainty in the queue's lists."""
     return task.has_store or (record.endpoint == "queue" and is_identifiable(record))
 
 
@@ -137,12 +137,12 @@ def changed(task: Task, record: Record) -> list[str]:
 
 
 def oddities(task: Task, record: Record) -> list[str]:
-    """Return what of a record that claims to be of this very request is not: somebody has altered it."""
+    """Return what in a record contradicts its own request: somebody has altered it."""
     if task.asked is None or record.phase == "not_sent" or record.fingerprint != task.fingerprint:
         return []
     return misfits(task.asked, record.body, task.identity)
 
 
 def is_identifiable(record: Record) -> bool:
-    """Whether what was sent holds something that tells its rows from any other."""
+    """Return whether the request holds something that tells its rows from any other."""
     return record.body.get("seed") is not None or record.body.get("target_directory") is not None

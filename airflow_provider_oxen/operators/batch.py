@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_oxen import configuration
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
 from airflow_provider_oxen.operators.base import GeneratingOperator, resume_batch, run_batch, templated
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageBatchGenerateOperator"]
+
+_FOLDER: Any = configuration.storage_path() or Parameter.empty
+"""Where there is none, Airflow misses the argument as soon as it parses the Dag file."""
 
 
 class ImageBatchGenerateOperator(GeneratingOperator):
@@ -44,7 +47,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         row. A file is ``.txt`` (one prompt per line), ``.jsonl``, ``.csv`` (a column ``prompt``; other
         columns are fields of the request) or ``.parquet`` (with the extra ``parquet``).
     :param storage_path: folder of the images: an absolute path or URL that ``ObjectStoragePath`` opens, as a
-        text or a path object.
+        text or a path object. Default: ``[oxen] storage_path``, if that is set.
     :param model: id of a model in the hub's catalogue. This and the next six arguments are defaults: a row
         may set its own value.
     :param response_format: how the synchronous endpoint answers: ``url`` or ``b64_json``.
@@ -64,7 +67,8 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     :param requests_per_minute: the most paid requests sent in a minute. None: as fast as the hub accepts
         them.
     :param max_cost: the most USD that the batch may cost. The batch is priced from the catalogue first and
-        refused if that price is higher; it also stops once the charges exceed this amount.
+        refused if that price is higher; it also stops once the charges exceed this amount. None: no limit.
+        Default: ``[oxen] max_cost``, else None.
     :param allow_unknown_price: with ``max_cost``: count a request without a catalogue price as free.
     :param on_error: what happens when a prompt gives no image: ``fail`` sends nothing more, lets the requests
         under way finish, and fails the task; ``continue`` goes on.
@@ -78,7 +82,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up. The synchronous
         endpoint saves a request or two for each image, but the images that were being generated when a worker
         died cannot be found again.
-    :param deferrable: submit everything, then wait in the triggerer. Default:
+    :param deferrable: submit everything, then wait in the triggerer. Default: ``[oxen] deferrable``, else
         ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at the hub's queue; one request covers all jobs.
     :param timeout: seconds, or a ``timedelta``, from submission until the task stops waiting for a generation
@@ -89,7 +93,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         ``fail`` the batch before it spends anything, or ``submit`` the new request and abandon that job.
     :param lookup_grace: seconds after which the hub's lists must show what its queue has accepted.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
-        of Airflow's web interface (3.1 and newer).
+        of Airflow's web interface (3.1 and newer). Default: ``[oxen] previews``, else True.
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -104,7 +108,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         self,
         *,
         prompts: Sequence[str | Mapping[str, Any]] | str | Any,
-        storage_path: str | os.PathLike[str] | ObjectStoragePath,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath | Any = _FOLDER,
         model: str | None = None,
         response_format: Literal["url", "b64_json"] | str = "url",
         image_size: str | Mapping[str, int] | None = None,
@@ -117,7 +121,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         prompts_conn_id: str | None = None,
         max_in_flight: int | str = 8,
         requests_per_minute: float | str | None = None,
-        max_cost: float | str | None = None,
+        max_cost: float | str | None = configuration.max_cost(),
         allow_unknown_price: bool | str = False,
         on_error: Literal["fail", "continue"] | str = "fail",
         max_failures: float | str | None = None,
@@ -125,13 +129,13 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
         use_queue: bool | str = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = configuration.deferrable(),
         poll_interval: float | str = 3.0,
         timeout: float | timedelta | str | None = 3600.0,
         on_unknown_outcome: Literal["fail", "adopt", "resubmit"] | str = "fail",
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
-        previews: bool | str = True,
+        previews: bool | str = configuration.previews(),
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_oxen import configuration
 from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink
 from airflow_provider_oxen.operators.base import GeneratingOperator, templated
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
 __all__ = ["ImageGenerateOperator"]
+
+_FOLDER = configuration.storage_path()
 
 
 class ImageGenerateOperator(GeneratingOperator):
@@ -54,7 +55,7 @@ class ImageGenerateOperator(GeneratingOperator):
     :param storage_path: an absolute path or URL that ``ObjectStoragePath`` opens, as a text or a path object.
         If it ends in ``/`` it is a folder, otherwise the file itself; the suffix follows the format of the
         bytes. None: nothing is stored and everything goes into XCom; with ``do_xcom_push=False`` the task is
-        refused before it spends anything.
+        refused before it spends anything. Default: ``[oxen] storage_path``, else None.
     :param storage_conn_id: Airflow connection of the store, if ``storage_path`` does not name one.
     :param storage_options: options for each write to an object store, as a mapping such as
         ``{"ServerSideEncryption": "aws:kms"}`` or as JSON text; no credentials.
@@ -66,10 +67,11 @@ class ImageGenerateOperator(GeneratingOperator):
     :param max_bytes: largest image to fetch, in bytes.
     :param max_cost: the most USD (5, or ``"$5"``) that all submissions of the task may cost at the
         catalogue's prices. A request that would exceed it, or whose price is not known, is refused before it
-        is sent.
+        is sent. None: no limit. Default: ``[oxen] max_cost``, else None.
     :param use_queue: submit to the hub's queue, where a lost answer can be looked up, and poll. None: only if
         ``deferrable``.
-    :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param deferrable: wait in the triggerer. Default: ``[oxen] deferrable``, else
+        ``[operators] default_deferrable``.
     :param poll_interval: seconds between two looks at a generation; the hub advises 2 to 5. In the worker the
         interval grows slowly to its double. In the triggerer all waiting tasks share one look, at the
         shortest of their intervals.
@@ -87,7 +89,7 @@ class ImageGenerateOperator(GeneratingOperator):
     :param target_repo: repository on the hub that also receives the result (queue only). The directory there
         names the task, so its job can always be recognised.
     :param previews: push small previews of up to 24 images to the XCom ``oxen_images``, for the Images view
-        of Airflow's web interface (3.1 and newer).
+        of Airflow's web interface (3.1 and newer). Default: ``[oxen] previews``, else True.
     :param oxen_conn_id: Airflow connection of the hub.
     """
 
@@ -105,15 +107,15 @@ class ImageGenerateOperator(GeneratingOperator):
         seed: int | str | None = None,
         target_namespace: str | None = None,
         model_params: Mapping[str, Any] | str | None = None,
-        storage_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        storage_path: str | os.PathLike[str] | ObjectStoragePath | None = _FOLDER,
         storage_conn_id: str | None = None,
         storage_options: Mapping[str, Any] | str | None = None,
         overwrite: bool | str = False,
         validate: Literal["error", "warn", "off"] | str = "error",
         max_bytes: int | str = 256 * 1024 * 1024,
-        max_cost: float | str | None = None,
+        max_cost: float | str | None = configuration.max_cost(),
         use_queue: bool | str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = configuration.deferrable(),
         poll_interval: float | str = 3.0,
         timeout: float | timedelta | str | None = 3600.0,
         cancel_on_timeout: bool | str = False,
@@ -122,7 +124,7 @@ class ImageGenerateOperator(GeneratingOperator):
         on_changed_request: Literal["fail", "submit"] | str = "fail",
         lookup_grace: float | str = 60.0,
         target_repo: str | None = None,
-        previews: bool | str = True,
+        previews: bool | str = configuration.previews(),
         oxen_conn_id: str = "oxen_default",
         **kwargs: Any,
     ) -> None:

@@ -12,8 +12,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowSensorTimeout,
     BaseSensorOperator,
-    conf,
 )
+
+from airflow_provider_oxen import configuration
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,14 +32,14 @@ class DeferringSensor(BaseSensorOperator):
     ``poke`` itself defers. So Airflow's own loop around it applies ``soft_fail``, ``silent_fail`` and
     ``never_fail`` to the first look, in every mode.
 
-    :param deferrable: wait in the triggerer, without a worker. None: as ``[operators] default_deferrable``
-        says.
+    :param deferrable: wait in the triggerer, without a worker. None: as ``[oxen] deferrable`` says,
+        else ``[operators] default_deferrable``.
     """
 
     def __init__(self, *, deferrable: bool | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+            deferrable = configuration.deferrable()
         self.deferrable = deferrable
 
     def leave_to(self, trigger: BaseTrigger, deadline: float, arguments: Mapping[str, Any]) -> NoReturn:

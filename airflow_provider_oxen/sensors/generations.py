@@ -43,7 +43,7 @@ class OxenGenerationSensor(DeferringSensor):
     :param target_namespace: namespace whose queue holds the generation. None: the connection's. Templated.
     :param oxen_conn_id: Airflow connection of the hub. Templated.
     :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
-        ``[operators] default_deferrable`` says.
+        ``[oxen] deferrable`` says, else ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("generation_id", "target_namespace", "oxen_conn_id")

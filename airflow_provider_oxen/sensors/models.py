@@ -28,7 +28,7 @@ class OxenModelSensor(DeferringSensor):
         Templated.
     :param oxen_conn_id: Airflow connection of the hub. Templated.
     :param deferrable: look once, and then wait in the triggerer, without a worker. None: as
-        ``[operators] default_deferrable`` says.
+        ``[oxen] deferrable`` says, else ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("model", "parameters", "fail_fast", "oxen_conn_id")

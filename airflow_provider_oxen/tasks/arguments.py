@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, model_validator  # noqa: TID253 (imported to execute, not to parse)
 
+from airflow_provider_oxen import configuration
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.images import stores
 from airflow_provider_oxen.images.fetch import MAX_BYTES
@@ -56,7 +57,7 @@ class TaskArguments(PlaceArguments):
     on_unknown_outcome: Annotated[OnUnknown, one_of(OnUnknown)] = "fail"
     on_changed_request: Annotated[OnChanged, one_of(OnChanged)] = "fail"
     lookup_grace: Seconds = 60.0
-    previews: Boolean = True
+    previews: Boolean = Field(default_factory=configuration.previews)
     oxen_conn_id: Name = "oxen_default"
 
     @model_validator(mode="after")

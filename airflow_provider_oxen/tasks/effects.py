@@ -65,6 +65,7 @@ class WorkerEffects:
     :param timeout: seconds from submission that a generation may take; None for ever.
     :param running: tells whether this try is the one that Airflow runs.
     :param defers: leaves the worker until the generation has ended, by raising; None waits here.
+    :param page: of the task in the Images view; None where there is none.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
@@ -85,6 +86,7 @@ class WorkerEffects:
     cancel_on_kill: bool
     running: Running
     defers: Callable[[Record, float | None], None] | None = None
+    page: str | None = None
     recorder: JobRecorder = field(init=False)
     sender: Sender = field(init=False)
     stopping: bool = field(default=False, init=False)
@@ -145,7 +147,8 @@ class WorkerEffects:
         try:
             self.push("generation_id", generation_id)
             self.push("generation_link", link)
-            self.push(OxenGenerationLink.key, link)
+            if self.page:
+                self.push(OxenGenerationLink.key, self.page)
         except Exception as error:
             self.log.warning(
                 "The generation's id could not be pushed to XCom: %s", without_queries(str(error))

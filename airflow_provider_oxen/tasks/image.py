@@ -196,7 +196,8 @@ def _opened(operator: TaskOperator, context: Context, facts: TaskFacts, resumed:
         max_bytes=arguments.max_bytes,
         storage_options=arguments.storage_options,
     )
-    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, operator.pushed_links or {})
+    pushed = operator.pushed_links or {}
+    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, pushed, output.folder)
     output.preview_size = xcoms.size
     store = record_store(context, output)
     if arguments.overwrite and not store.keeps:
@@ -266,6 +267,7 @@ def _opened(operator: TaskOperator, context: Context, facts: TaskFacts, resumed:
             cancel_on_kill=arguments.cancel_on_kill,
             running=Running(ti),
             defers=deferral.defer if arguments.deferrable else None,
+            page=xcoms.page,
         )
         yield ImageTask(
             task,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.images.preview import LARGE, Size
-from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, model_page
+from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
 from airflow_provider_oxen.tasks.assets import plain
 
 __all__ = ["KEY", "MOST", "TaskXComs", "has_views", "of_manifest", "of_result"]
@@ -40,12 +41,14 @@ class TaskXComs:
     :param log: of the task.
     :param wanted: the operator's ``previews``.
     :param pushed: takes each text that is pushed, by key.
+    :param folder: of the output; None where nothing is stored.
     """
 
     ti: Any
     log: Any
     wanted: bool
     pushed: dict[str, str] = field(default_factory=dict)
+    folder: Folder | None = None
 
     def __post_init__(self) -> None:
         # Before Airflow 3.1 a plugin has no place in its web interface.
@@ -55,6 +58,19 @@ class TaskXComs:
     def size(self) -> Size | None:
         """How large a preview each image gets; None for none."""
         return LARGE if self.wanted else None
+
+    @property
+    def page(self) -> str | None:
+        """Address of the task in the Images view, relative to Airflow's root."""
+        if not _has_views():
+            return None
+        ti = self.ti
+        return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+    @property
+    def _is_public(self) -> bool:
+        """Whether the output is where its URL says, and so in its store's own console."""
+        return self.folder is None or self.folder.is_public
 
     def push_request(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
         """Show what is asked for, before anything is.
@@ -77,11 +93,11 @@ class TaskXComs:
         self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
 
     def push_page(self, path: str | None) -> None:
-        """Link to the output where its store has pages for that.
+        """Link to the output where its store has pages for that: MinIO and others have none that we know.
 
         :param path: of the first image, or of the manifest.
         """
-        if page := console(path):
+        if self._is_public and (page := console(path)):
             with self._unharmed(OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
 
@@ -96,7 +112,8 @@ class TaskXComs:
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
             with self._unharmed(KEY):
-                self.ti.xcom_push(key=KEY, value={"total": total, "images": images})
+                elsewhere = {} if self._is_public else {"console": False}
+                self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
 
     @contextmanager
     def _unharmed(self, key: str) -> Iterator[None]:

@@ -1,1 +1,1 @@
-"""How the end of a job is learnt: the list and the event stream, one of each for all who wait."""
+"""Learn when a job ends: by the list and by the event stream, each shared by everything that waits."""

@@ -1,4 +1,4 @@
-"""What a poller asks the hub: what is still to do, pages of the history, and rows side by side."""
+"""The requests of a poller: the list of unfinished jobs, pages of the history, and single rows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Key", "RowAsker", "UnfinishedList", "history"]
 log = logging.getLogger(__name__)
 
 AT_ONCE = 10
-"""Rows that are asked for side by side."""
+"""Rows that are requested at the same time."""
 
 PAGES = 100
-"""Pages of the history read in one tick at most; what is further back is asked for row by row."""
+"""Most pages of the history that one tick reads; older rows are requested one by one."""
 
 LIST_AGAIN = 600.0
-"""Seconds after which a list that was too long is tried again."""
+"""Seconds until a list that was too long is tried again."""
 
 
 class Key(NamedTuple):
-    """What jobs must have in common to be looked after together."""
+    """What jobs must have in common to share a poller."""
 
     conn_id: str
     namespace: str | None
@@ -36,14 +36,14 @@ class Key(NamedTuple):
 
 
 class UnfinishedList:
-    """The list of what is still to do in a namespace. One that was too long is not read again for a while."""
+    """The list of unfinished jobs in a namespace. A list that was too long is not read again for a while."""
 
     def __init__(self, namespace: str | None) -> None:
         self._namespace = namespace
         self._from = 0.0
 
     async def read(self, client: BulkClient) -> frozenset[str]:
-        """Return the ids of all that is still to do; none where the list is too long to be read."""
+        """Return the ids of all unfinished jobs; an empty set if the list is too long to read."""
         if asyncio.get_running_loop().time() < self._from:
             return frozenset()
         try:
@@ -69,10 +69,10 @@ async def history(client: BulkClient, namespace: str | None) -> AsyncGenerator[M
 
 
 class RowAsker:
-    """Has rows asked for without waiting: a slow answer must not hold up the next tick.
+    """Requests rows in the background: a slow answer must not delay the next tick.
 
-    :param ask: asks for one row, and raises nothing.
-    :ivar asked: ids that are asked for, or about to be.
+    :param ask: requests one row, and raises nothing.
+    :ivar asked: ids whose rows are being requested, or are about to be.
     """
 
     def __init__(self, ask: Callable[[BulkClient, str], Awaitable[None]]) -> None:
@@ -82,7 +82,7 @@ class RowAsker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask_for(self, client: BulkClient, ids: Sequence[str]) -> None:
-        """Ask for the rows, some of them side by side."""
+        """Request the rows, some at the same time."""
         self.asked.update(ids)
         self._unasked.extend(ids)
         for _ in range(min(AT_ONCE - len(self._tasks), len(self._unasked))):
@@ -99,7 +99,7 @@ class RowAsker:
                 self.asked.discard(id)
 
     async def close(self) -> None:
-        """Ask for no more."""
+        """Stop all requests."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

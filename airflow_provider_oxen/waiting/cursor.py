@@ -1,8 +1,8 @@
-"""How far somebody who follows what ends on the hub has got. Pure: rows in, those not yet told out.
+"""The position of a follower in what ends on the hub. Pure: rows in, new ones out.
 
-The history is ordered by when generations were asked for, not by when they ended; it may lag; and the
-times in it are whole seconds. So a cursor is a moment, an overlap before it that is looked at again, and
-the ids that were told, which drop the repeats.
+The history is ordered by when generations were requested, not by when they ended. It may lag, and its times
+are whole seconds. So a cursor is a moment, an overlap before it that is read again, and the ids that were
+already reported, which drop the repeats.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from airflow_provider_oxen.api.values import LATEST
 __all__ = ["OVERLAP", "REMEMBERED", "Cursor"]
 
 OVERLAP = 600.0
-"""Seconds before the latest end that are looked at again: a history may show a row late."""
+"""Seconds before the latest end that are read again, because a history may show a row late."""
 
 DEPTH = 6 * 3600.0
-"""Seconds that a generation may have taken from its order to its end and still be found, whatever was
-known of it before. One that was seen unfinished is found however long it takes."""
+"""Longest time in seconds from a generation's request to its end for which it is still found without having
+been seen before. A generation that was seen unfinished is found however long it takes."""
 
 DEEPEST = 7 * 86400.0
-"""Seconds after which one that never ends is not waited for any more."""
+"""Seconds after which a generation that never ends is not waited for any longer."""
 
 REMEMBERED = 250
-"""Ids that are kept with the position, where they must be small: 12 KB of the 64 that Airflow advises."""
+"""Ids stored with the position, which must be small: 12 KB of the 64 KB that Airflow advises."""
 
 _KNOWN = 10_000
 """Ids that are kept in memory."""
@@ -39,8 +39,8 @@ _VERSION = 1
 class Cursor:
     """A position in what ends. All times are unix seconds by our clock.
 
-    :param start: what ended before is not told.
-    :ivar lag: seconds that the hub's clock, by which rows tell their times, is behind ours.
+    :param start: ends before this time are not reported.
+    :ivar lag: seconds that the hub's clock, which sets the times in rows, is behind ours.
     """
 
     def __init__(self, start: float) -> None:
@@ -53,30 +53,30 @@ class Cursor:
 
     @property
     def since(self) -> float:
-        """What ended from here on is not yet done with; ids tell what of it was told."""
+        """Ends from this time on are not finished yet; the ids say which of them were reported."""
         return max(self._start, self._latest - OVERLAP)
 
     @property
     def floor(self) -> float:
-        """Rows that were asked for before that need not be looked at."""
+        """Rows that were requested before this time need not be read."""
         floor = self.since - DEPTH
         if self._unfinished is None:
             return floor
         return min(floor, max(self._unfinished, self.since - DEEPEST))
 
     def knows(self, id: str) -> bool:
-        """Whether the end of a generation has been dealt with."""
+        """Return whether the end of a generation has been dealt with."""
         return id in self._known
 
     def is_new(self, row: Generation) -> bool:
-        """Whether a row has ended since, and was not dealt with."""
+        """Return whether a row has ended since, and has not been dealt with."""
         return row.status in ENDED and not self.knows(row.generation_id) and self._moment(row) >= self.since
 
     def take(self, rows: Iterable[Generation], now: float, *, hold: bool = False) -> list[Generation]:
-        """Deal with rows that have ended, and return them in the order of the ends, but none twice.
+        """Deal with rows that have ended; return each of them once, in the order of their ends.
 
-        :param now: unix seconds, beyond which the position does not move, whatever a row tells.
-        :param hold: stay at the position: something that ended before may not have been looked at.
+        :param now: unix seconds; the position does not move beyond, whatever a row says.
+        :param hold: keep the position, because an earlier end may not have been read yet.
         """
         new = {row.generation_id: row for row in rows if not self.knows(row.generation_id)}
         found = sorted(new.values(), key=self._moment)
@@ -88,18 +88,18 @@ class Cursor:
         return found
 
     def tell(self, row: Generation) -> None:
-        """Remember that an end was told: only those can be told again."""
+        """Remember that an end was reported; only reported ends can repeat."""
         self._told[row.generation_id] = self._moment(row)
         _trim(self._told, _KNOWN)
 
     def leave_off(self, rows: Iterable[Generation]) -> None:
-        """Remember, after a look at all rows down to :attr:`floor`, how far down some are unfinished."""
+        """After reading all rows down to :attr:`floor`, remember how far back some are unfinished."""
         asked = [row.enqueued_at for row in rows if row.status not in ENDED and row.enqueued_at is not None]
         self._unfinished = min(asked) + self.lag if asked else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the position as plain JSON, small enough for a state store."""
-        # Those from before are not looked at again.
+        # Earlier ones are not read again.
         told = {id: moment for id, moment in self._told.items() if moment >= self.since}
         start = max(self._start, _trim(told, REMEMBERED))
         return {
@@ -112,9 +112,9 @@ class Cursor:
 
     @classmethod
     def from_json(cls, value: Any) -> Cursor:
-        """Return the position that :meth:`as_json` told.
+        """Return the position that :meth:`as_json` has written.
 
-        :raises ValueError: where it is none, or another version's.
+        :raises ValueError: if the value is no position, or of another version.
         """
         try:
             if value["version"] != _VERSION:
@@ -131,7 +131,7 @@ class Cursor:
         return cursor
 
     def _moment(self, row: Generation) -> float:
-        # A row that does not tell its end is no reason to lose it; the stream tells no times at all.
+        # Do not lose a row without the time of its end; the stream has no times at all.
         for moment in (row.completed_at, row.enqueued_at):
             if moment is not None and math.isfinite(moment):
                 return moment + self.lag
@@ -146,7 +146,7 @@ def _seconds(value: Any) -> float:
 
 
 def _trim(ids: dict[str, float], most: int) -> float:
-    """Forget the ids of the oldest ends beyond so many, and return the latest of those moments, or 0."""
+    """Keep only so many ids, those with the latest ends; return the latest forgotten time, or 0."""
     if len(ids) <= most:
         return 0.0
     forgotten = sorted(ids, key=lambda id: ids[id])[: len(ids) - most]

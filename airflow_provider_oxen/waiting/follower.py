@@ -1,4 +1,4 @@
-"""Following what ends on the hub: from a wakeup to the generations that are to be told."""
+"""Follow what ends on the hub: from a wakeup to the generations to report."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ __all__ = ["Filter", "GenerationFollower"]
 log = logging.getLogger(__name__)
 
 LATE = (1.0, 5.0, 30.0)
-"""Seconds after which a row is asked for again that the history does not show as ended though the stream has
-told its end."""
+"""Seconds after which a row is requested again if the stream has reported its end and the history does not
+show it."""
 
 PAGES = 100
-"""Pages of the history, of 1000 rows each, that one look reads at most."""
+"""Most pages of the history, of 1000 rows each, that one look reads."""
 
 TIMEOUT = 240.0
-"""Seconds that one look may take: Airflow 3.3 gives up on who takes 300."""
+"""Seconds that one look may take; Airflow 3.3 gives up on a trigger that takes 300."""
 
 _LONGEST_PAUSE = 60.0
-"""Seconds until the next look after some that have failed, at most."""
+"""Longest time in seconds until the next look after failed ones."""
 
 
 class Filter(NamedTuple):
-    """Which generations are followed.
+    """Which generations to follow.
 
-    :ivar namespace: whose; None: the connection's, and where it has none, whatever the key hears of.
-    :ivar models: of these; empty: of any.
-    :ivar statuses: that ended so.
+    :ivar namespace: whose generations; None: the connection's namespace and, if it has none, whatever the key
+        receives.
+    :ivar models: of these models; empty: of any.
+    :ivar statuses: that ended with one of these.
     """
 
     namespace: str | None
@@ -47,16 +48,16 @@ class Filter(NamedTuple):
     statuses: frozenset[str]
 
     def has(self, row: Generation) -> bool:
-        """Whether a row of that namespace is one of them."""
+        """Return whether a row of that namespace passes the filter."""
         return row.status in self.statuses and (not self.models or row.model in self.models)
 
 
 @dataclass
 class _Owed:
-    """An end that the stream has told and the history not yet.
+    """An end that the stream has reported and the history does not show yet.
 
-    :ivar told: as far as the stream tells of it.
-    :ivar looks: how often it was not there.
+    :ivar told: what the stream knows about it.
+    :ivar looks: how often the history did not show it.
     """
 
     told: Generation
@@ -64,10 +65,10 @@ class _Owed:
 
 
 class GenerationFollower:
-    """Turns rings into generations that have ended, each once for as long as it lives.
+    """Turns wakeups into generations that have ended, each once in this object's life.
 
-    :param wanted: what is followed.
-    :param cursor: where to go on from.
+    :param wanted: what to follow.
+    :param cursor: the position to go on from.
     """
 
     def __init__(self, wanted: Filter, cursor: Cursor) -> None:
@@ -80,16 +81,16 @@ class GenerationFollower:
 
     @property
     def namespace(self) -> str | None:
-        """Whose generations were looked up last."""
+        """The namespace of the last look."""
         return self._namespace
 
     @property
     def is_behind(self) -> bool:
-        """Whether something may have ended that was not looked up, so that the cursor must not be kept."""
+        """Whether something may have ended that was not looked up; then the cursor must not be stored."""
         return self._is_behind
 
     async def follow(self, wakeup: Wakeup) -> list[Generation]:
-        """Return what has ended since the last wakeup, in the order of the ends; it raises no error.
+        """Return what has ended since the last wakeup, in the order of the ends; raises no error.
 
         What could not be looked up is looked up at a later wakeup.
         """
@@ -123,7 +124,7 @@ class GenerationFollower:
     async def _look(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
         """Look up what has ended.
 
-        :raises OxenError: where the history could not be read; what was found before is found.
+        :raises OxenError: if the history could not be read; ``found`` keeps what was found before.
         """
         self._namespace = self._wanted.namespace or await wakeup.namespace()
         are_all_known = await self._settle(wakeup, found)
@@ -133,7 +134,7 @@ class GenerationFollower:
             await self._catch_up(wakeup, found, only=self._owed.keys() - found.keys())
 
     async def _settle(self, wakeup: Wakeup, found: dict[str, Generation]) -> bool:
-        """Ask for the rows of what the stream has told; return whether they tell all that is needed."""
+        """Request the rows of the ends that the stream has reported; return whether that was enough."""
         are_all_known = True
         ids = list(self._owed)
         rows = await asyncio.gather(*map(wakeup.row, ids), return_exceptions=True)
@@ -147,7 +148,7 @@ class GenerationFollower:
                 elif whose is not None:
                     del self._owed[id]
                 else:
-                    # It may be the key's own: only the list of the namespace tells.
+                    # It may belong to the key's own namespace: only that namespace's list shows it.
                     are_all_known = False
             elif not isinstance(row, OxenGenerationNotFound):
                 are_all_known = False
@@ -156,9 +157,9 @@ class GenerationFollower:
     async def _catch_up(
         self, wakeup: Wakeup, found: dict[str, Generation], only: Set[str] = frozenset()
     ) -> None:
-        """Read the history, newest first, as far down as something may have ended since.
+        """Read the history, newest first, as far back as something may have ended since.
 
-        :param only: ids, which are enough; empty: all.
+        :param only: stop when these ids are found; empty: read everything.
         """
         unfinished: list[Generation] = []
         for number in range(1, PAGES + 1):
@@ -181,14 +182,14 @@ class GenerationFollower:
         self._is_behind = False
 
     def _wait_for_the_rest(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
-        """See to what the stream has told and the history does not tell."""
+        """Deal with the ends that the stream has reported and the history does not show."""
         for id in self._owed.keys() - found.keys():
             owed = self._owed[id]
             owed.looks += 1
             if owed.looks <= len(LATE):
                 wakeup.again(LATE[owed.looks - 1])
             elif self._namespace is None:
-                # Better what the stream tells than nothing.
+                # What the stream knows is better than nothing.
                 found[id] = owed.told
             else:
                 del self._owed[id]

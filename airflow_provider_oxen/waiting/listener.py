@@ -1,7 +1,7 @@
-"""Listening for what ends on the hub: one stream of events for each connection, kept open for all.
+"""Listen to what ends on the hub: one stream of events for each connection, shared by all.
 
-An event only wakes whoever waits or follows: what is true, the hub's rows tell. So a stream that is broken,
-or lies, costs a look.
+An event only wakes the code that waits or follows; the hub's rows say what is true. So a stream that is
+broken or lies costs only an extra look.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ FIRST_PAUSE = 0.5
 """Seconds before a lost stream is opened again; doubled with each failure."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds between two such tries at most, but for what the hub asks for."""
+"""Longest time in seconds between two such tries, unless the hub asks for more."""
 
 STEADY = 10.0
-"""Seconds after which a stream counts as one that works."""
+"""Seconds after which a stream counts as working."""
 
 TELL = 10
-"""Of the failures after the first three, one in so many gets a line in the log."""
+"""After the first three failures, one failure in this many is logged."""
 
 AT_ONCE = 10
-"""Rows that are asked for side by side."""
+"""Rows that are requested at the same time."""
 
 RECANCEL = 0.5
-"""Seconds after which a task is cancelled again that has not ended; see :func:`raise_if_cancelled`."""
+"""Seconds after which a task that has not ended is cancelled again; see :func:`raise_if_cancelled`."""
 
 BURST = 1_000
-"""Events after which the loop's other work gets a tenth of a second: a hub with 10 ends a second never comes
-to that, and a flood is not read faster."""
+"""Events after which the event loop's other work gets a tenth of a second. A hub with 10 ends a second never
+reaches it; a flood is read no faster."""
 
 
 class Connection(Protocol):
-    """What is needed of an ``OxenHook``."""
+    """The parts of an ``OxenHook`` that are needed here."""
 
     @property
     def oxen_conn_id(self) -> str:
@@ -63,25 +63,25 @@ class Connection(Protocol):
 
 
 class Subscriber(Protocol):
-    """Somebody who wants to know what the stream tells. The calls must not block."""
+    """Receives what the stream reports. The methods must not block."""
 
     def opened(self) -> None:
-        """What ends from now on is told; what ended before must be looked up."""
+        """The stream reports what ends from now on; earlier ends must be looked up."""
 
     def lost(self, *, is_answering: bool) -> None:
-        """Nothing is told until the stream is opened again.
+        """Nothing is reported until the stream is open again.
 
-        :param is_answering: whether the hub answers, though it has no stream, so that its rows can be had.
+        :param is_answering: whether the hub answers although it has no stream, so that its rows can be read.
         """
 
     def told(self, generation: Generation) -> None:
-        """Take the end of a generation, as far as the stream tells of it: a stranger's word."""
+        """Receive the end of a generation, with what the stream knows about it; untrusted."""
 
 
 class EventListener:
-    """Keeps a stream of events open for as long as anybody subscribes to it.
+    """Keeps a stream of events open while it has subscribers.
 
-    :param connection: is read anew each time that the stream is opened.
+    :param connection: read again each time the stream is opened.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -94,15 +94,15 @@ class EventListener:
         self._reader: asyncio.Task[None] | None = None
 
     def join(self, subscriber: Subscriber, *, depends: bool) -> None:
-        """Tell a subscriber from now on what the stream tells.
+        """Report to a subscriber from now on.
 
-        :param depends: whether it has only the stream, so that a failure of it is worth a warning.
+        :param depends: whether the subscriber has only the stream; then a failure is worth a warning.
         """
         self._subscribers[subscriber] = depends
         if self._is_open:
             subscriber.opened()
         if self._reader is None:
-            # In no context: else all that it logs would stand in the log of the task that came first.
+            # Use an empty context: otherwise its log lines would go to the log of the first task.
             self._reader = asyncio.get_running_loop().create_task(
                 self._listen(),
                 name=f"oxen-events-{self._connection.oxen_conn_id}",
@@ -110,7 +110,7 @@ class EventListener:
             )
 
     async def leave(self, subscriber: Subscriber) -> None:
-        """Tell a subscriber nothing more; with the last one, the connections are closed."""
+        """Stop reporting to a subscriber; when the last one leaves, close the connections."""
         self._subscribers.pop(subscriber, None)
         if self._subscribers or self._reader is None:
             return
@@ -118,18 +118,18 @@ class EventListener:
         while not reader.done():
             reader.cancel()
             await asyncio.wait([reader], timeout=RECANCEL)
-        # Somebody may have come meanwhile, who has a reader of its own and this client.
+        # A new subscriber may have joined meanwhile, with its own reader and this client.
         if self._reader is None and self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
 
     @property
     def lag(self) -> float:
-        """Seconds that the hub's clock is behind ours, as far as its answers have told."""
+        """Seconds that the hub's clock is behind ours, as far as its answers show."""
         return self._client.clock.lag if self._client else 0.0
 
     def redact(self, text: str) -> str:
-        """Return a text of the hub's without the key, and without what may be a signature."""
+        """Return a text from the hub without the key and without possible signatures."""
         return without_queries(self._client.settings.redact(text) if self._client else text)
 
     async def namespace(self) -> str | None:
@@ -137,7 +137,7 @@ class EventListener:
         return (await self._open()).settings.target_namespace
 
     async def send(self, call: Call[T]) -> T:
-        """Ask the hub, some side by side; with another key where the one that was read is wrong by now."""
+        """Send a call, several at the same time. If the key is wrong by now, read it again."""
         async with self._gate:
             client = await self._open()
             try:
@@ -151,10 +151,10 @@ class EventListener:
     async def _open(self, anew: bool = False) -> BulkClient:
         async with self._lock:
             if anew or self._client is None:
-                # Not sent again by the client: the next wakeup is the next try.
+                # The client does not retry: the next wakeup is the next try.
                 settings = replace(await self._connection.asettings(), max_retries=0)
                 if self._client is None or settings != self._client.settings:
-                    # The first context of a process reads the CA bundle: off the loop.
+                    # The first TLS context of a process reads the CA bundle: do it off the loop.
                     await asyncio.to_thread(ssl_context, settings.verify)
                     old, self._client = self._client, BulkClient(settings)
                     if old is not None:
@@ -189,7 +189,7 @@ class EventListener:
         async with events(client) as stream:
             raise_if_cancelled()
             log.info("Listening to what ends on %s.", client.settings.base_url)
-            # Not before the stream is open: what ends from now on is told, what ended before is looked up.
+            # Only once the stream is open: it reports what ends from now on, and earlier ends are looked up.
             self._is_open = True
             for subscriber in list(self._subscribers):
                 subscriber.opened()
@@ -203,12 +203,12 @@ class EventListener:
 
 
 def raise_if_cancelled() -> None:
-    """End a task that was told to end while it connected.
+    """End a task that was cancelled while it was connecting.
 
-    Where that comes in the very moment in which a connection is made, anyio keeps it to itself. The task
-    would go on, and whoever waits for its end, such as an event loop that closes, would wait for ever.
+    If the cancellation arrives at the very moment a connection is made, anyio swallows it. The task would go
+    on, and code that waits for its end, such as a closing event loop, would wait for ever.
 
-    :raises asyncio.CancelledError: where the task was cancelled.
+    :raises asyncio.CancelledError: if the task was cancelled.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -216,12 +216,12 @@ def raise_if_cancelled() -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return what a log, or an event, says of an error: a sentence without a signed link."""
+    """Return an error as a sentence for a log or an event, without a signed link."""
     return error.message if isinstance(error, OxenError) else describe_error(error)
 
 
 def _is_answer(error: Exception) -> bool:
-    """Whether a hub that refuses the stream may still tell its history: then that has to do."""
+    """Return whether a hub that refuses the stream may still serve its history; then that has to do."""
     if isinstance(error, OxenAuthenticationError | OxenPermissionError):
         return False
     return isinstance(error, OxenError) and error.status is not None
@@ -229,5 +229,5 @@ def _is_answer(error: Exception) -> bool:
 
 def _pause(failures: int) -> float:
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 20))
-    # Many triggerers lose their streams together, and should not come back together.
+    # Many triggerers lose their streams at the same time; they should not reconnect at the same time.
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

@@ -1,11 +1,11 @@
-"""One poller for all the jobs of a connection and namespace that an event loop waits for.
+"""One poller for all jobs of a connection and namespace that an event loop waits for.
 
-Ten thousand triggers that ask one by one are ten thousand requests a tick, and as many clients. Here a
-tick is one request for the list of what is still to do, and one for each job that is no longer in it. While
-the hub's stream of events can be trusted, the list is read once a minute, and the row of a job when the
-stream tells its end.
+Ten thousand triggers that poll one by one would send ten thousand requests a tick, with as many clients.
+Here, a tick is one request for the list of unfinished jobs, and one for each job that has left it. While the
+hub's stream of events can be trusted, the list is read once a minute, and a job's row when the stream reports
+its end.
 
-What an answer means for a job is decided by its :class:`~.polling.Poll`; this module only asks, and wakes.
+:class:`~.polling.Poll` decides what an answer means for a job. This module only sends requests, and wakes.
 """
 
 from __future__ import annotations
@@ -39,22 +39,23 @@ __all__ = ["SHORTEST", "QueuePoller"]
 log = logging.getLogger(__name__)
 
 SHORTEST = 0.01
-"""Seconds between two ticks at least, whatever interval was asked for."""
+"""Shortest time in seconds between two ticks, whatever interval was asked for."""
 
 MANY = 60
-"""Jobs that leave the list at once beyond which pages of the history, of 1000 rows each, cost less."""
+"""When more jobs than this leave the list at once, pages of the history (1000 rows each) are cheaper."""
 
 LINGER = 60.0
-"""Seconds that a poller for which nobody waits goes on at most: it keeps a stream open."""
+"""Longest time in seconds that a poller goes on when nobody waits; it keeps a stream open."""
 
 RARELY = 60.0
-"""Seconds between two lists while the stream is trusted: for what it does not tell, such as cancellations."""
+"""Seconds between two lists while the stream is trusted, for what it does not report, such as
+cancellations."""
 
 GATHER = 0.1
 """Seconds in which further events join the first: many jobs end together."""
 
 PREMATURE = 3
-"""Ticks at which a row is asked for again that shows no end though an event told it."""
+"""How many ticks ask again for a row that shows no end although an event reported it."""
 
 
 def _clock() -> float:
@@ -64,9 +65,9 @@ def _clock() -> float:
 class QueuePoller:
     """Looks after all waiting jobs of one connection and namespace, tick by tick, until nobody waits.
 
-    A subscriber of the stream of events, which it joins while it runs.
+    It subscribes to the stream of events while it runs.
 
-    :param pollers: where it is found, and takes itself out at its end.
+    :param pollers: the registry of pollers; the poller removes itself at its end.
     """
 
     def __init__(self, pollers: MutableMapping[Key, QueuePoller], key: Key, listener: EventListener) -> None:
@@ -76,11 +77,11 @@ class QueuePoller:
         self._trust = StreamTrust()
         self._is_trusted = False
         self.waiters = Waiters(key.settings, self._look_soon, self._forget)
-        # Of the last tick, and of the last list that could be read, by the loop's clock.
+        # Times of the last tick and of the last list that could be read, by the loop's clock.
         self._began = self._ended = _clock()
         self._listed = -math.inf
         self._due = 0.0
-        # To be asked for by row: at once, and at the next tick.
+        # Rows to request: at once, and at the next tick.
         self._urgent: set[str] = set()
         self._urgent_at = math.inf
         self._unsettled: set[str] = set()
@@ -88,14 +89,14 @@ class QueuePoller:
         self._bell = asyncio.Event()
         self._rows = RowAsker(self._ask)
         self._unfinished = UnfinishedList(key.namespace)
-        # In no context: else all that it logs would stand in the log of the task that came first.
+        # Use an empty context: otherwise its log lines would go to the log of the first task.
         self._task = asyncio.get_running_loop().create_task(
             self._run(), name=f"oxen-poller-{key.conn_id}", context=contextvars.Context()
         )
 
     def enter(self, id: str, interval: float, poll: Poll) -> Waiter:
-        """Look after a generation from now on; its future tells how it ended."""
-        # Its end may have been told before.
+        """Look after a generation from now on; the waiter's future gets its end."""
+        # Its end may have been reported before.
         self._unsettled.add(id)
         if _clock() + interval < self._due:
             self._bell.set()
@@ -107,15 +108,15 @@ class QueuePoller:
         self._premature.pop(id, None)
 
     def opened(self) -> None:
-        """Trust a stream that was opened anew as little as any."""
+        """A newly opened stream has to earn its trust again."""
         self._trust.opened()
 
     def lost(self, *, is_answering: bool) -> None:
-        """Go on by the list alone."""
+        """Go on with the list alone."""
         self._trust.lost()
 
     def told(self, generation: Generation) -> None:
-        """Look at a job's row soon, whose end an event tells."""
+        """An event reports the end of a job: look at its row soon."""
         id = generation.generation_id
         if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
             self._look_soon(id, GATHER)
@@ -131,7 +132,7 @@ class QueuePoller:
         settings = self._key.settings
         ended = End("unreachable", "Waiting for the generations was cancelled.")
         try:
-            # The first context of a process reads the CA bundle: off the loop.
+            # The first TLS context of a process reads the CA bundle: do it off the loop.
             await asyncio.to_thread(ssl_context, settings.verify)
             client = BulkClient(settings)
             self._listener.join(self, depends=False)
@@ -140,7 +141,7 @@ class QueuePoller:
                     await self._tick(client)
                     raise_if_cancelled()
             finally:
-                # At once: who comes from here on begins another poller.
+                # Do this first: whoever comes from here on starts another poller.
                 self._retire()
                 await self._rows.close()
                 await self._listener.leave(self)
@@ -160,11 +161,11 @@ class QueuePoller:
             del self._pollers[self._key]
 
     async def _pause(self) -> bool:
-        """Wait for something to ask for; return False when nobody has waited for a whole tick."""
+        """Wait until something is due; return False when nobody has waited for a whole tick."""
         interval, deserted = SHORTEST, not self.waiters.by_id
         while True:
             interval = self.waiters.shortest_interval(min(interval, LINGER))
-            # A hub that takes long for its answer gets a rest.
+            # Give a slow hub a rest.
             self._due = max(self._began + interval, self._ended + interval / 2)
             self._bell.clear()
             at = min(self._due, self._urgent_at) if self.waiters.by_id else self._due
@@ -176,7 +177,7 @@ class QueuePoller:
             if self._is_reached(self._urgent_at) and self.waiters.by_id:
                 return True
             if not self._is_reached(self._due):
-                continue  # Somebody came who does not wait so long.
+                continue  # A waiter with a shorter interval has joined.
             if self.waiters.by_id or deserted:
                 return bool(self.waiters.by_id)
             deserted, self._began = True, self._due
@@ -185,7 +186,7 @@ class QueuePoller:
         return _clock() >= moment - 0.001
 
     async def _tick(self, client: BulkClient) -> None:
-        """Ask for what is due: the rows of some jobs, and where it is time, the list and what left it."""
+        """Request what is due: the rows of some jobs and, if it is time, the list and what left it."""
         ids, self._urgent, self._urgent_at = self._urgent, set(), math.inf
         if self._is_reached(self._due):
             self._began = _clock()
@@ -211,9 +212,9 @@ class QueuePoller:
         return not is_trusted or self._is_reached(self._listed + RARELY)
 
     async def _read_list(self, client: BulkClient, ids: set[str]) -> set[str]:
-        """Judge by the list who is in it; return the ids of those whose rows are to be asked for.
+        """Judge the jobs in the list; return the ids of those whose rows are to be requested.
 
-        :param ids: of those whose rows would be asked for without it.
+        :param ids: the jobs whose rows would be requested without the list.
         """
         opening = self._trust.opening
         try:
@@ -228,11 +229,11 @@ class QueuePoller:
         running = [waiter for waiter in self.waiters.all() if waiter.id in unfinished]
         self._trust.listed({waiter.id for waiter in running}, opening)
         await self.waiters.judge(running, lambda waiter: waiter.poll.running(now))
-        # The stream may be ahead of the list.
+        # The stream may be ahead of the list: also request the rows that it reported.
         return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_told(id)}
 
     async def _page_through(self, client: BulkClient, ids: list[str]) -> list[str]:
-        """Look for many jobs in the history, newest first, and return those that were not found."""
+        """Look for many jobs in the history, newest first; return those that were not found."""
         log.info("%d generations are not in the queue's list: reading the history's pages.", len(ids))
         missing = set(ids)
         try:
@@ -259,14 +260,14 @@ class QueuePoller:
         await self.waiters.judge(self.waiters.of(rows), lambda waiter: waiter.poll.seen(rows[waiter.id], now))
         for id in rows.keys() & self.waiters.by_id.keys():
             if rows[id].status in ENDED:
-                # Its link is not there yet.
+                # It still waits: its link is not there yet.
                 self._unsettled.add(id)
             elif self._trust.is_told(id) and self._premature[id] < PREMATURE:
                 self._premature[id] += 1
                 self._unsettled.add(id)
 
     async def _missed(self, ids: Iterable[str], error: OxenError) -> None:
-        """Have rows that could not be read asked for again."""
+        """Request rows again that could not be read."""
         known = [id for id in ids if id in self.waiters.by_id]
         self._unsettled.update(known)
         await self._failed(self.waiters.of(known), error)
@@ -296,5 +297,5 @@ def _always(end: End) -> Callable[[Waiter], End]:
 
 
 def _broken(error: Exception) -> End:
-    # Not with its traceback: who knows what an error that nobody foresaw quotes.
+    # Do not show the traceback: an unforeseen error may quote anything.
     return End("unreachable", f"Waiting for the generations failed: {describe_error(error)}")

@@ -1,7 +1,7 @@
-"""What a look at a generation means: wait on, and how long, or how it ended.
+"""What a look at a generation means: how long to wait on, or how the generation ended.
 
-One pure class, fed by the waiting worker and by the shared watch of the triggers, so that the two
-cannot come to different ends. No clock, no network: times are given, and decisions come out.
+One pure class, used by the waiting worker and by the triggers' shared poller, so that both decide alike. No
+clock, no network: times go in, and decisions come out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["TOLERATED", "Poll", "pace"]
 log = logging.getLogger(__name__)
 
 TOLERATED = 5
-"""Failed looks in a row that are waited out: with the growing pause, more than half a minute of a hub that
-restarts. The client has asked each time as often as ``max_retries`` says."""
+"""How many failed looks in a row are tolerated. With the growing pause, this covers a hub that takes more
+than half a minute to restart. For each look, the client has already retried ``max_retries`` times."""
 
 LINKLESS = 5
-"""Looks at a finished generation without a link before it is taken for lost: the row may be written in two
+"""Looks at a finished generation without a link before it counts as lost; the hub may write the row in two
 steps."""
 
 
@@ -33,7 +33,7 @@ steps."""
 class Poll:
     """Judges one generation, look by look.
 
-    :param deadline: unix seconds at which waiting ends, None for never.
+    :param deadline: unix seconds when waiting ends; None: never.
     :param not_found_until: unix seconds until which an id that the hub does not know is waited for.
     """
 
@@ -45,9 +45,9 @@ class Poll:
     odd: str = ""
 
     def seen(self, row: Generation, now: float) -> End | None:
-        """Return how it ended, or None to wait on.
+        """Return how the generation ended, or None to wait on.
 
-        :param row: as the hub told it just now.
+        :param row: the row that the hub has just sent.
         :param now: unix seconds.
         """
         self.failures = self.strangers = 0
@@ -70,14 +70,14 @@ class Poll:
         return self.late(now)
 
     def running(self, now: float) -> End | None:
-        """Return how it ended for one that the list shows as still to do."""
+        """Return the end of a generation that the list shows as unfinished: only the deadline can end it."""
         self.failures = self.strangers = 0
         return self.late(now)
 
     def failed(self, error: OxenError, now: float) -> End | None:
-        """Return how it ended after a look that brought nothing, or None to look again."""
+        """Return how the generation ended after a failed look, or None to look again."""
         if isinstance(error, OxenGenerationNotFound):
-            # A row may come to be seen a moment after its id was given.
+            # The hub may show a row some moments after it has returned its id.
             self.strangers += 1
             if self.strangers >= TOLERATED and now >= self.not_found_until:
                 return End("unknown", error.message)
@@ -88,7 +88,7 @@ class Poll:
         return self.late(now)
 
     def late(self, now: float) -> End | None:
-        """Return that the waiting is over, where it is."""
+        """Return the end ``timed_out`` if the deadline has passed."""
         if self.deadline is not None and now >= self.deadline:
             odd = f"The hub calls it {self.odd[:50]!r}, which this version does not know." if self.odd else ""
             return End("timed_out", odd)
@@ -96,9 +96,10 @@ class Poll:
 
 
 def pace(interval: float, look: int, chance: Callable[[], float] = random.random) -> float:
-    """Return the seconds until the next look: the interval, growing to its double over some thirty looks.
+    """Return the seconds until the next look: the interval, which doubles over about thirty looks.
 
-    :param look: how many there were.
-    :param chance: from 0 to 1, for a jitter of a tenth that keeps many tasks from asking in step.
+    :param look: how many looks there were.
+    :param chance: returns a number from 0 to 1, for a jitter of a tenth that keeps tasks from polling in
+        step.
     """
     return interval * min(2.0, 1.0 + look / 30) * (0.9 + 0.2 * chance())

@@ -1,4 +1,4 @@
-"""Waiting for a generation, or for many, by the poller that all who wait on this event loop share."""
+"""Wait for one or many generations, with the poller that everything on this event loop shares."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from airflow_provider_oxen.waiting.waiters import STEP, Waiter
 __all__ = ["KnownConnection", "Tally", "current", "wait", "wait_for_all"]
 
 FRESH = 5.0
-"""Seconds for which a connection that was read serves further triggers: a triggerer that starts with
+"""Seconds for which a connection that was read serves further triggers, so that a triggerer that starts
 thousands of them reads it once."""
 
 
 @dataclass(frozen=True)
 class KnownConnection:
-    """A connection that was read already."""
+    """A connection that was already read."""
 
     oxen_conn_id: str
     settings: Settings
 
     async def asettings(self) -> Settings:
-        """Return it as it was read."""
+        """Return the settings as they were read."""
         return self.settings
 
 
 async def wait(
     connection: Connection, generation_id: str, *, namespace: str | None, interval: float, poll: Poll
 ) -> End:
-    """Wait until a generation has ended, by the poller that all who wait on this event loop share.
+    """Wait until a generation has ended, with the poller that everything on this event loop shares.
 
     :param connection: such as an ``OxenHook``.
-    :param namespace: whose queue the job is in; None: the connection's.
-    :param interval: seconds between two looks at most; the poller follows the shortest of all.
-    :param poll: judges what the looks bring.
-    :raises OxenError: where the connection cannot be read.
+    :param namespace: namespace whose queue holds the job; None: the connection's.
+    :param interval: longest time in seconds between two looks; the poller uses the shortest of all.
+    :param poll: judges the results of the looks.
+    :raises OxenError: if the connection cannot be read.
     """
     registry = current()
     settings = await registry.settings(connection)
     key = Key(connection.oxen_conn_id, namespace or settings.target_namespace, settings)
     poller = registry.poller(key, connection)
-    # Ten thousand may wait here: what is not needed any more is not kept.
+    # Ten thousand may wait here: drop what is no longer needed.
     del connection, registry, settings, key
     waiter = poller.enter(generation_id, max(interval, SHORTEST), poll)
     try:
@@ -60,12 +60,12 @@ async def wait(
 
 
 class Tally:
-    """How many of many generations have ended, counted as each ends.
+    """Counts how many of many generations have ended, as each ends.
 
     :ivar jobs: how many are waited for.
-    :ivar ended: of how many the waiting has ended, whatever became of them, but not by the deadline.
-    :ivar unreachable: how many of those nobody could ask for.
-    :ivar message: what the first of those said.
+    :ivar ended: for how many the waiting has ended, for any reason except the deadline.
+    :ivar unreachable: how many of those could not be asked for.
+    :ivar message: the message of the first of those.
     :ivar over: done when none is waited for any more.
     """
 
@@ -79,7 +79,7 @@ class Tally:
             self.over.set_result(None)
 
     def count(self, future: asyncio.Future[End]) -> None:
-        """Count one more: to be called when its future is done."""
+        """Count one more; call this when its future is done."""
         end = future.result()
         self.ended += end.status != "timed_out"
         if end.status == "unreachable":
@@ -100,17 +100,17 @@ async def wait_for_all(
     tell: Callable[[Tally], object],
     every: float,
 ) -> Tally:
-    """Wait until many generations have ended, or the deadline has passed, as :func:`wait` does for one.
+    """Wait until many generations have ended, or the deadline has passed; :func:`wait` for many.
 
-    There is neither a task nor a client for each: ten thousand cost some megabytes, and the poller's one
+    There is no task and no client for each generation: ten thousand cost some megabytes, and the poller's one
     list request a tick.
 
-    :param ids: by namespace; None: the connection's.
-    :param deadline: unix seconds at which waiting ends; None: never. There is one look in any case.
+    :param ids: ids by namespace; None: the connection's.
+    :param deadline: unix seconds when waiting ends; None: never. There is always at least one look.
     :param not_found_until: unix seconds until which an id that the hub does not know is waited for.
-    :param tell: called with the tally every so often while it waits.
+    :param tell: called with the tally at intervals.
     :param every: seconds between two such calls.
-    :raises OxenError: where the connection cannot be read.
+    :raises OxenError: if the connection cannot be read.
     """
     registry = current()
     settings = await registry.settings(connection)
@@ -120,7 +120,7 @@ async def wait_for_all(
         for namespace, names in ids.items():
             key = Key(connection.oxen_conn_id, namespace or settings.target_namespace, settings)
             for start in range(0, len(names), STEP):
-                # Each time anew: while others had their turn, the poller may have come to its end.
+                # Look it up each time: while other tasks ran, the poller may have ended.
                 poller = registry.poller(key, connection)
                 waiters: list[Waiter] = []
                 entered.append((poller, waiters))
@@ -142,7 +142,7 @@ async def wait_for_all(
 
 
 class PollerRegistry:
-    """The pollers and listeners of one event loop. It only finds them: their tasks keep them alive."""
+    """The pollers and listeners of one event loop. It holds weak references: their tasks keep them alive."""
 
     def __init__(self) -> None:
         self.listeners: WeakValueDictionary[str, EventListener] = WeakValueDictionary()
@@ -158,7 +158,7 @@ class PollerRegistry:
         return listener
 
     def poller(self, key: Key, connection: Connection) -> QueuePoller:
-        """Return the poller of this key, which is begun if there is none."""
+        """Return the poller of this key; start it if there is none."""
         poller = self.pollers.get(key)
         if poller is None:
             poller = self.pollers[key] = QueuePoller(self.pollers, key, self.listener(connection))
@@ -171,7 +171,7 @@ class PollerRegistry:
             return settings
         if connection.oxen_conn_id not in self._reading:
             self._reading[connection.oxen_conn_id] = asyncio.create_task(self._read(connection))
-        # Shielded: who is cancelled while he waits must not take it from the others.
+        # Shielded: if one waiter is cancelled, the others must still get the result.
         return await asyncio.shield(self._reading[connection.oxen_conn_id])
 
     async def _read(self, connection: Connection) -> Settings:
@@ -191,6 +191,6 @@ def current() -> PollerRegistry:
     """Return the registry of the running event loop."""
     global _registries, _pid
     if _pid != os.getpid():
-        # A forked process has its parent's pollers, and shares their sockets: they are not for it.
+        # A forked process must not use its parent's pollers, whose sockets it shares.
         _registries, _pid = WeakKeyDictionary(), os.getpid()
     return _registries.setdefault(asyncio.get_running_loop(), PollerRegistry())

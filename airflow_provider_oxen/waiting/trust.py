@@ -1,7 +1,7 @@
-"""Whether the hub's stream of events can stand in for the queue's list. Pure: facts in, a verdict out.
+"""Decide whether the hub's stream of events can replace the queue's list. Pure: facts in, a verdict out.
 
-The stream tells no cancellations, has no replay, and may be broken in ways that only show when it should
-have said something. So it has to prove itself first, and the list, read rarely, goes on checking it.
+The stream reports no cancellations, has no replay, and may be broken in ways that show only when it should
+have reported something. So it has to prove itself first, and the list, read rarely, keeps checking it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Set
 __all__ = ["WITHIN", "StreamTrust"]
 
 WITHIN = 5.0
-"""Seconds within which the stream must tell an end that the hub's rows show."""
+"""Seconds within which the stream must report an end that the hub's rows show."""
 
 _TOLD_OF = ("succeeded", "failed")
-"""The ends that the stream tells; it tells no cancellations."""
+"""The ends that the stream reports; it reports no cancellations."""
 
 
 class StreamTrust:
-    """What one stream has shown itself worth, for the jobs of one connection and namespace.
+    """Judges one stream for the jobs of one connection and namespace.
 
     :ivar opening: how often the stream was opened or lost.
-    :ivar is_false: whether it has missed an end since it was opened. It is not trusted again before it is
-        opened anew: a stream that tells half of the ends would delay the others by a minute.
+    :ivar is_false: whether it has missed an end since it was opened. Then it is not trusted until it is
+        opened again: a stream that reports half of the ends would delay the others by a minute.
     """
 
     def __init__(self) -> None:
@@ -34,20 +34,20 @@ class StreamTrust:
         self._missing: dict[str, float] = {}
 
     def opened(self) -> None:
-        """Begin anew: what ends from now on must be told."""
+        """Start again: what ends from now on must be reported."""
         self._reset(is_open=True)
 
     def lost(self) -> None:
-        """Trust it no longer: it has ended, or was silent for too long."""
+        """Stop trusting it: it has ended, or was silent for too long."""
         self._reset(is_open=False)
 
     def listed(self, unfinished: Set[str], opening: int) -> None:
-        """Remember which waiting jobs the list showed unfinished: their ends must be told.
+        """Remember which waiting jobs the list shows as unfinished: the stream must report their ends.
 
-        :param opening: as it was when the list was asked for; before that, an end may have gone untold.
+        :param opening: the value when the list was requested; an end before that may have gone unreported.
         """
         if self._is_open and opening == self.opening:
-            # Whoever has left the list since is still to be told of.
+            # Keep the jobs that have left the list since: their ends are still to be reported.
             self._must_be_told |= unfinished
 
     def told(self, id: str, *, is_waited_for: bool) -> bool:
@@ -59,11 +59,11 @@ class StreamTrust:
         return True
 
     def is_told(self, id: str) -> bool:
-        """Whether an event told the end of a job that is waited for."""
+        """Return whether an event has reported the end of a job that is waited for."""
         return id in self._told
 
     def ended(self, id: str, status: str, now: float) -> None:
-        """Hold the stream against a row that shows an end.
+        """Compare the stream with a row that shows an end.
 
         :param now: seconds, by a clock that only goes forward.
         """
@@ -73,12 +73,12 @@ class StreamTrust:
             self._missing.setdefault(id, now + WITHIN)
 
     def forget(self, id: str) -> None:
-        """Forget a job that nobody waits for any more. Whether its end gets told still counts."""
+        """Forget a job that nobody waits for. It still counts if its end is never reported."""
         self._told.discard(id)
         self._must_be_told.discard(id)
 
     def holds(self, now: float) -> bool:
-        """Whether the stream is trusted."""
+        """Return whether the stream is trusted."""
         if any(until <= now for until in self._missing.values()):
             self.is_false = True
             self._missing.clear()

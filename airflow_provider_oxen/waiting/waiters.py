@@ -1,4 +1,4 @@
-"""Who waits for which job, and until when; each is woken by itself, in time, and with an end."""
+"""Who waits for which job, and until when. Each waiter is woken separately, in time, and with an end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airflow_provider_oxen.waiting.polling import Poll
 __all__ = ["Waiter", "Waiters"]
 
 STEP = 100
-"""Jobs that are judged, and perhaps woken, before other work of the loop gets its turn."""
+"""Jobs that are judged, and perhaps woken, before other work of the event loop gets its turn."""
 
 
 class Waiter:
-    """One who waits. Its future is its own, so that to cancel it harms no other.
+    """One waiting caller. Its future is its own, so that cancelling it harms no other.
 
-    :ivar timer: of its deadline.
+    :ivar timer: the timer of its deadline.
     """
 
     __slots__ = ("future", "id", "interval", "poll", "timer")
@@ -37,12 +37,12 @@ class Waiter:
 
 
 class Waiters:
-    """All who wait for the jobs of one connection and namespace.
+    """All waiters for the jobs of one connection and namespace.
 
-    :param settings: of the connection, whose key stands in no end.
-    :param look: asks for a last look at a job, whose waiting is over soon.
-    :param forget: is told of a job that nobody waits for any more.
-    :ivar by_id: who waits for a job.
+    :param settings: settings of the connection; no end shows its key.
+    :param look: requests a last look at a job whose waiting is about to end.
+    :param forget: called with a job that nobody waits for any more.
+    :ivar by_id: the waiters of each job.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Waiters:
         self._intervals: Counter[float] = Counter()
 
     def shortest_interval(self, default: float) -> float:
-        """Return how many seconds the most hasty allows between two looks."""
+        """Return the shortest interval in seconds of all waiters."""
         return min(self._intervals, default=default)
 
     def all(self) -> list[Waiter]:
-        """Return all who wait."""
+        """Return all waiters."""
         return [waiter for waiters in self.by_id.values() for waiter in waiters]
 
     def of(self, ids: Iterable[str]) -> list[Waiter]:
-        """Return those who wait for these jobs."""
+        """Return the waiters for these jobs."""
         return [waiter for id in ids for waiter in self.by_id.get(id, ())]
 
     def add(self, id: str, interval: float, poll: Poll) -> Waiter:
-        """Wake somebody from now on."""
+        """Add a waiter."""
         waiter = Waiter(id, interval, poll)
         self.by_id.setdefault(id, []).append(waiter)
         self._intervals[interval] += 1
@@ -76,7 +76,7 @@ class Waiters:
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
-        """Forget one who waits no more."""
+        """Remove a waiter."""
         if waiter.timer is not None:
             waiter.timer.cancel()
         waiters = self.by_id.get(waiter.id, [])
@@ -91,7 +91,7 @@ class Waiters:
             del self._intervals[waiter.interval]
 
     async def judge(self, waiters: Iterable[Waiter], judge: Callable[[Waiter], End | None]) -> None:
-        """Wake whose generation has ended, a few at a time: each has work to do then."""
+        """Wake the waiters whose generation has ended, a few at a time: each then has work to do."""
         for number, waiter in enumerate(list(waiters), 1):
             end = judge(waiter)
             if end is not None:
@@ -103,17 +103,17 @@ class Waiters:
         message = without_queries(self._settings.redact(end.message))
         if not waiter.future.done():
             waiter.future.set_result(end._replace(message=message))
-        # Not when it wakes: the next tick may come before, and would ask again.
+        # Remove it now, not when it runs: the next tick may come first, and would request the row again.
         self.remove(waiter)
 
     def _set_timer(self, waiter: Waiter, deadline: float) -> None:
-        """Have its waiting end in time, however long an answer takes, or the time until the next tick."""
+        """End the waiting in time, however long an answer or the time until the next tick takes."""
         left = deadline - time.time()
         loop = asyncio.get_running_loop()
         if left > 0:
             waiter.timer = loop.call_later(left, self._at_deadline, waiter, deadline)
         else:
-            # One look there is in any case.
+            # Allow one look in any case.
             waiter.timer = loop.call_later(LOOK, self._overdue, waiter, deadline)
 
     def _at_deadline(self, waiter: Waiter, deadline: float) -> None:

@@ -1,7 +1,7 @@
-"""When somebody who follows what ends on the hub should look, and what is asked for once for all who do.
+"""When a follower of what ends on the hub should look, and the requests that all followers share.
 
-The stream rings a bell, and the history tells the rest: what an event leaves out (times, cost, often the
-model and the namespace), and what ended while the stream was down.
+The stream only wakes. The history gives the rest: what an event leaves out (times, cost, often the model and
+the namespace), and what ended while the stream was down.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ __all__ = ["Wakeup", "Wakeups"]
 T = TypeVar("T")
 
 GATHER = 0.1
-"""Seconds in which further events join the first: many end together, and the history gets a moment."""
+"""Seconds in which further events join the first: many end together, and the history gets a moment to catch
+up."""
 
 KEPT = 5
-"""Pages of the history that followers who wake together share; further ones each reads by itself."""
+"""Pages of the history that followers who wake together share; each reads further pages itself."""
 
 MOST = 10_000
-"""Events that are kept between two wakeups. Beyond, the history is read as after a lost stream."""
+"""Most events kept between two wakeups. With more, the history is read as after a lost stream."""
 
 
 class Wakeup:
-    """A moment at which those who follow should look.
+    """A moment at which followers should look.
 
-    :ivar ended: what the stream has told since the last.
-    :ivar connected: whether the stream was opened anew, so that ends may have been missed.
-    :ivar after: what to do when all that this wakeup led to is safe, by who wants it.
+    :ivar ended: what the stream has reported since the last wakeup.
+    :ivar connected: whether the stream was opened again, so that ends may have been missed.
+    :ivar after: what to do when the results of this wakeup are safe, by the follower that wants it.
     """
 
     def __init__(self, wakeups: Wakeups, ended: tuple[Generation, ...], connected: bool) -> None:
@@ -47,7 +48,7 @@ class Wakeup:
 
     @property
     def lag(self) -> float:
-        """Seconds that the hub's clock is behind ours, as far as its answers have told."""
+        """Seconds that the hub's clock is behind ours, as far as its answers show."""
         return self._listener.lag
 
     async def namespace(self) -> str | None:
@@ -55,16 +56,16 @@ class Wakeup:
         return await self._listener.namespace()
 
     async def row(self, id: str) -> Generation:
-        """Return a generation's row of the history, which is asked for once for all who want it.
+        """Return a generation's row in the history; all followers share one request.
 
-        :raises OxenError: where it cannot be had.
+        :raises OxenError: if the row cannot be read.
         """
         return await self._once(id, queue.get_history(id))
 
     async def page(self, namespace: str | None, number: int) -> HistoryPage:
-        """Return a page of the history, newest first; the first few are asked for once for all.
+        """Return a page of the history, newest first; all followers share the requests for the first few.
 
-        :raises OxenError: where it cannot be had.
+        :raises OxenError: if the page cannot be read.
         """
         call = queue.list_history(namespace, number)
         if number > KEPT:
@@ -72,23 +73,23 @@ class Wakeup:
         return await self._once((namespace, number), call)
 
     def redact(self, text: str) -> str:
-        """Return a text of the hub's without the key, and without what may be a signature."""
+        """Return a text from the hub without the key and without possible signatures."""
         return self._listener.redact(text)
 
     async def _once(self, what: Hashable, call: Call[T]) -> T:
         if what not in self._asked:
             self._asked[what] = asking = asyncio.create_task(self._listener.send(call))
-            # Perhaps nobody waits for it any more when it fails: no word about that from asyncio.
+            # Nobody may be waiting any more when it fails: keep asyncio from logging that.
             asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # Shielded: who is cancelled while he waits must not take it from the others.
+        # Shielded: if one follower is cancelled, the others must still get the result.
         result: T = await asyncio.shield(self._asked[what])
         return result
 
 
 class Wakeups:
-    """The wakeups of a connection, until they are closed: they neither end by themselves nor raise an error.
+    """The wakeups of a connection, until they are closed. They neither end by themselves nor raise an error.
 
-    :param listener: of the connection; it is joined with the first wakeup that is asked for.
+    :param listener: listener of the connection; joined when the first wakeup is requested.
     """
 
     def __init__(self, listener: EventListener) -> None:
@@ -114,7 +115,7 @@ class Wakeups:
         return wakeup
 
     def again(self, seconds: float) -> None:
-        """Have a wakeup in so many seconds, or before."""
+        """Wake up in this many seconds, or earlier."""
         loop = asyncio.get_running_loop()
         if self._timer is not None and loop.time() <= self._timer.when() <= loop.time() + seconds:
             return
@@ -128,7 +129,7 @@ class Wakeups:
         self._bell.set()
 
     def lost(self, *, is_answering: bool) -> None:
-        """Catch up all the same, where the hub has no stream but answers."""
+        """Catch up anyway if the hub has no stream but answers."""
         if is_answering:
             self.opened()
 
@@ -141,7 +142,7 @@ class Wakeups:
         self._bell.set()
 
     async def aclose(self) -> None:
-        """Have no more of them."""
+        """Stop all wakeups."""
         if self._timer is not None:
             self._timer.cancel()
         await self.listener.leave(self)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from airflow_provider_oxen import __version__
-from airflow_provider_oxen.provider_info import CONNECTION_TYPE
+from airflow_provider_oxen.provider_info import CONFIG, CONNECTION_TYPE
 
 
 def airflow(*arguments: str, **env: str) -> str:
@@ -37,6 +37,15 @@ def test_airflow_lists_the_hook():
     [hook] = [hook for hook in hooks if hook["connection_type"] == "oxen"]
     assert hook["class"] == "airflow_provider_oxen.hooks.oxen.OxenHook"
     assert hook["conn_id_attribute_name"] == "oxen_conn_id"
+
+
+def test_airflow_lists_the_site_wide_defaults_and_reads_them():
+    listed = airflow("config", "list", "--section", "oxen", "--defaults", "--include-env-vars")
+
+    assert "[oxen]" in listed
+    for option in CONFIG["oxen"]["options"]:
+        assert f"AIRFLOW__OXEN__{option.upper()}" in listed
+    assert airflow("config", "get-value", "oxen", "max_cost", AIRFLOW__OXEN__MAX_COST="3").endswith("3\n")
 
 
 @pytest.mark.usefixtures("airflow_db")

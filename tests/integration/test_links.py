@@ -7,10 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+import s3fs
 from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_provider_oxen.links import OxenGenerationLink, OxenModelLink
+from airflow_provider_oxen.images.stores import is_public
+from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink, images_page
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+
+from .s3 import bucket, server  # noqa: F401 - fixtures
 
 BY_QUEUE = {"model": "z-image-turbo", "use_queue": True, "poll_interval": 0.1, "validate": "off"}
 
@@ -28,32 +33,50 @@ def run(run_dag: Any, connected: Any) -> Any:
     return run
 
 
+def page(ti: Any) -> str | None:
+    """Return where the Images view has a task; None before Airflow 3.1, which has no such view."""
+    return images_page(ti.dag_id, ti.run_id, ti.task_id, ti.map_index) if AIRFLOW_V_3_1_PLUS else None
+
+
 @pytest.mark.parametrize("deferrable", [False, True], ids=["polled", "deferred"])
-def test_a_task_links_to_its_generation_and_its_model(run, connected, deferrable):
+def test_a_task_links_to_its_images_and_its_model(run, connected, deferrable):
     ended = run(f"links_deferred_{deferrable}", deferrable=deferrable)
-    generation_id = ended.xcom("hero")["generation_id"]
     told = {
         kind: ended.ti("hero").xcom_pull(task_ids="hero", key=kind.key)
         for kind in (OxenGenerationLink, OxenModelLink)
     }
 
-    assert told[OxenGenerationLink] == f"{connected.url}/api/ai/queue/{generation_id}"
-    key = {"Authorization": f"Bearer {connected.key}"}
-    assert httpx.get(told[OxenGenerationLink], headers=key).json()["generation_id"] == generation_id
+    assert told[OxenGenerationLink] == page(ended.ti("hero"))
     assert told[OxenModelLink] == f"{connected.url}/ai/models/z-image-turbo"
     assert httpx.get(told[OxenModelLink]).status_code == 200
 
 
-def test_each_task_of_a_mapped_one_links_to_its_own_generation(run, connected):
+def test_no_link_of_a_task_asks_a_person_for_the_key(run, connected):
+    ended = run("links_readable")
+    links = [
+        ended.ti("hero").xcom_pull(task_ids="hero", key=kind.key)
+        for kind in ImageGenerateOperator.operator_extra_links
+    ]
+
+    for link in filter(None, links):
+        assert "/api/" not in link
+        if link.startswith("http"):
+            answer = httpx.get(link)
+            assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (
+                200,
+                "text/html",
+            )
+
+
+def test_each_task_of_a_mapped_one_links_to_its_own_images(run, connected):
     ended = run("links_mapped", prompts=["One red cube", "Two red cubes"])
     links = [
         ti.xcom_pull(task_ids="hero", map_indexes=ti.map_index, key=OxenGenerationLink.key)
         for ti in ended.tis("hero")
     ]
 
-    made = [ended.xcom("hero", ti.map_index)["generation_id"] for ti in ended.tis("hero")]
-    assert links == [f"{connected.url}/api/ai/queue/{generation_id}" for generation_id in made]
-    assert len(set(links)) == 2
+    assert links == [page(ti) for ti in ended.tis("hero")]
+    assert len(set(links)) == (2 if AIRFLOW_V_3_1_PLUS else 1)
 
 
 def test_a_task_that_fails_links_to_what_it_was_at(run, connected):
@@ -71,3 +94,43 @@ def test_a_link_that_there_is_not_is_no_error_in_the_log(run, way):
 
     assert ended.state == "success"
     assert "XCom not found" not in ended.log
+
+
+def test_no_link_to_amazons_console_where_the_store_is_another(run, s3):
+    """A server of one's own, such as MinIO, by the endpoint of the Airflow connection."""
+    ended = run("links_store", storage_path=f"{s3.url}/links/")
+
+    assert ended.state == "success"
+    ti = ended.ti("hero")
+    assert not ti.xcom_pull(task_ids="hero", key=OxenImageLink.key)
+    if AIRFLOW_V_3_1_PLUS:
+        assert ti.xcom_pull(task_ids="hero", key="oxen_images")["console"] is False
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "known"),
+    [
+        ({}, {}, True),
+        ({}, {"client_kwargs": {"region_name": "eu-west-1"}}, True),
+        ({}, {"endpoint_url": "http://minio:9000"}, False),
+        ({}, {"client_kwargs": {"endpoint_url": "https://s3.example.com"}}, False),
+        ({"AWS_ENDPOINT_URL_S3": "https://minio.example"}, {}, False),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}, {}, False),
+    ],
+)
+def test_driver_of_s3_tells_whose_store_it_is(monkeypatch, environment, arguments, known):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    fs = s3fs.S3FileSystem(anon=True, skip_instance_cache=True, **arguments)
+    fs.connect()
+
+    assert is_public(fs) is known
+
+
+@pytest.mark.parametrize(("emulator", "known"), [("", True), ("http://127.0.0.1:4443", False)])
+def test_driver_of_gcs_tells_whose_store_it_is(monkeypatch, emulator, known):
+    gcsfs = pytest.importorskip("gcsfs")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+    fs = gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True)
+
+    assert is_public(fs) is known

@@ -16,7 +16,7 @@ NAME = ROOT.name
 DOCS = ROOT.parent / "docs"
 
 FLOORS: list[set[str]] = [
-    {"metrics", "links", "provider_info", "connections"},
+    {"metrics", "links", "provider_info", "connections", "configuration"},
     {"__init__"},
     {"api"},
     {"images"},

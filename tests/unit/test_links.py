@@ -1,4 +1,4 @@
-"""Links of a task: to its generation, and to its model's page."""
+"""Links of a task: to its images, and to its model's page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen import links
-from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink, model_page
+from airflow_provider_oxen.links import (
+    OxenGenerationLink,
+    OxenImageLink,
+    OxenModelLink,
+    images_page,
+    model_page,
+)
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.plugins.gallery import OxenPlugin
 from airflow_provider_oxen.provider_info import get_provider_info
 
 
@@ -27,6 +34,24 @@ def test_a_models_page_is_where_the_hubs_pages_for_people_are(hub, page):
 
 def test_a_models_name_cannot_lead_elsewhere():
     assert model_page("https://hub.oxen.ai", "../x?y#z") == "https://www.oxen.ai/ai/models/..%2Fx%3Fy%23z"
+
+
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_a_task_is_found_where_the_images_view_has_it(map_index):
+    """The view's own address has places that Airflow's web interface fills."""
+    [view] = [view for view in OxenPlugin.external_views if view["destination"] == "task_instance"]
+    filled = view["href"].format(DAG_ID="a_dag", RUN_ID="run", TASK_ID="group.hero", MAP_INDEX=map_index)
+
+    assert images_page("a_dag", "run", "group.hero", map_index) == filled
+
+
+def test_a_run_cannot_lead_elsewhere():
+    page = images_page("dag", "manual__2026-01-01T00:00:00+00:00&task_id=x#y", "hero", -1)
+
+    assert page.endswith(
+        "?run_id=manual__2026-01-01T00%3A00%3A00%2B00%3A00%26task_id%3Dx%23y&task_id=hero&map_index=-1"
+    )
+    assert page.startswith("oxen/images/dag?")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_oxen.api.settings import EXTRAS, Settings
 from airflow_provider_oxen.decorators.images import oxen_image_task
 from airflow_provider_oxen.hooks.oxen import OxenHook
-from airflow_provider_oxen.provider_info import CONNECTION_TYPE, get_provider_info
+from airflow_provider_oxen.provider_info import CONFIG, CONNECTION_TYPE, get_provider_info
+
+from ..conftest import ROOT
 
 try:
     from airflow.sdk import providers_manager_runtime as managers
@@ -47,6 +49,32 @@ def test_connection_type_is_in_the_form_that_airflows_own_providers_use():
         INFO["connection-types"],
         {**whole["properties"]["connection-types"], "definitions": whole.get("definitions")},
     )
+
+
+def test_integration_is_in_the_form_of_airflows_own_providers():
+    rules = airflows("provider.yaml.schema.json")["properties"]["integrations"]["items"]["properties"]
+    [integration] = INFO["integrations"]
+
+    assert set(integration) <= set(rules)
+    assert {"logo", "how-to-guide", "tags", "external-doc-url"} <= set(integration)
+    # Airflow 2.11 has a shorter list.
+    if "generative-ai" in (accepted := rules["tags"]["items"]["enum"]):
+        assert set(integration["tags"]) <= set(accepted)
+
+
+def test_logo_and_guides_are_in_the_repository():
+    [integration] = INFO["integrations"]
+
+    for path in [integration["logo"], *integration["how-to-guide"]]:
+        assert path.startswith("/docs/")
+        assert (ROOT / path.lstrip("/")).is_file()
+
+
+def test_configuration_is_in_the_form_that_airflow_reads():
+    whole = airflows("provider_info.schema.json")
+
+    for option in CONFIG["oxen"]["options"].values():
+        jsonschema.validate(option, whole["definitions"]["option"])
 
 
 def test_everything_that_is_named_exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,14 @@ import pytest
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.images import stores
 from airflow_provider_oxen.images.storage import open_folder
-from airflow_provider_oxen.images.stores import STORES, check, keywords, store_of, warn_of_old_driver
+from airflow_provider_oxen.images.stores import (
+    STORES,
+    check,
+    is_public,
+    keywords,
+    store_of,
+    warn_of_old_driver,
+)
 
 SECRET = "value-that-must-not-leak"
 
@@ -144,3 +152,35 @@ def test_floors_are_those_of_the_extras(pytestconfig: Any) -> None:
 
     for store in STORES:
         assert f'"{store.driver}>={store.floor[0]}.{store.floor[1]}"' in told
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "known"),
+    {
+        "https://s3.amazonaws.com": True,
+        "https://s3.eu-west-1.amazonaws.com/": True,
+        "https://bucket.vpce-1a2b-3c4d.s3.us-east-1.vpce.amazonaws.com": True,
+        "https://s3.us-gov-west-1.amazonaws.com": False,
+        "https://s3.cn-north-1.amazonaws.com.cn": False,
+        "http://s3.amazonaws.com": False,
+        "https://amazonaws.com.example": False,
+        "https://example/s3.amazonaws.com": False,
+        "http://minio:9000": False,
+        "https://storage.googleapis.com": True,
+        "http://127.0.0.1:4443": False,
+    }.items(),
+)
+@pytest.mark.parametrize("kind", ["client", "driver", "keywords", "google"])
+def test_whose_store_it_is_stands_in_its_endpoint(endpoint, known, kind):
+    drivers: dict[str, Any] = {
+        "client": SimpleNamespace(_s3=SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))),
+        "driver": SimpleNamespace(_s3=None, endpoint_url=endpoint),
+        "keywords": SimpleNamespace(endpoint_url=None, client_kwargs={"endpoint_url": endpoint}),
+        "google": SimpleNamespace(_location=endpoint),
+    }
+
+    assert is_public(drivers[kind]) is known
+
+
+def test_driver_without_an_endpoint_speaks_to_the_store_of_its_url():
+    assert is_public(SimpleNamespace(client_kwargs=None))

@@ -89,6 +89,31 @@ def test_an_output_links_to_its_stores_console(show, pushed, path, told):
     assert pushed.get(OxenImageLink.key) == told
 
 
+@pytest.mark.parametrize("is_public", [True, False])
+def test_no_link_to_the_console_of_a_store_that_is_not_there(show, pushed, is_public):
+    xcoms = show()
+    xcoms.folder = SimpleNamespace(is_public=is_public)
+    xcoms.push_page("s3://bucket/a.png")
+    xcoms.push_images([{"path": "s3://bucket/a.png"}], 1)
+
+    assert (OxenImageLink.key in pushed) is is_public
+    # The Images view knows the path only.
+    assert pushed[KEY].get("console", True) is is_public
+
+
+@pytest.mark.parametrize(("map_index", "told"), [(None, -1), (-1, -1), (4, 4)])
+def test_a_task_has_a_page_where_there_is_an_images_view(show, map_index, told):
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)
+    xcoms = show()
+    xcoms.ti = ti
+
+    assert xcoms.page == f"oxen/images/d?run_id=r&task_id=t&map_index={told}"
+
+
+def test_before_airflow_3_1_a_task_has_no_page(show):
+    assert show(views=False).page is None
+
+
 def test_a_result_is_shown_image_by_image():
     result = {
         "model": "z",
