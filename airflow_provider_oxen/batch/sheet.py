@@ -1,8 +1,8 @@
 """The contact sheet of a batch: one page for people, whole in itself, beside the images that it shows.
 
-It loads nothing, so that it opens from a disk and from a bucket: previews, style and script are in it, and its
-policy lets no other script run. Without the script it is complete, and cannot be filtered. Every text in it comes
-from somebody else: the templates escape all, and :func:`.pages.text` makes them short and harmless.
+It loads nothing, so that it opens from a disk and from a bucket: previews, style and script are in it, and
+its policy lets no other script run. Without the script it is complete, and cannot be filtered. Every text in
+it is somebody else's: the templates escape all, and :func:`.pages.text` makes them short and harmless.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _templates() -> Environment:
 def _own() -> dict[str, str]:
     """Return style and script as the page holds them, and the hashes by which its policy knows them."""
     here = Path(__file__).with_name("templates")
-    style = (pages.SHARED / "shared.css").readpages.text() + (here / "sheet.css").readpages.text()
-    script = (pages.SHARED / "filter.js").readpages.text()
+    style = (pages.SHARED / "shared.css").read_text() + (here / "sheet.css").read_text()
+    script = (pages.SHARED / "filter.js").read_text()
     return {
         "style": style,
         "script": script,

@@ -21,14 +21,17 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no page may hold: control characters and halves of characters."""
 
 
-def environment(folder: Path) -> Environment:
-    """Return where a page's templates are found: its own, and the shared ones."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def environment(folder: Path, *, strict: bool = False) -> Environment:
+    """Return where a page's templates are found: its own, and the shared ones.
+
+    :param strict: whether a fact that is not known is an error in a template.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
     templates = Environment(
         loader=FileSystemLoader([folder, SHARED]),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined if strict else Undefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

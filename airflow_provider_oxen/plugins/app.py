@@ -53,7 +53,7 @@ _CHUNK = 256 * 1024
 def build() -> FastAPI:
     """Return the application."""
     app = FastAPI(title="Oxen.ai images", openapi_url=None, docs_url=None, redoc_url=None)
-    templates = pages.environment(_HERE)
+    templates = pages.environment(_HERE, strict=True)
     templates.filters["elapsed"] = _elapsed
 
     @app.middleware("http")

@@ -17,10 +17,11 @@ from logging import getLogger
 from threading import BoundedSemaphore
 from typing import BinaryIO
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.exceptions import AirflowConfigException
 
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.configuration import view_originals
 from airflow_provider_oxen.images.fetched import Fetched
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.images.verify import prove
@@ -59,8 +60,13 @@ class Prefix:
 
 def prefixes() -> list[Prefix]:
     """Return what ``[oxen] view_originals`` allows: nothing where it is not set."""
-    names = (conf.get("oxen", "view_originals", fallback="") or "").split(",")
-    return [prefix for name in names if (prefix := _prefix(name.strip()))]
+    try:
+        names = view_originals()
+    except AirflowConfigException as error:
+        # The page is worth more than its originals.
+        log.warning("No originals are shown: %s", error)
+        return []
+    return [prefix for name in names if (prefix := _prefix(name))]
 
 
 def _prefix(text: str) -> Prefix | None:

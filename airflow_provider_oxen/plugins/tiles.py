@@ -186,7 +186,11 @@ def _text(value: Any) -> str:
 def _code(row: Row, image: Image) -> str:
     """Return the call that asks for the same image, in Python."""
     request = image.request or {}
-    given: dict[str, Any] = {"task_id": row.task_id.rpartition(".")[2], "prompt": image.prompt, "model": image.model}
+    given: dict[str, Any] = {
+        "task_id": row.task_id.rpartition(".")[2],
+        "prompt": image.prompt,
+        "model": image.model,
+    }
     given |= {"seed": image.seed, **{name: request.get(name) for name in _ARGUMENTS}}
     rest = {name: value for name, value in request.items() if name not in _ARGUMENTS}
     lines = [f"    {name}={value!r},\n" for name, value in given.items() if value is not None]

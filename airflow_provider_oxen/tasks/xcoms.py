@@ -62,7 +62,7 @@ class TaskXComs:
     @property
     def page(self) -> str | None:
         """Address of the task in the Images view, relative to Airflow's root."""
-        if not _has_views():
+        if not has_views():
             return None
         ti = self.ti
         return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)

@@ -33,7 +33,9 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for number, (name, image) in enumerate(rows * 4, 1):
         result = {"images": [image], "cost": number / 100, "seed": number}
-        line = report.line(number, f"{name}-{number}", "generated", f"A {name} harbour", "z-image-turbo", result=result)
+        line = report.line(
+            number, f"{name}-{number}", "generated", f"A {name} harbour", "z-image-turbo", result=result
+        )
         picture = Image.radial_gradient("L").resize(SHAPES[name])
         counts.add(line)
         made.add(line, preview(picture))

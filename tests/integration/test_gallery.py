@@ -264,7 +264,7 @@ def test_an_original_is_streamed_where_its_folder_is_allowed(generated, ask, tmp
     assert ask("gallery_original", **asked).status_code == 404
     assert not any("data-original" in tile for tile in Page(ask("gallery_original").text).all("li"))
 
-    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"/elsewhere,{tmp_path}")
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"/elsewhere/,{tmp_path}/")
     (tile,) = Page(ask("gallery_original").text).all("li")
     assert (tile["data-original"] or "").startswith("/oxen/original/gallery_original?run_id=")
     got = ask("gallery_original", **asked)
@@ -292,7 +292,7 @@ def test_an_original_is_streamed_where_its_folder_is_allowed(generated, ask, tmp
 def test_an_original_is_for_those_who_may_see_the_dag_and_never_of_a_path_that_they_name(
     generated, ask, tmp_path, monkeypatch, user, changes, status
 ):
-    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
     run = generated("gallery_closed_original")
     asked = {"run_id": run.dag_run.run_id, **ORIGINAL, **changes}
 
@@ -302,7 +302,7 @@ def test_an_original_is_for_those_who_may_see_the_dag_and_never_of_a_path_that_t
 
 
 def test_a_file_that_is_no_image_is_not_shown_and_not_told_of(generated, ask, tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
     run = generated("gallery_page")
     Path(run.xcom("hero")["images"][0]["path"]).write_text("<script>alert(1)</script>")
     asked = {"route": "original", "run_id": run.dag_run.run_id, **ORIGINAL}
@@ -315,7 +315,7 @@ def test_a_file_that_is_no_image_is_not_shown_and_not_told_of(generated, ask, tm
 def test_one_who_has_to_wait_for_an_original_is_told_so(generated, ask, tmp_path, monkeypatch):
     from airflow_provider_oxen.plugins import originals
 
-    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
     monkeypatch.setattr(originals, "_PATIENCE", 0.01)
     run = generated("gallery_busy")
     with originals._TURNS, originals._TURNS:

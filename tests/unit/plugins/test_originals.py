@@ -41,10 +41,11 @@ def opened(folder: Path, name: str) -> tuple[str, int]:
     [
         (None, []),
         ("", []),
-        ("/, //, s3://, ://x, relative, s3:///", []),
-        ("/data/images", [Prefix("/data/images/")]),
+        ("/, //, s3://, ://x/, relative/, s3:///", []),
+        ("/data/images/", [Prefix("/data/images/")]),
+        ("/data/images", []),
         (
-            "s3://my_conn@bucket/a/, gs://other",
+            "s3://my_conn@bucket/a/, gs://other/",
             [Prefix("s3://bucket/a/", "my_conn"), Prefix("gs://other/")],
         ),
     ],
