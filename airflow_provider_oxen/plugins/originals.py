@@ -17,7 +17,7 @@ from logging import getLogger
 from threading import BoundedSemaphore
 from typing import BinaryIO
 
-from airflow.exceptions import AirflowConfigException
+from airflow.providers.common.compat.sdk import AirflowConfigException
 
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.redact import describe_error
