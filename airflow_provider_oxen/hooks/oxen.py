@@ -187,6 +187,19 @@ class OxenHook(BaseHook):
         with self.get_conn() as client:
             return client.send(calls.get_model(model))
 
+    def get_price(self, model: str, parameters: Mapping[str, Any] | None = None) -> float | None:
+        """Return what one request costs by the catalogue, in USD; None where that has no price for it. Free.
+
+        :param parameters: of the request, such as ``{"quality": "low"}``; the model's defaults stand in for
+            the others.
+        :raises OxenModelNotFound: where the hub does not know the model.
+        """
+        from airflow_provider_oxen.api import calls
+        from airflow_provider_oxen.catalogue.price import price
+
+        with self.get_conn() as client:
+            return price(client.send(calls.get_priced_model(model)), parameters or {})
+
     def list_models(self, output: str | None = "image", search: str | None = None) -> list[Model]:
         """Return the models in the catalogue that make ``output``. Free.
 

@@ -1,7 +1,7 @@
-"""A hub on your own machine: same routes, drawn images, play money.
+"""A hub on your own machine: the same routes, drawn images, play money.
 
-For trying the provider out and for testing Dags without credits. It needs Starlette and uvicorn:
-Airflow 3 brings them, on Airflow 2.11 the extra ``localhub`` does.
+Use it to try the provider out and to test Dags without credits. It needs Starlette and uvicorn: Airflow 3
+brings them; on Airflow 2.11 install the extra ``localhub``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from airflow_provider_oxen.localhub import HubSettings, LocalHub
 __all__ = ["main"]
 
 _LOOK = 0.2
-"""Seconds between looks at the clock and at the parent process."""
+"""Seconds between two checks of the clock and of the parent process."""
 
 _SETTINGS = (
     ("key", str, "KEY", "the API key to accept"),
@@ -28,13 +28,13 @@ _SETTINGS = (
     ("url_ttl", float, "SECONDS", "how long a result's URL works"),
     ("rate_limit", int, "N", "generate and queue requests accepted in a minute; any number without it"),
 )
-"""The settings with an option of their own: name, type, unit and meaning."""
+"""The settings with a command-line option of their own: name, type, unit and meaning."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM, the given time, or the end of the parent process.
+    """Serve until SIGINT or SIGTERM, for the given time, or until the parent process ends.
 
-    The one line on stdout, ``Local hub: <url>  key: <key>``, comes when requests are answered.
+    The only line on stdout, ``Local hub: <url>  key: <key>``, is printed once the hub answers requests.
     """
     options = _parser().parse_args(arguments)
     parent = os.getppid()
@@ -91,7 +91,7 @@ def _other(given: str) -> tuple[str, Any]:
     try:
         return name, json.loads(value)
     except ValueError:
-        # A word without quotes, such as a shell leaves of them: the setting checks it.
+        # The shell has removed the quotes: pass the plain word on, and let the setting check it.
         return name, value
 
 

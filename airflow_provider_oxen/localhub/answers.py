@@ -1,4 +1,4 @@
-"""What the hub answers: its errors, what Starlette has no class for, and what faults ask for."""
+"""The hub's answers: its errors, response types that Starlette lacks, and the answers of faults."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 LOGIN = "/login"
-"""Path of a page for people."""
+"""Path of a sign-in page."""
 
 _CHUNK = 64 * 1024
-"""Bytes handed to the socket at a time: memory stays flat however big the body is."""
+"""Bytes passed to the socket at a time, so that memory stays flat for any size of body."""
 
 _TYPES = {
     400: "invalid_params",
@@ -49,7 +49,7 @@ _XML = '<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>No such key.<
 _MISSING = {"missing": 404, "forbidden": 403, "gone": 410}
 
 ErrorShape = Literal["typed", "message"]
-"""The hub's two error bodies."""
+"""The hub's two formats of error bodies."""
 
 
 class Json(JSONResponse):
@@ -63,8 +63,8 @@ class Json(JSONResponse):
 class Refused(Exception):
     """A request that the hub does not accept; nothing was billed.
 
-    :param text: what the hub says to people.
-    :param shape: where the contract fixes it; None where a setting decides.
+    :param text: the hub's message for people.
+    :param shape: the format of the body, if the contract fixes it; None if a setting decides.
     """
 
     status: int
@@ -73,7 +73,7 @@ class Refused(Exception):
     headers: Mapping[str, str] | None = None
 
     def answer(self, open_shape: ErrorShape) -> Json:
-        """Return the answer, in ``open_shape`` where the contract leaves the shape open."""
+        """Return the answer; its format is ``open_shape`` if the contract leaves it open."""
         return Json(_error(self.shape or open_shape, self.status, self.text), self.status, self.headers)
 
 
@@ -86,10 +86,10 @@ class DroppedConnection(Response):
 
 
 class Stream(Response):
-    """A body that comes in pieces.
+    """A body that is sent in pieces.
 
-    :param length: what Content-Length announces; None for a body without an announced end.
-    :param cut: close the connection where the pieces end: the body has no end.
+    :param length: value of Content-Length; None for a body without an announced end.
+    :param cut: close the connection after the last piece, without an end of the body.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Stream(Response):
 
 
 async def pieces(content: bytes, padding: int = 0) -> AsyncIterator[bytes]:
-    """Yield the content, and so many zero bytes behind it, in pieces."""
+    """Yield the content, followed by so many zero bytes, in pieces."""
     for start in range(0, len(content), _CHUNK):
         yield content[start : start + _CHUNK]
     zeros = bytes(min(_CHUNK, padding))
@@ -124,29 +124,29 @@ async def pieces(content: bytes, padding: int = 0) -> AsyncIterator[bytes]:
 
 
 def _transport_of(scope: Scope) -> asyncio.Transport:
-    """Return the connection that the request came over; the server puts it into the scope."""
+    """Return the request's connection; the server puts it into the scope."""
     transport: asyncio.Transport = scope["state"]["transport"]
     return transport
 
 
 async def _until_closed(receive: Receive) -> None:
-    # The request's body was read before, so what comes next is the end of the connection.
+    # The request's body was read before, so the next event is the end of the connection.
     await receive()
 
 
 def no_route() -> Json:
-    """Return the answer of a path that is not served at all: it must not read like a missing model."""
+    """Return the answer for a path that does not exist; it must not look like a missing model."""
     return Json({"errors": {"detail": "Not Found"}}, 404)
 
 
 def page(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a page for people that says no more than this."""
+    """Return a page for people with only this text."""
     html = f"<!doctype html><html><head><title>{text}</title></head><body><h1>{text}</h1></body></html>"
     return HTMLResponse(html, status, headers)
 
 
 def faulty(fault: Fault, request: Request) -> Response:
-    """Return the answer that the fault asks for, of those that any route can give."""
+    """Return the answer of a fault that can strike any route."""
     if fault.kind in ("drop_before", "drop_after"):
         return DroppedConnection()
     if fault.kind == "redirect":
@@ -171,13 +171,13 @@ def faulty(fault: Fault, request: Request) -> Response:
         return PlainTextResponse(text, status, headers)
     if shape == "string":
         return Json({"error": text}, status, headers)
-    # What is left is a message: that is what ``error_in_200`` gives, too.
+    # Every other kind is a message, as for ``error_in_200``.
     error_shape: ErrorShape = "typed" if shape == "typed" else "message"
     return Json(_error(error_shape, fault.status, text), status, headers)
 
 
 def not_ready(clothes: Clothes, content: bytes, media_type: str) -> Response:
-    """Return what comes in place of an image that is paid for and not there yet."""
+    """Return what is sent in place of an image that is paid for and not there yet."""
     half = content[: len(content) // 2]
     if clothes in _MISSING:
         return Json(_error("typed", 404, "There is no such file yet."), _MISSING[clothes])

@@ -1,4 +1,4 @@
-"""All routes put together, with faults in front of them and a record of every request."""
+"""All routes together, with faults in front of them and a record of every request."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["create_app"]
 Endpoint = Callable[[State, Request], Awaitable[Response]]
 
 _REWRITTEN = ("generate", "enqueue", "queue", "job", "history", "record", "model", "models")
-"""Routes that are about images, jobs and models."""
+"""Routes about images, jobs and models."""
 
 _NEWEST_MINIMUM = (0, 36, 0)
-"""The oldest version of the command-line tool that is served (2026-08)."""
+"""The oldest version of the command-line tool that the hub serves (2026-08)."""
 
 _VERSION = re.compile(r"\s*v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?")
 
@@ -46,7 +46,7 @@ def create_app(state: State) -> Starlette:
                 _route(f"/api/ai/models/{{model:path}}/{step}", _deploy, None, "POST", layout="ai")
                 for step in ("activate", "deactivate")
             ),
-            # To whoever asks whose key it is, a fault is the same on either.
+            # Both routes that identify the key have the same faults.
             _route("/api/users/me", _owner, "authorize", key=False),
             _route("/api/authorize", _owner, "authorize", key=False),
             _route("/api/ai/queue", enqueue, "enqueue", "POST"),
@@ -84,12 +84,12 @@ def _route(
     key: bool = True,
     layout: str | None = None,
 ) -> Route:
-    """Return the route with all that is common to them.
+    """Return a route with everything that all routes share.
 
-    :param name: what faults call it; None for a route that never fails.
-    :param methods: GET where none is named.
-    :param key: whether the API key is needed.
-    :param layout: the path layout that it belongs to, if it is in one only.
+    :param name: the route's name for faults; None for a route that never fails.
+    :param methods: GET if none is given.
+    :param key: whether the route needs the API key.
+    :param layout: the path layout, if the route exists in only one.
     """
 
     async def answer(request: Request) -> Response:
@@ -111,7 +111,7 @@ def _route(
 
 
 async def _broken(state: State, request: Request, name: faults.Route) -> Response | None:
-    """Return the answer of the fault that strikes before the request is looked at, if there is one."""
+    """Return the answer of a fault that strikes before the request is read, if there is one."""
     if not state.faults:
         return None
     fault = state.faults.take(name, "arrived", await _prompt(request))
@@ -122,7 +122,7 @@ async def _broken(state: State, request: Request, name: faults.Route) -> Respons
 
 
 async def _prompt(request: Request) -> str:
-    """Return the prompt of a body that may be anything; who answers the request checks it."""
+    """Return the prompt of a body of any kind; the code that answers the request checks it."""
     try:
         body = json.loads(await request.body())
     except ValueError:
@@ -140,7 +140,7 @@ async def _list_models(state: State, request: Request) -> Response:
 
 
 async def _search_models(state: State, request: Request) -> Response:
-    """List the models whose id or display name contains what ``?search=`` asks for, whatever its case."""
+    """List the models whose id or display name contains the text in ``?search=``, in any case."""
     words = request.query_params.get("search", "").lower()
     named = ((f"{entry['id']}\n{entry.get('display_name', '')}", entry) for entry in state.settings.catalogue)
     return _listed(request, [entry for names, entry in named if words in names.lower()])
@@ -152,7 +152,7 @@ async def _one_model(state: State, request: Request) -> Response:
 
 
 async def _deploy(state: State, request: Request) -> Response:
-    """Activate or deactivate a custom model: at once, and free of charge here."""
+    """Activate or deactivate a custom model; here this is immediate and free."""
     entry = need_model(state.settings, request.path_params["model"])
     if entry.get("model_type") != "custom":
         raise Refused(400, f"Model is not a custom one: {entry['id']}")
@@ -161,7 +161,7 @@ async def _deploy(state: State, request: Request) -> Response:
 
 
 async def _owner(state: State, request: Request) -> Response:
-    """Tell whose key it is, on an older route in older words."""
+    """Return the owner of the key, on an older route with older field names."""
     is_older = request.url.path.endswith("/authorize")
     if not (state.settings.authorize if is_older else state.settings.users_me):
         return no_route()
@@ -194,8 +194,11 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 class _Front:
-    """Stands before every route: checks the agent, remembers the request where it is not the hub's own, and
-    gives every answer a ``Date`` by the hub's clock and an ``x-request-id``."""
+    """Stands before every route: it checks the agent, records requests and stamps the answers.
+
+    Requests for the local hub's own pages are not recorded. Every answer gets a ``Date`` by the hub's clock
+    and an ``x-request-id``.
+    """
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self.app = app
@@ -225,7 +228,7 @@ class _Front:
 
 
 def _is_old_tool(agent: str) -> bool:
-    """Whether an agent is too old, or of no version: all with ``oxen`` are taken for the hub's own tool."""
+    """Return whether the agent counts as the hub's own tool (it contains ``oxen``) and is too old."""
     if "oxen" not in agent.lower():
         return False
     version = _VERSION.match(agent.partition("/")[2])

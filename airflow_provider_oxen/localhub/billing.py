@@ -1,6 +1,6 @@
 """Credits, ledger and queue of one hub: they change together, under one lock.
 
-The course of the jobs is computed when somebody looks: no task runs in the background.
+The progress of the jobs is computed when it is read: no task runs in the background.
 """
 
 from __future__ import annotations
@@ -24,22 +24,21 @@ __all__ = ["Billing"]
 _LARGEST_SEED = 2**31 - 1
 
 _DUST = 1e-9
-"""USD that adding floats may leave: it is nobody's debt."""
+"""USD that may be left from adding floats; it is no debt."""
 
 
 class Billing:
     """What was ordered and what was paid.
 
-    What happens to a job next waits in a heap by its moment, so that a look costs nothing for jobs
-    that nothing has happened to. Safe to use from several threads: who goes through one of the
-    collections takes a copy first.
+    The next change of each job waits in a heap, sorted by time, so that a read costs nothing for jobs without
+    a change. Thread-safe; to iterate over one of the collections, copy it first.
 
     :param now: returns unix seconds by the hub's clock.
     :ivar ledger: every billed image by its id, oldest first.
     :ivar jobs: every job ever accepted, likewise.
-    :ivar active: the jobs that wait or are worked on.
-    :ivar calls: the synchronous calls by the ids that the history has for them.
-    :ivar ended: the jobs that are over, in the order in which they ended.
+    :ivar active: the jobs that wait or run.
+    :ivar calls: the synchronous calls by their ids in the history.
+    :ivar ended: the jobs that have ended, in the order of their ends.
     """
 
     def __init__(self, settings: HubSettings, now: Callable[[], float]) -> None:
@@ -50,7 +49,7 @@ class Billing:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything; the credits stay as they are."""
+        """Forget everything except the credits."""
         with self._lock:
             self.ledger: dict[str, Charge] = {}
             self.jobs: dict[str, Job] = {}
@@ -62,17 +61,17 @@ class Billing:
             self._running = 0
 
     def settled(self) -> Billing:
-        """Let every job get as far as it is by now, and enter what that costs or gives back; return self."""
+        """Bring every job up to date, book its costs and refunds, and return self."""
         with self._lock:
             now = self._now()
-            # Somebody may wait since before the last look, where there are more workers now.
+            # If there are more workers now, a job may have been waiting since before the last look.
             self._start_ready(now)
             while self._due and self._due[0][0] <= now:
                 moment, _, job = heapq.heappop(self._due)
                 if job.is_over:
                     continue
                 if job.id not in self.jobs:
-                    # A late one comes into being, where the credits still reach.
+                    # A late job is created now, if the credits are still enough.
                     if job.charge.cost <= self._settings.credits + _DUST:
                         self._accept(job)
                 elif job.progress.started_at is None:
@@ -95,7 +94,7 @@ class Billing:
         """Accept a synchronous call: take its cost and enter its images into the ledger.
 
         :param entry: the model.
-        :raises Refused: 402, with nothing taken.
+        :raises Refused: 402, without taking anything.
         """
         with self._lock:
             number = number_of_images(entry, body)
@@ -118,12 +117,12 @@ class Billing:
         outcome: PlannedOutcome,
         late: float | None = None,
     ) -> list[Job]:
-        """Accept jobs: their cost is taken at once, and billed when it is known what becomes of them.
+        """Accept jobs: their cost is taken at once, and billed when their outcome is known.
 
         :param number: how many jobs; each costs as much as all images that are made for it.
-        :param late: seconds until they come into being, and cost something; then there are no
-            jobs where the credits do not reach any more.
-        :raises Refused: 402, with nothing taken.
+        :param late: seconds until they are created, and cost something; if the credits are not enough by
+            then, there are no jobs.
+        :raises Refused: 402, without taking anything.
         """
         with self._lock:
             # A job has one result, however many images the model makes for it.
@@ -145,7 +144,7 @@ class Billing:
             return jobs
 
     def cancel(self, job: Job) -> bool:
-        """End a job and give its credits back; return False where it was over already."""
+        """End a job and refund its credits; return False if it has already ended."""
         with self._lock:
             self.settled()
             if job.is_over:
@@ -154,7 +153,7 @@ class Billing:
                 self._running -= 1
             job.end("cancelled", self._now())
             self._close(job)
-            # Who waits for a worker starts now, not when somebody looks next.
+            # A job that waits for a worker starts now, and not at the next look.
             self.settled()
             return True
 
@@ -201,7 +200,7 @@ class Billing:
         return given if type(given) is int else random.randint(0, _LARGEST_SEED)
 
     def _charges_for(self, entry: Mapping[str, Any], body: dict[str, Any], seeds: list[int]) -> list[Charge]:
-        """Return a charge for each seed; none is in the ledger yet."""
+        """Return a charge for each seed; they are not in the ledger yet."""
         price, now = catalogue.cost(entry, body), self._now()
         namespace = body.get("target_namespace") or self._settings.namespaces[0]
         pictures = (Picture.of(self._settings, entry, body, *item) for item in enumerate(seeds))

@@ -1,8 +1,8 @@
-"""The models a local hub starts with, and reading an entry: its words in either layout, and what it costs.
+"""The models that a local hub starts with, and functions to read an entry in both layouts.
 
-An entry is a plain dict in the ``ai`` layout's words, so that one copied from the real hub's
-``GET /api/ai/models`` can be put into :attr:`.HubSettings.catalogue` as it is. ``can_run_inference``
-and ``deprecated`` stand beside them, since the ``classic`` layout tells those.
+An entry is a plain dict with the fields of the ``ai`` layout, so that you can copy one from the real hub's
+``GET /api/ai/models`` into :attr:`.HubSettings.catalogue`. It also has ``can_run_inference`` and
+``deprecated``, which the ``classic`` layout returns.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ __all__ = [
 ]
 
 _UNTOLD_COST = 0.02
-"""USD for an image of a model whose catalogue entry tells no price, such as one that bills by time: a ledger
-needs a figure."""
+"""Price in USD of an image whose model has no price in the catalogue, such as one billed by time; a ledger
+needs a number."""
 
 
 def default_catalogue() -> list[dict[str, Any]]:
-    """Return a fresh catalogue: it is the caller's to change."""
+    """Return a fresh catalogue, which the caller may change."""
     return [*recorded(), *_entries("other_catalogue.json")]
 
 
 def recorded() -> list[dict[str, Any]]:
-    """Return models of the live catalogue, to the letter, as they were seen in September 2026."""
+    """Return models of the live catalogue, exactly as they were in September 2026."""
     return _entries("hub_catalogue.json")
 
 
 def as_ai(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model as the ``ai`` layout tells it, with what the hub's OpenAPI requires of each."""
+    """Return the model in the ``ai`` layout, with all fields that the hub's OpenAPI requires."""
     told = {name: value for name, value in entry.items() if name not in ("can_run_inference", "deprecated")}
     # ``created``: the hub says 1 of each of its own.
     return {"id": entry["id"], "object": "model", "created": 1, "owned_by": "oxen", **told}
 
 
 def as_classic(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model as the ``classic`` layout tells it: nothing of prices and deployments."""
+    """Return the model in the ``classic`` layout, without prices and deployments."""
     return {
         "name": entry["id"],
         "display_name": entry.get("display_name", entry["id"]),
@@ -59,19 +59,19 @@ def as_classic(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_deployed(entry: Mapping[str, Any]) -> bool:
-    """Whether the model runs now, as far as that is the user's to say."""
+    """Return whether the model runs now, as far as the user decides that."""
     if entry.get("model_type") != "custom":
         return True
     return any(deployment.get("status") == "active" for deployment in entry.get("deployments", []))
 
 
 def parameter(entry: Mapping[str, Any], body: Mapping[str, Any], name: str) -> Any:
-    """Return a parameter of the request, else the default in the model's schema, else None."""
+    """Return a parameter of the request, or the default in the model's schema, or None."""
     return body[name] if body.get(name) is not None else defaults(entry).get(name)
 
 
 def defaults(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that the model's schema gives a default."""
+    """Return the parameters with a default in the model's schema."""
     return {name: rules["default"] for name, rules in properties(entry).items() if "default" in rules}
 
 
@@ -82,7 +82,7 @@ def properties(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def cost(entry: Mapping[str, Any], body: Mapping[str, Any]) -> float:
-    """Return the price of one image in USD: by quality and resolution, or by one of them, else flat."""
+    """Return the price of one image in USD: by quality and resolution, by one of them, or a flat price."""
     pricing = entry.get("pricing") or {}
     grid = pricing.get("cost_per_image_grid") or {}
     quality = parameter(entry, body, "quality")

@@ -1,4 +1,4 @@
-"""What a local hub is told to do wrong, and how often."""
+"""The faults that a local hub can produce, and how often."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ OnFile = Literal["short", "padded", "slow"]
 OnJobs = Literal["fails", "hangs", "is_cancelled", "without_url", "odd_status"]
 NeverBilled = Literal["forgotten", "no_generations", "late"]
 Kind = Literal[Anywhere, "drop_after", OnGenerate, OnImages, OnFile, OnJobs, NeverBilled]
-"""What goes wrong; see the table of docs/testing-your-dags.md."""
+"""The kind of fault; see the table in docs/testing-your-dags.md."""
 
 Shape = Literal["typed", "message", "string", "html", "empty", "text"]
 
 WrongStatus = Literal["missing", "forbidden", "gone"]
 WrongBody = Literal["empty", "partial", "page", "json", "xml", "cut", "short"]
 Clothes = Literal[WrongBody, WrongStatus, "accepted", "no_content", "login"]
-"""What comes in place of an image that is not there yet; see the same table."""
+"""What is sent in place of an image that is not there yet; see the same table."""
 
 Stage = Literal["arrived", "accepted"]
-"""When a fault strikes: before the request is looked at, or after it was accepted (and billed)."""
+"""When a fault strikes: before the request is read, or after it was accepted (and billed)."""
 
 ON_JOBS = frozenset((*get_args(OnJobs), *get_args(OnImages)))
-"""What becomes of a job whose request is answered as if nothing were wrong."""
+"""The outcome of a job whose request is answered as if nothing were wrong."""
 
 _BILLING: tuple[Route, ...] = get_args(BillingRoute)
 _ROUTES: dict[Kind, tuple[Route, ...]] = {
@@ -48,15 +48,15 @@ _ROUTES: dict[Kind, tuple[Route, ...]] = {
     **dict.fromkeys(get_args(OnFile), ("file",)),
     **dict.fromkeys((*get_args(OnJobs), *get_args(NeverBilled)), ("enqueue",)),
 }
-"""Where a kind strikes that does not strike everywhere, and always after the request was accepted."""
+"""The routes of those kinds that strike only there, and always after the request was accepted."""
 
 
 @dataclass(config=ConfigDict(extra="forbid", strict=True))
 class Fault:
-    """One thing to do wrong, ``times`` times (None: for ever) after the first ``after`` requests.
+    """One fault, ``times`` times (None: for ever) after the first ``after`` requests.
 
-    What each kind does, and which of the other fields it reads, stands in the table of
-    docs/testing-your-dags.md, "Failing on purpose".
+    The table "Failing on purpose" in docs/testing-your-dags.md describes each kind, and which other fields it
+    reads.
     """
 
     kind: Kind
@@ -93,7 +93,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are still to come, first told first. Safe to use from several threads."""
+    """The faults that are still to come, in the order in which they were added. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class Faults:
 
     def add(self, *faults: Fault) -> None:
         with self._lock:
-            # Copies: their ``after`` and ``times`` are counted down.
+            # Copy them: their ``after`` and ``times`` are counted down.
             self._waiting.extend(copy.copy(fault) for fault in faults)
 
     def clear(self) -> None:
@@ -112,7 +112,7 @@ class Faults:
         return bool(self._waiting)
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Return what is still to come, with ``after`` and ``times`` as they stand now."""
+        """Return the faults still to come, with the current ``after`` and ``times``."""
         with self._lock:
             return [asdict(fault) for fault in self._waiting]
 

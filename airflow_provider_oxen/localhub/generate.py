@@ -1,4 +1,4 @@
-"""The routes that cost money, the synchronous call and the queue's POST, and the files they lead to."""
+"""The routes that cost money (the synchronous call and the queue's POST), and the files they lead to."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from airflow_provider_oxen.localhub.validation import admit, json_body, objectio
 __all__ = ["enqueue", "generate", "send_file"]
 
 MOST = 4
-"""Generations in one request: what the hub's error says (its OpenAPI says 12)."""
+"""Most generations in one request, by the hub's own error (its OpenAPI says 12)."""
 
 _FIRST_ONLY = ("qwen-image-3",)
-"""Models of which "only the first is returned; all are billed", as the catalogue says of ``num_images``."""
+"""Models of which "only the first is returned; all are billed", as the catalogue says about
+``num_images``."""
 
 _NOT_IMAGES: dict[Kind, list[dict[str, str]]] = {
     "no_images": [],
     "empty_item": [{}],
     "bad_base64": [{"b64_json": "this is *not* base64"}],
 }
-"""What a synchronous call answers in place of the images."""
+"""What a synchronous call returns in place of the images."""
 
 
 async def generate(state: State, request: Request) -> Response:
     """Answer a request for an image.
 
-    The order matters to whoever counts money: everything that refuses comes before billing, and
-    everything that waits or breaks an accepted call comes after it.
+    The order matters for the money: everything that refuses comes before billing, and everything that delays
+    or breaks an accepted call comes after it.
     """
     body = await json_body(request)
     state.need_rate()
@@ -77,7 +78,7 @@ def _images(state: State, body: dict[str, Any], images: list[dict[str, str]]) ->
 
 
 async def enqueue(state: State, request: Request) -> Response:
-    """Take jobs in and answer at once. What the model has to say against them shows only when they fail."""
+    """Accept jobs and answer at once. The model's own objections show only when the jobs fail."""
     body = await json_body(request)
     state.need_rate()
     entry = admit(state.settings, body)
@@ -111,7 +112,7 @@ def _queued(ids: Iterable[str]) -> Response:
 
 
 async def send_file(state: State, request: Request) -> Response:
-    """Send an image to who has its signed URL, damaged where a fault says so."""
+    """Send an image to the holder of its signed URL, damaged if a fault says so."""
     namespace, id = request.path_params["namespace"], request.path_params["id"]
     if problem := state.links.problem(namespace, id, request.query_params, state.now()):
         raise Refused(403, problem)

@@ -1,4 +1,4 @@
-"""One image that costs something, and one generation: what was ordered, how far it is, what becomes of it."""
+"""One image that costs something, and one generation: its order, its progress, its outcome."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ NOT_AN_IMAGE = b"<!doctype html><html><title>Sign in</title><h1>Please sign in</
 
 @dataclass
 class Charge:
-    """One image as the ledger has it.
+    """One image in the ledger.
 
-    The drawing is made when somebody asks for its bytes, so that a call costs no drawing that
-    nobody looks at.
+    The image is drawn when its bytes are requested, so that no image is drawn that nobody fetches.
 
     :ivar time: unix seconds, by the hub's clock.
     :ivar cost: in USD.
     :ivar request: the whole body of the call.
-    :ivar generation_id: of the job that made it; None for a synchronous call.
-    :ivar damage: what is wrong with the bytes the hub hands out.
+    :ivar generation_id: the job that made it; None for a synchronous call.
+    :ivar damage: what is wrong with the bytes that the hub sends.
     :ivar not_ready: the fault ``not_yet``, whose ``looks`` are counted down here.
     """
 
@@ -49,11 +48,11 @@ class Charge:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hexadecimal, of the undamaged bytes."""
+        """Hexadecimal hash of the undamaged bytes."""
         return hashlib.sha256(self._image()).hexdigest()
 
     async def content(self, damage: Damage | None = None) -> bytes:
-        """Return the bytes the hub hands out; what has to be drawn is drawn in a thread."""
+        """Return the bytes that the hub sends; drawing happens in a thread."""
         damage = damage or self.damage
         if damage == "not_an_image":
             return NOT_AN_IMAGE
@@ -62,14 +61,14 @@ class Charge:
         return content[: len(content) // 2] if damage == "truncated" else content
 
     def spoil(self, fault: Fault) -> None:
-        """Let the image be what the fault says, if it says anything of images."""
+        """Apply a fault to the image, if it is about images."""
         if fault.kind == "not_an_image" or fault.kind == "truncated":
             self.damage = fault.kind
         if fault.kind == "not_yet":
             self.not_ready = copy.copy(fault)
 
     def is_ready(self, now: float) -> bool:
-        """Whether the image can be had by now; counts this look."""
+        """Return whether the image is available by now; this counts as a look."""
         fault = self.not_ready
         if fault is None:
             return True
@@ -79,7 +78,7 @@ class Charge:
         return fault.looks < 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry as plain JSON values. May have to draw the image: not for an event loop."""
+        """Return the entry as plain JSON. May have to draw the image: do not call it on an event loop."""
         own = ("id", "time", "cost", "namespace", "sha256", "route", "generation_id", "request")
         shown = ("model", "prompt", "seed", "index", "width", "height", "media_type")
         return {
@@ -93,13 +92,13 @@ class Charge:
 
 @dataclass(frozen=True)
 class PlannedOutcome:
-    """What becomes of a job, decided when it is accepted.
+    """The outcome of a job, decided when the job is accepted.
 
     :ivar end: None for a job that never ends.
-    :ivar message: the error message of a job that fails.
-    :ivar retryable: its row's ``error_retryable``, if it has one.
-    :ivar meanwhile: its status while it is worked on.
-    :ivar with_url: whether its row has a result when it has succeeded.
+    :ivar message: the error message of a failing job.
+    :ivar retryable: ``error_retryable`` of its row, if it has one.
+    :ivar meanwhile: its status while it runs.
+    :ivar with_url: whether the row of a succeeded job has a result.
     """
 
     end: End | None = "succeeded"
@@ -110,9 +109,9 @@ class PlannedOutcome:
 
     @classmethod
     def of(cls, problem: str | None, fault: Fault | None) -> PlannedOutcome:
-        """Return what the model's answer and the fault make of a job.
+        """Return the outcome of a job from the model's objection and the fault.
 
-        :param problem: what the model says against the request, or None.
+        :param problem: the model's objection to the request, or None.
         """
         kind = fault.kind if fault else None
         if fault and kind == "fails":
@@ -127,9 +126,9 @@ class PlannedOutcome:
 
 
 class Progress(NamedTuple):
-    """How far a job is: replaced as a whole, so that another thread never reads half of a change.
+    """The progress of a job. It is replaced as a whole, so that another thread never reads half of a change.
 
-    :ivar started_at: unix seconds, as is ``completed_at``; None where it is not that far.
+    :ivar started_at: unix seconds, like ``completed_at``; None if it is not that far yet.
     :ivar has_url: whether its row has a result.
     :ivar cost: what was billed in USD, or None.
     """
@@ -147,11 +146,11 @@ class Progress(NamedTuple):
 class Job:
     """One generation.
 
-    :ivar charge: its entry in the ledger, which stands there once it is paid for.
+    :ivar charge: its entry for the ledger, which is added once it is paid for.
     :ivar enqueued_at: unix seconds, by the hub's clock.
-    :ivar queue_wait: seconds that it waits at least, as it was set when the job came.
-    :ivar latency: seconds that it is worked on, likewise.
-    :ivar prepaid: billed when it was accepted, whatever becomes of it.
+    :ivar queue_wait: seconds that it waits at least, as set when the job came.
+    :ivar latency: seconds that it runs, likewise.
+    :ivar prepaid: whether it was billed when it was accepted, whatever its outcome.
     :ivar row_text: a progress and the text of the row that shows it; see :mod:`.queue`.
     """
 
@@ -189,7 +188,7 @@ class Job:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the job as plain JSON values, for tests: the hub's own words are in :mod:`.queue`."""
+        """Return the job as plain JSON for tests; :mod:`.queue` has the hub's own format."""
         shown = ("status", "started_at", "completed_at", "error_message", "cost")
         return {
             "generation_id": self.id,

@@ -1,4 +1,4 @@
-"""``/_local/``: what a test or a person asks of the local hub itself, and pages. No key is needed."""
+"""``/_local/``: routes for tests and people to control the local hub itself, and pages. No key is needed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _JOBS = 50
 
 
 async def show(state: State, request: Request) -> Response:
-    """Show the money, the last images, the queue and the ledger to a person, newest first."""
+    """Show the money, the latest images, the queue and the ledger on a page, newest first."""
     billing = state.billing.settled()
     charges, jobs = [*billing.ledger.values()][::-1], [*billing.jobs.values()][::-1]
     spent = f"{billing.spent():.4f} USD spent, {state.settings.credits:.4f} USD left"
@@ -53,7 +53,7 @@ async def show(state: State, request: Request) -> Response:
 
 
 async def show_model(state: State, request: Request) -> Response:
-    """Show a model to a person, as the hub has a page for each: what it takes and what it costs."""
+    """Show a model's page, like the hub's own: its parameters and its price."""
     entry = need_model(state.settings, request.path_params["model"])
     needed = (entry.get("request_schema") or {}).get("required", ())
     rows = [
@@ -89,7 +89,7 @@ async def requests(state: State, request: Request) -> Response:
 
 async def settings(state: State, request: Request) -> Response:
     """List the settings; PATCH sets those in the body, with ``deployments`` as ``{model: status}``."""
-    # The credits are one of them, and what is set holds from now on.
+    # The credits are a setting, too. A change takes effect from now on: first settle what is due.
     state.billing.settled()
     if request.method == "PATCH":
         values = await json_body(request)
@@ -104,7 +104,7 @@ async def settings(state: State, request: Request) -> Response:
 
 
 async def faults(state: State, request: Request) -> Response:
-    """Take one fault or a list of them, list those still to come, or forget them (DELETE)."""
+    """Add one fault or a list of them, list those still to come, or drop them (DELETE)."""
     if request.method == "DELETE":
         state.faults.clear()
     if request.method == "POST":
@@ -118,7 +118,7 @@ async def faults(state: State, request: Request) -> Response:
 
 
 async def streams(state: State, request: Request) -> Response:
-    """Count the open streams of events, or cut them off (DELETE)."""
+    """Count the open streams of events, or break them (DELETE)."""
     if request.method == "DELETE":
         state.streams.clear()
     return Json({"open": len(state.streams)})
@@ -142,7 +142,7 @@ ROUTES: list[tuple[Any, ...]] = [
     ("/_local/streams", streams, "GET", "DELETE"),
     ("/_local/reset", reset, "POST"),
 ]
-"""Path, endpoint and methods; GET where none is named."""
+"""Path, endpoint and methods; GET if none is given."""
 
 
 def _page(**content: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Images: what a request asks to see, and the drawing that is made of it, marked as simulated."""
+"""Images: what a request asks for, and the drawing made from it, which is marked as simulated."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ PRESETS = {
     "landscape_4_3": (1024, 768),
     "landscape_16_9": (1024, 576),
 }
-"""Width and height in pixels by the name that ``image_size`` may carry."""
+"""Width and height in pixels, by the preset names of ``image_size``."""
 
 LARGEST = 4096
-"""Longest side in pixels: what the real catalogue calls 4K; more is cut to it."""
+"""Longest side in pixels, which the real catalogue calls 4K; a larger one is reduced to it."""
 
 _QUALITY = 80
 _LONGEST = {"512": 512, "768sq": 768, "1k": 1024, "2k": 2048, "4k": 4096}
@@ -44,12 +44,12 @@ _COMMENT, _FILLER = b"\xff\xfe", b"\xff\xef"
 
 @dataclass(frozen=True)
 class Picture:
-    """All that decides an image's bytes.
+    """Everything that determines an image's bytes.
 
-    :ivar index: place among the images of one call, so that they differ.
-    :ivar format: Pillow's name of it.
+    :ivar index: position among the images of one call, so that they differ.
+    :ivar format: Pillow's name of the format.
     :ivar quality: 0 to 100, for formats that have one.
-    :ivar ready_made: bytes that an image has at least which is not drawn; None for one that is.
+    :ivar ready_made: least size in bytes of an image that is not drawn; None for one that is drawn.
     """
 
     model: str
@@ -68,7 +68,7 @@ class Picture:
 
     @property
     def words(self) -> str:
-        """What is shown. Size and format are left out: in another size the same landscape is drawn."""
+        """The content, without size and format: in another size the same landscape is drawn."""
         return repr((self.model, self.prompt, self.seed, self.index))
 
     @classmethod
@@ -80,7 +80,7 @@ class Picture:
         index: int,
         seed: int,
     ) -> Picture:
-        """Return what the request to this model asks to see."""
+        """Return the picture that a request to this model asks for."""
         kind, quality = "JPEG", _QUALITY
         least = settings.ready_made_bytes if settings.ready_made else None
         width, height = _within(*settings.default_size)
@@ -96,9 +96,9 @@ class Picture:
 def size(entry: Mapping[str, Any], body: Mapping[str, Any], default: tuple[int, int]) -> tuple[int, int]:
     """Return width and height in pixels.
 
-    ``image_size`` is honoured whatever the model's schema says of it, as the request that the
-    hub's first documentation shows needs that; then come ``size``, ``aspect_ratio``, the schema's
-    own defaults, and the default given.
+    ``image_size`` counts whatever the model's schema says about it: the request in the hub's first
+    documentation needs that. Then come ``size``, ``aspect_ratio``, the schema's own defaults, and the given
+    default.
     """
     longest = _LONGEST.get(str(parameter(entry, body, "resolution")).lower(), 1024)
     names = ("image_size", "size", "aspect_ratio")
@@ -108,7 +108,7 @@ def size(entry: Mapping[str, Any], body: Mapping[str, Any], default: tuple[int, 
 
 
 def number_of_images(entry: Mapping[str, Any], body: Mapping[str, Any]) -> int:
-    """Return how many images are made, and billed: one, unless a parameter of the model's own says so."""
+    """Return how many images are made, and billed: one, unless a parameter of the model says otherwise."""
     number = parameter(entry, body, "num_images") if "num_images" in properties(entry) else 1
     return number if isinstance(number, int) else 1
 
@@ -135,24 +135,24 @@ _font = functools.lru_cache(maxsize=64)(ImageFont.load_default)
 
 @functools.lru_cache(maxsize=64)
 def draw(picture: Picture) -> bytes:
-    """Return the encoded image. Takes some ten milliseconds: not for an event loop."""
+    """Return the encoded image. Takes some ten milliseconds: do not call it on an event loop."""
     image = _landscape(random.Random(picture.words), picture.width, picture.height)
     _label(image, picture)
     file = io.BytesIO()
-    # Each format takes what it knows of these.
+    # Each format uses those options that it knows.
     image.save(file, picture.format, quality=picture.quality, compress_level=3, method=1)
     return file.getvalue()
 
 
 def ready_made(picture: Picture) -> bytes:
-    """Return the one JPEG of its size, with a comment that only the same picture has, filled up as it asks.
+    """Return the JPEG for its size, padded as requested, with a comment that makes this picture unique.
 
-    Takes some ten microseconds: an event loop need not fear it.
+    Takes some ten microseconds, so an event loop may call it.
     """
     image = _one_for_all(picture.width, picture.height)
     comment = _segment(_COMMENT, hashlib.sha256(picture.words.encode()).hexdigest().encode())
     missing = (picture.ready_made or 0) - len(image) - len(comment)
-    # JFIF wants its own segment, of 20 bytes with the image's beginning, first.
+    # JFIF's own segment, 20 bytes with the image's beginning, must come first.
     return b"".join((image[:20], comment, _filler(missing), image[20:]))
 
 
@@ -163,18 +163,18 @@ def _one_for_all(width: int, height: int) -> bytes:
 
 @functools.lru_cache(maxsize=8)
 def _filler(least: int) -> bytes:
-    """Return segments of at least so many bytes together, each of 65,537 at most."""
+    """Return segments of at least so many bytes together, each of at most 65,537."""
     number = max(0, math.ceil(least / 65_537))
     return _segment(_FILLER, bytes(max(0, math.ceil(least / number) - 4))) * number if number else b""
 
 
 def _segment(marker: bytes, content: bytes) -> bytes:
-    # The length counts itself.
+    # The length includes its own two bytes.
     return marker + (len(content) + 2).to_bytes(2) + content
 
 
 def _landscape(dice: random.Random, width: int, height: int) -> Image.Image:
-    """Return a sky, a sun and four ranges of hills, in colours that go together."""
+    """Return a sky, a sun and four ranges of hills, in matching colours."""
     hue = dice.random()
     sky = Image.linear_gradient("L").resize((width, height))
     image = ImageOps.colorize(sky, _colour(hue, 0.65, 0.55), _colour(hue + 0.12, 0.35, 1.0))
@@ -194,7 +194,7 @@ def _landscape(dice: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _ridge(dice: random.Random, level: float) -> Iterator[tuple[float, float]]:
-    """Yield the upper edge of a range of hills, in parts of the image's width and height."""
+    """Yield the upper edge of a range of hills, as fractions of the image's width and height."""
     waves = [(dice.uniform(0, 0.06) / n, dice.uniform(2, 5) * n, dice.uniform(0, 7)) for n in (1, 2, 4)]
     for x in (step / 64 for step in range(65)):
         yield x, level + sum(high * math.sin(fast * x + offset) for high, fast, offset in waves)
@@ -205,7 +205,7 @@ def _colour(hue: float, saturation: float, value: float) -> tuple[int, ...]:
 
 
 def _label(image: Image.Image, picture: Picture) -> None:
-    """Write over the lower part that this is simulated, of what, and by which model and seed."""
+    """Write into the lower part that the image is simulated, with its prompt, model and seed."""
     pen = ImageDraw.Draw(image, "RGBA")
     width, height = image.size
     unit = max(4.0, min(width / 20, height / 13))
@@ -222,7 +222,7 @@ def _label(image: Image.Image, picture: Picture) -> None:
 
 
 def written(text: str, columns: int) -> list[str]:
-    """Return the beginning of the text in at most two lines, an ellipsis where more is left.
+    """Return the beginning of a text in at most two lines, with an ellipsis if more is left.
 
     Pillow's own font has few letters: others lose their accent or become a question mark.
     """

@@ -1,4 +1,4 @@
-"""What the hub shows of jobs: the queue with its rows, the history, and the stream of what has ended."""
+"""What the hub shows of jobs: the queue with its rows, the history, and the stream of ended jobs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PAGE_SIZE = 50
 _LARGEST_PAGE = 1000
 
 _TICK = 0.01
-"""Seconds between two looks at what has ended: jobs get on only when somebody looks."""
+"""Seconds between two checks for ended jobs: jobs progress only when somebody looks."""
 
 _OWN = frozenset({
     "generation_id", "model", "model_name", "prompt", "media_type", "status", "result_url", "error_message",
     "enqueued_at", "started_at", "completed_at", "cost", "num_generations",
 })  # fmt: skip
-"""What a row does not take from the request's parameters."""
+"""Fields of a row that do not come from the request's parameters."""
 
 
 async def list_jobs(state: State, request: Request) -> Response:
-    """List the jobs that wait or are worked on, or those of the status asked for; never in pages."""
+    """List the jobs that wait or run, or those with the requested status; never in pages."""
     status = request.query_params.get("status") or None
     billing = state.billing.settled()
     jobs = billing.active if status is None or status in _ACTIVE else billing.jobs
@@ -43,13 +43,13 @@ async def list_jobs(state: State, request: Request) -> Response:
 
 
 async def one_job(state: State, request: Request) -> Response:
-    """Show how far a job is."""
+    """Show the progress of a job."""
     job = _visible(state, request, state.billing.settled().jobs.get(request.path_params["id"]))
     return _json(row(job, state.settings.row_keys, signer(state, request)))
 
 
 async def cancel_job(state: State, request: Request) -> Response:
-    """End a job that is not over."""
+    """End a job that has not ended."""
     job = state.billing.settled().jobs.get(request.path_params["id"])
     if job is None:
         raise _no_such(request)
@@ -59,7 +59,7 @@ async def cancel_job(state: State, request: Request) -> Response:
 
 
 async def list_records(state: State, request: Request) -> Response:
-    """List a page of the history: every generation with what it cost, newest first."""
+    """List a page of the history: every generation with its cost, newest first."""
     page = _integer(request, "page", 1, None)
     size = _integer(request, "page_size", _PAGE_SIZE, _LARGEST_PAGE)
     jobs = list(state.billing.settled().jobs.values())
@@ -94,8 +94,8 @@ async def one_record(state: State, request: Request) -> Response:
 
 
 async def listen(state: State, request: Request) -> Response:
-    """Open a stream of what ends from now on; what nobody heard is not sent again."""
-    # Before the answer begins: whoever has seen that misses nothing from then on.
+    """Open a stream of what ends from now on; missed events are not sent again."""
+    # Do this before the answer begins: a client that has seen the beginning misses nothing from then on.
     heard, sign, stream = len(state.billing.settled().ended), signer(state, request), object()
     state.streams.add(stream)
 
@@ -114,12 +114,12 @@ async def listen(state: State, request: Request) -> Response:
                 yield b"".join(lines)
         state.streams.discard(stream)
 
-    # Cut off in the middle, as a connection that is lost.
+    # Break the stream in the middle, like a lost connection.
     return Stream(pieces(), None, "text/event-stream", cut=True)
 
 
 def _event(job: Job, sign: Callable[[Job], str]) -> bytes:
-    """Return the event that says how a job ended; its words are other ones than a row's."""
+    """Return the event that says how a job ended; its field names differ from a row's."""
     progress = job.progress
     fields: dict[str, Any] = {"generation_id": job.id, "status": progress.status, "media_type": "image"}
     if progress.status == "succeeded":
@@ -130,13 +130,13 @@ def _event(job: Job, sign: Callable[[Job], str]) -> bytes:
 
 
 def row(job: Job, model_key: str, sign: Callable[[Job], str], with_cost: bool = False) -> str:
-    """Return the row of queue and history, as JSON text: a list of 10,000 must not cost a second.
+    """Return the row for queue and history, as JSON text: a list of 10,000 must not take a second.
 
-    Only what changes from one look to the next is written anew: the URL and the two names.
+    Only the parts that change between two looks are written again: the URL and the two names.
 
-    :param model_key: what the row calls the model.
+    :param model_key: the row's name for the field with the model.
     :param sign: makes the URL of a job's result.
-    :param with_cost: as the history has it.
+    :param with_cost: whether to add the cost, as in the history.
     """
     progress = job.progress
     url = json.dumps(sign(job)) if progress.has_url else "null"
@@ -147,12 +147,12 @@ def row(job: Job, model_key: str, sign: Callable[[Job], str], with_cost: bool = 
 
 
 def usd(amount: float | None) -> str | None:
-    """Return the decimal string of an amount, such as ``"0.014"``."""
+    """Return the decimal text of an amount, such as ``"0.014"``."""
     return None if amount is None else f"{amount:.6f}".rstrip("0").rstrip(".")
 
 
 def signer(state: State, request: Request) -> Callable[[Job], str]:
-    """Return what makes URLs that work for ``url_ttl`` seconds, from the job's end or from now on."""
+    """Return a function that makes URLs valid for ``url_ttl`` seconds, from the job's end or from now on."""
     settings, now, origin = state.settings, state.now(), state.origin(request)
 
     def sign(job: Job) -> str:
@@ -167,7 +167,7 @@ def _json(text: str) -> Response:
 
 
 def _rest(job: Job, progress: Progress) -> str:
-    # By identity: the progress is replaced as a whole.
+    # Compare the identity: the progress is replaced as a whole.
     if job.row_text is None or job.row_text[0] is not progress:
         echoed = {name: value for name, value in job.body.items() if name not in _OWN}
         fields: dict[str, Any] = {
@@ -188,7 +188,7 @@ def _rest(job: Job, progress: Progress) -> str:
 
 
 def _chosen(state: State, request: Request, jobs: list[Job]) -> list[Job]:
-    """Return those jobs that the query asks for and that show in lists by now.
+    """Return the jobs that the query asks for and that lists show by now.
 
     :raises Refused: 403 for a namespace that the key may not use.
     """
@@ -211,7 +211,7 @@ def _chosen(state: State, request: Request, jobs: list[Job]) -> list[Job]:
 
 
 def _visible(state: State, request: Request, job: Job | None) -> Job:
-    """Return the job where it can be looked up by now.
+    """Return the job if it can be looked up by now.
 
     :raises Refused: 404.
     """

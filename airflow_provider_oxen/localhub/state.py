@@ -1,4 +1,4 @@
-"""Everything a local hub knows while it runs."""
+"""The whole state of a running local hub."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class State:
 
     The routes use it on the hub's event loop, :class:`.LocalHub` from other threads.
 
-    :ivar streams: the open streams of events; who is no longer among them is cut off.
-    :ivar rewrite: makes other answers of the hub's; see :meth:`.LocalHub.rewrite_answers`.
+    :ivar streams: the open streams of events; a stream that is removed from it is broken.
+    :ivar rewrite: changes the hub's answers; see :meth:`.LocalHub.rewrite_answers`.
     """
 
     def __init__(self, settings: HubSettings) -> None:
@@ -49,10 +49,10 @@ class State:
         self._accepted: deque[float] = deque()
 
     def reset(self) -> None:
-        """Return to the start: settings as they were given, nothing billed, no fault to come."""
-        # What they have heard of is forgotten.
+        """Return to the start: the original settings, nothing billed, no faults."""
+        # The streams know jobs that are now forgotten.
         self.streams.clear()
-        # First: what is forgotten gives no credits back.
+        # Clear this first: forgotten jobs must not refund credits.
         self.billing.clear()
         self.settings.update(dict(copy.deepcopy(self._start)))
         self.faults.clear()
@@ -66,18 +66,18 @@ class State:
         return time.time() + self.settings.clock_ahead
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the hub lives."""
+        """Wait, but no longer than the hub runs."""
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), seconds)
 
     async def work(self) -> None:
-        """Wait for a turn, and for as long as a synchronous call is worked on."""
+        """Wait for a free slot, and for as long as a synchronous call runs."""
         settings = self.settings
         await self.pause(self.worker_slots.take(time.monotonic(), settings.latency, settings.at_once))
 
     def record(self, request: Request) -> dict[str, Any]:
-        """Remember a request; its status is filled in when the answer begins. Never keeps the key."""
+        """Record a request, without the key; its status is added when the answer begins."""
         seen = {
             "method": request.method,
             "path": request.scope["path"],
@@ -90,11 +90,11 @@ class State:
         return seen
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what was asked so far, first first."""
+        """Return the requests so far, oldest first."""
         return [dict(seen) for seen in list(self._requests)]
 
     def key_ok(self, request: Request) -> bool:
-        """Whether the request carries the right key."""
+        """Return whether the request has the right key."""
         given = request.headers.get("authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {self.settings.key}".encode())
 
@@ -104,7 +104,7 @@ class State:
             raise Refused(401, "unauthenticated", shape="typed")
 
     def need_rate(self) -> None:
-        """:raises Refused: 429 with the seconds until there is room again."""
+        """:raises Refused: 429 with the seconds until the next request is allowed."""
         limit, window, now = self.settings.rate_limit, self.settings.rate_window, self.now()
         if limit is None:
             return
@@ -121,19 +121,19 @@ class State:
 
 
 class WorkerSlots:
-    """When the calls that are worked on will have ended. It is given the time and waits for nobody.
+    """When each running call will end. The time is passed in, and nothing waits here.
 
-    How long a call takes is settled when it comes, so nobody need be woken when another ends.
+    The duration of a call is fixed when it comes, so no other call need be woken when it ends.
     """
 
     def __init__(self) -> None:
         self._ends: list[float] = []
 
     def take(self, now: float, seconds: float, at_once: int | None) -> float:
-        """Return the seconds until a call that comes now has been worked on for so many.
+        """Return the seconds until a call that comes now has run for the given time.
 
         :param now: seconds of any clock that only goes forward.
-        :param at_once: how many are worked on at once, or None for any number.
+        :param at_once: how many calls run at once, or None for any number.
         """
         while self._ends and self._ends[0] <= now:
             heapq.heappop(self._ends)
@@ -146,7 +146,7 @@ class WorkerSlots:
 
 
 class Links:
-    """Makes and checks the result URLs of one hub, with a secret that only this hub has."""
+    """Makes and checks the result URLs of one hub, with a secret of this hub."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
@@ -154,7 +154,7 @@ class Links:
     def make(self, origin: str, namespace: str, id: str, expires: float) -> str:
         """Return a URL that works until ``expires`` (unix seconds).
 
-        The name is ``image.png`` whatever the format, as the hub's own: only the bytes tell.
+        As on the real hub, the name is ``image.png`` for every format; only the bytes show the format.
         """
         path = f"/api/repos/{quote(namespace, safe='')}/generated/files/{id}/image.png"
         query = {"expires": int(expires), "signature": self._sign(namespace, id, str(int(expires)))}

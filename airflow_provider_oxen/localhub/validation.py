@@ -1,4 +1,4 @@
-"""What a request for an image is checked for, and when: some at the door, some only by the model."""
+"""The checks of a request for an image: some when it arrives, some only by the model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["admit", "json_body", "need_model", "need_namespace", "objection", "s
 _OWN = frozenset(
     {"model", "response_format", "target_namespace", "num_generations", "target_repo", "target_directory"}
 )
-"""Request fields that are the hub's own and stand in no model's schema."""
+"""Request fields of the hub itself, which are in no model's schema."""
 
 
 async def json_body(request: Request) -> dict[str, Any]:
-    """:raises Refused: where the body is not a JSON object."""
+    """:raises Refused: if the body is not a JSON object."""
     try:
         body = json.loads(await request.body())
     except ValueError:
@@ -38,7 +38,7 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 def admit(settings: HubSettings, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the model, after the checks that the hub makes without asking it.
+    """Return the model, after the checks that the hub makes without the model.
 
     :raises Refused: in the hub's words.
     """
@@ -46,7 +46,7 @@ def admit(settings: HubSettings, body: dict[str, Any]) -> dict[str, Any]:
         raise Refused(400, "model is missing")
     entry = need_model(settings, body["model"])
     prompt, schema = body.get("prompt"), entry.get("request_schema") or {}
-    # Some models take an image alone, or the prompt is optional.
+    # Some models take only an image, or have an optional prompt.
     is_needed = not schema.get("properties") or "prompt" in (schema.get("required") or [])
     if not (isinstance(prompt, str) and prompt.strip()) and (prompt is not None or is_needed):
         raise Refused(400, "Prompt cannot be empty", shape="typed")
@@ -69,7 +69,7 @@ def need_model(settings: HubSettings, id: str) -> dict[str, Any]:
 
 
 def need_namespace(settings: HubSettings, namespace: Any) -> str:
-    """Return the namespace asked for, the key's own for None.
+    """Return the requested namespace; for None, the key's own.
 
     :raises Refused: 403.
     """
@@ -81,9 +81,9 @@ def need_namespace(settings: HubSettings, namespace: Any) -> str:
 
 
 def objection(entry: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
-    """Return what the model itself says against the request, or None.
+    """Return the model's own objection to the request, or None.
 
-    A parameter that its schema does not list passes, as does everything where the schema is broken.
+    A parameter that its schema does not list passes, and so does everything if the schema is broken.
     """
     problem, parameters = "", {name: value for name, value in body.items() if name not in _OWN}
     with contextlib.suppress(jsonschema.SchemaError, Unresolvable):
@@ -96,7 +96,7 @@ def objection(entry: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
 
 
 def spelt_out(node: Any) -> Any:
-    """Return the schema with OpenAPI's ``nullable`` in JSON Schema's words."""
+    """Return the schema with OpenAPI's ``nullable`` written as JSON Schema."""
     if isinstance(node, list):
         return [spelt_out(item) for item in node]
     if not isinstance(node, dict):
@@ -109,5 +109,5 @@ def spelt_out(node: Any) -> Any:
 def _validator(schema: str) -> jsonschema.Draft202012Validator:
     plain = spelt_out(json.loads(schema))
     jsonschema.Draft202012Validator.check_schema(plain)
-    # An empty registry: a "$ref" to elsewhere must not be fetched.
+    # An empty registry: the target of a "$ref" must never be fetched.
     return jsonschema.Draft202012Validator(plain, registry=Registry())

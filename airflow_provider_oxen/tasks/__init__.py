@@ -1,1 +1,1 @@
-"""One try of one job in a worker, between Airflow's faces and what jobs decides."""
+"""One try of one job in a worker, between the operators and the decisions in jobs."""

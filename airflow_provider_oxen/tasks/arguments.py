@@ -1,6 +1,6 @@
 """The arguments of the operators that generate images, read once, after rendering.
 
-What is read travels whole: into the protocol, and through the deferral.
+The model travels as one value: into the protocol, and through the deferral.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PlaceArguments(Arguments):
 
 
 class TaskArguments(PlaceArguments):
-    """What one image and a batch are both told, beside the request."""
+    """The arguments that one image and a batch share, beside the request."""
 
     deferrable: Annotated[bool, PlainValidator(bool)]
     storage_options: Names = Field(default_factory=dict)
@@ -68,7 +68,7 @@ class TaskArguments(PlaceArguments):
 
 
 class ImageArguments(RequestArguments, TaskArguments):
-    """Those of one image."""
+    """The arguments for one image."""
 
     use_queue: Boolean = Field(default_factory=lambda read: read["deferrable"])
     cancel_on_timeout: Boolean = False

@@ -1,7 +1,7 @@
-"""Events for the assets of a task, and the spelling of a file that all of Airflow shares.
+"""Events for a task's assets, and the spelling of a file's URI that all of Airflow shares.
 
-Airflow's server judges events after the task has ended: what it refuses there fails a task whose images are
-paid for and kept, and nothing of it stands in the task's log. So nothing is handed over that it would refuse.
+Airflow's server checks events after the task has ended. An event that it refuses there fails a task whose
+images are paid for and kept, without a word in the task's log. So nothing is sent that it would refuse.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["OutputFile", "add_asset_events", "asset", "asset_uri", "plain"]
 
 _KEPT = "".join(sorted({*string.punctuation, " "} - {*"?#"}))
-"""What stands in a URI as it does in the path, beside letters and digits."""
+"""Characters that stay the same in a URI, beside letters and digits."""
 
 _MOST = 65_536
-"""Bytes of facts in one event: it is kept in Airflow's database, and handed to each Dag that it triggers."""
+"""Most bytes of facts in one event: it is stored in Airflow's database, and passed to each Dag that it
+triggers."""
 
 _REFERENCES = ("AssetNameRef", "AssetUriRef")
-"""What ``Asset.ref`` makes, from Airflow 3 on."""
+"""What ``Asset.ref`` returns, from Airflow 3 on."""
 
 _SHOWN = 500
-"""Characters of a reason."""
+"""Characters shown of a reason."""
 
 
 class OutputFile(NamedTuple):
     """An output of a task.
 
-    :ivar path: as the result tells it.
+    :ivar path: the path in the result.
     :ivar facts: plain JSON, for an asset event.
-    :ivar size: in bytes, of all files of it.
-    :ivar files: how many.
-    :ivar sha256: of the file; None for several.
+    :ivar size: in bytes, over all its files.
+    :ivar files: number of files.
+    :ivar sha256: hash of the file; None for several.
     """
 
     path: str
@@ -60,33 +61,34 @@ def plain(path: str) -> str:
 
 
 def asset_uri(path: str) -> str:
-    """Return the URI that a file has in Airflow's assets: spelled as it is written in a ``storage_path``.
+    """Return a file's URI in Airflow's assets, spelled as in a ``storage_path``.
 
-    Airflow itself escapes nothing, and its server takes ASCII only: so all else is percent-encoded.
+    Airflow itself escapes nothing, and its server accepts only ASCII. So all other characters are
+    percent-encoded.
 
-    :param path: as a result tells it.
+    :param path: the path in a result.
     """
     return quote(f"file://{path}" if path.startswith("/") else plain(path), safe=_KEPT)
 
 
 def asset(path: str) -> Asset:
-    """Return the asset that a file is.
+    """Return the asset for a file.
 
-    :param path: as a result tells it.
-    :raises ValueError: where Airflow takes no such asset, saying why.
+    :param path: the path in a result.
+    :raises ValueError: if Airflow accepts no such asset, saying why.
     """
     from airflow.providers.common.compat.sdk import Asset
 
     made = Asset(asset_uri(path))
-    # Airflow 3 tells assets apart by name and URI; one without a name of its own is named by its URI.
+    # Airflow 3 tells assets apart by name and URI; the name of an unnamed one is its URI.
     return made if getattr(made, "name", made.uri) == made.uri else Asset(name=made.uri, uri=made.uri)
 
 
 def add_asset_events(operator: Any, context: Any, files: list[OutputFile]) -> None:
-    """Give the events of a task's outlets their facts, and an alias its assets.
+    """Add the facts to the events of a task's outlets, and assets to its aliases.
 
-    An ``Asset`` among the outlets, or a reference to one, gets the facts of the first output, an
-    ``AssetAlias`` an event for each. What cannot be given is a warning, and no more: the images are kept.
+    An ``Asset`` in the outlets, or a reference to one, gets the facts of the first output; an ``AssetAlias``
+    gets an event for each. A failure is only a warning: the images are kept.
     """
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
@@ -104,9 +106,9 @@ def add_asset_events(operator: Any, context: Any, files: list[OutputFile]) -> No
 
 
 def _add(events: Any, one: Any, facts: Mapping[str, Any]) -> None:
-    """Give an alias an event.
+    """Add an event to an alias.
 
-    Airflow 2.11 takes nothing nested for one: there the facts are a JSON text.
+    Airflow 2.11 accepts nothing nested there, so the facts are a JSON text.
     """
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -115,7 +117,7 @@ def _add(events: Any, one: Any, facts: Mapping[str, Any]) -> None:
         return
     extra = {"oxen": facts}
     try:
-        # What a Dag has declared of that URI, whatever its name there: others wait for that one.
+        # Use the asset that a Dag has declared with this URI, whatever its name: others wait for that one.
         events.add(type(one).ref(uri=one.uri), extra=extra)
     except Exception:
         events.add(one, extra=extra)
@@ -124,9 +126,9 @@ def _add(events: Any, one: Any, facts: Mapping[str, Any]) -> None:
 def _facts(one: OutputFile) -> dict[str, Any]:
     """Return an output's facts.
 
-    :raises ValueError: where Airflow could not hand them on, or its database not hold them.
+    :raises ValueError: if Airflow could not pass them on, or its database not store them.
     """
-    # None of it may be an integer, a number or a text that JSON, or Airflow's own messages, do not have.
+    # Every integer, number and text must be one that JSON and Airflow's own messages can hold.
     facts: dict[str, Any] = plain_json("facts", one.facts)
     size = len(json.dumps(facts, ensure_ascii=False, allow_nan=False).encode())
     if size > _MOST:

@@ -1,4 +1,4 @@
-"""One try at one image: what is kept or on its way is found, else asked for, and then kept."""
+"""One try at one image: find what is kept or under way, otherwise ask for it, and then keep it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["ImageAttempt", "Looked", "describe", "is_open"]
 
 
 class Looked(NamedTuple):
-    """What there is before anything is spent.
+    """What exists before anything is spent.
 
     :ivar found: the result that is kept in the output's place.
-    :ivar replaced: the job whose image is to be replaced, where no record tells of it.
+    :ivar replaced: the job whose image is to be replaced, if no record has it.
     """
 
     found: dict[str, Any] | None
@@ -43,10 +43,10 @@ class Looked(NamedTuple):
 
 @dataclass
 class ImageAttempt:
-    """One try, in its two halves: :meth:`begin` spends, :meth:`finish` waits and keeps.
+    """One try, in two halves: :meth:`begin` spends, :meth:`finish` waits and keeps.
 
-    :param runtime: how what blocks is done.
-    :param log: of the task.
+    :param runtime: runs requests and blocking work.
+    :param log: log of the task.
     """
 
     task: Task
@@ -58,10 +58,10 @@ class ImageAttempt:
     cancel_on_timeout: bool
 
     async def begin(self, looked: Looked | None = None) -> dict[str, Any] | Record:
-        """Find what is kept, or the job that is on its way, or submit one.
+        """Find a kept image or a job under way, or submit one.
 
-        :param looked: what :meth:`look` has just found; None looks.
-        :return: the result where nothing is left to be done, else the job's record.
+        :param looked: the result of :meth:`look`; None calls it.
+        :return: the result if nothing is left to do, otherwise the job's record.
         :raises OxenError: see the protocol.
         """
         if looked is None:
@@ -73,31 +73,31 @@ class ImageAttempt:
         if job.phase != "kept":
             return job
         self.log.info("This task has generated its image already, and fetches it again. Nothing is spent.")
-        # Of the queue's jobs the row tells the link again; one has no business in a deferred task.
+        # For a job in the queue, the row gives the link again; do not carry one through a deferral.
         again = job.to("submitted", items=[]) if job.generation_id else job.to("answered")
         return {**await self.finish(again), "reused": True}
 
     def look(self) -> Looked:
-        """Look what there is; this blocks."""
+        """Find out what exists; this blocks."""
         record = self.store.read()
         if record is None and not self.task.unsure and self.task.begins:
             record = self._first(None)
         elif record is not None and record.phase == "not_sent" and not record.fingerprint:
-            # What was written before the arguments were read, and before it was known in which places. A
-            # place that does not take it is told of in a moment, before anything is spent.
+            # This was written before the arguments were read, perhaps in one place only. If the other place
+            # cannot take it, a check reports that in a moment, before anything is spent.
             with contextlib.suppress(OxenStoreUnavailable):
                 self.output.check()
                 self.store.create(record)
                 record = self.store.read()
         found = self.find(record)
-        # Another task's output is no reason to forget what this one may have paid for.
+        # Another task's output must not make this one forget what it may have paid for.
         if found is not None and (not is_open(record) or self.output.is_of(record)):
             return Looked(found, record)
         return Looked(None, *(self._left() if record is None else (record, None)))
 
     async def _reused(self, found: dict[str, Any], record: Record | None) -> dict[str, Any]:
         if record and is_open(record) and record.fingerprint == self.task.fingerprint:
-            # Stopped right after the last sidecar was written.
+            # An earlier try was stopped right after it had written the last sidecar.
             await self.do.close(record.to("kept", items=[]))
         elif (
             record
@@ -110,7 +110,7 @@ class ImageAttempt:
         return found
 
     def _first(self, kept: Record | None) -> Record | None:
-        """Say that nothing was sent yet, before anything can go wrong: so a later try need not wonder."""
+        """Record that nothing was sent yet, before anything can fail, so that a later try knows."""
         if not self.task.has_store:
             return None
         self.output.check()
@@ -151,7 +151,7 @@ class ImageAttempt:
         return result
 
     def find(self, record: Record | None) -> dict[str, Any] | None:
-        """Look at the output's place; what is paid for already must not be lost over what is there."""
+        """Look at the output's place. What is there must not make the task lose a paid image."""
         try:
             return self.output.find(record.files if record else ())
         except OxenRefused as error:
@@ -169,18 +169,18 @@ class ImageAttempt:
             ) from None
 
     def _is_gone(self, record: Record, error: OxenRefused) -> bool:
-        """Whether this job's kept image is not there any more, and the hub can give it again."""
+        """Return whether this job's kept image has disappeared, and the hub can give it again."""
         again = record.phase == "kept" and record.generation_id is not None
         return again and isinstance(error, OxenOutputExists) and self.output.is_of(record)
 
 
 def is_open(record: Record | None) -> bool:
-    """Whether the job may be on its way, or its image not yet kept."""
+    """Return whether the job may be under way, or its image not yet kept."""
     return record is not None and record.phase not in ("kept", "ended", "not_sent")
 
 
 def describe(result: Mapping[str, Any]) -> str:
-    """Return the images of a result in words for the log; of a link only the part that is not signed."""
+    """Return the images of a result in words for the log, with only the unsigned part of a link."""
     return ", ".join(_describe(image) for image in result["images"])
 
 

@@ -1,9 +1,9 @@
-"""What a task writes before anything else: that it has begun, and has sent nothing.
+"""The first thing that a task records: that it has begun, and has sent nothing.
 
-A later try that finds no record at all must fear that one was lost. Where the first try failed before it knew
-what to ask for (a function that raised, an argument that was wrong), this is what it finds instead: in
-Airflow's store, or beside the output. Newer Airflow discards the store of a task that is cleared, so a try
-that fails so early leaves it in both.
+A later try without any record must assume that one was lost. If the first try failed before it knew its
+request (a function that raised, a wrong argument), a later try finds this record: in Airflow's store, or
+beside the output. Newer Airflow empties the store of a cleared task, so a try that fails this early leaves
+the record in both.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ __all__ = ["begin", "begun", "forget", "has_sent_nothing"]
 
 
 def begin(operator: Any, context: Context) -> None:
-    """Write the record of a first try that has sent nothing, where there is none.
+    """Write the record of a first try that has sent nothing, if there is none.
 
-    Nothing is raised: where that place cannot be written to, the task is about to find out, and to say so.
+    Raises nothing: if the place cannot be written to, the task is about to find out, and to report it.
 
-    :param operator: with its arguments rendered, and not read yet.
+    :param operator: with its arguments rendered, but not yet read.
     """
     _write(operator, context, in_files=_has_no_store(context))
 
 
 @contextmanager
 def begun(operator: Any, context: Context, *, sends: bool = True) -> Iterator[None]:
-    """Leave the record beside the output, too, where a first try fails and has sent nothing.
+    """If a first try fails without having sent anything, leave the record beside the output, too.
 
-    What goes well has a record of its own there, or needs none.
+    A try that succeeds has a record of its own there, or needs none.
 
-    :param sends: whether something may be sent within: then the store must tell that nothing was.
+    :param sends: whether something may be sent inside; then the store must confirm that nothing was.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def _write(operator: Any, context: Context, *, in_files: bool) -> None:
             clear_count=ti.max_tries or 0,
             clear_number=getattr(context.get("dag_run"), "clear_number", None),
         )
-        # The same in both places: two records of one number would be two jobs.
+        # Write the same record in both places: two records with one number would be two jobs.
         there = store.read() if in_files and not _has_no_store(context) else None
         store.create(there or blank(task, time.time()))
     except Exception as error:
@@ -75,7 +75,7 @@ def _write(operator: Any, context: Context, *, in_files: bool) -> None:
 
 
 def has_sent_nothing(operator: Any, context: Context) -> bool:
-    """Whether what :func:`begin` has written is there, and no job of one image came after it."""
+    """Return whether the record of :func:`begin` is there, without a job of one image after it."""
     if getattr(operator, "sent_nothing", False):
         return True
     return any(_says_so(operator, context, in_files=in_files) for in_files in (False, True))
@@ -85,7 +85,7 @@ def _says_so(operator: Any, context: Context, *, in_files: bool) -> bool:
     try:
         record = _open(operator, context, in_files=in_files)[0].read()
     except Exception:
-        # Who cannot be asked proves nothing.
+        # A store that cannot be read proves nothing.
         return False
     return record is not None and record.phase == "not_sent" and not record.fingerprint
 
@@ -93,14 +93,14 @@ def _says_so(operator: Any, context: Context, *, in_files: bool) -> bool:
 def forget(operator: Any, context: Context) -> None:
     """Remove the file of :func:`begin` beside the output of a batch, which has other records there.
 
-    What it told is remembered with the operator, for :func:`has_sent_nothing`.
+    Its content is remembered in the operator, for :func:`has_sent_nothing`.
     """
     operator.sent_nothing = has_sent_nothing(operator, context)
     if not operator.sent_nothing:
         return
     with suppress(Exception):
         store = _open(operator, context, in_files=True)[0]
-        # The store's stays: it hides nothing, and is not in the way.
+        # The record in Airflow's store may stay.
         store = getattr(store, "file", store)
         record = store.read()
         if record is not None:
@@ -112,10 +112,10 @@ def _has_no_store(context: Context) -> bool:
 
 
 def _open(operator: Any, context: Context, *, in_files: bool) -> tuple[RecordStore, str]:
-    """Return the place that can be opened before the arguments are checked, and the task's identity.
+    """Return the record store that can be opened before the arguments are checked, and the identity.
 
-    :param in_files: whether it may be beside the output: with a store of Airflow's own, no file need be
-        written for what may be refused in a moment.
+    :param in_files: whether it may be beside the output. With a store of Airflow's own, no file is needed for
+        a request that may be refused in a moment.
     """
     from airflow_provider_oxen.tasks.arguments import PlaceArguments
     from airflow_provider_oxen.tasks.places import open_output, record_store

@@ -1,4 +1,4 @@
-"""What generations have cost, those included that were paid for and gave no image."""
+"""What generations have cost, including those that were paid for and gave no image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from airflow_provider_oxen.tasks.runtime import Runtime
 __all__ = ["Costs", "counting"]
 
 _COST_PATIENCE = 5.0
-"""Seconds that the image waits for what it cost: its link expires."""
+"""Seconds that an image waits for its cost: its link expires."""
 
 
 class Costs:
-    """What generations have cost, as far as the hub tells it at once: the images do not wait for it.
+    """What generations have cost, if the hub knows it at once: the images do not wait for it.
 
-    :param log: of the task.
+    :param log: log of the task.
     """
 
     def __init__(self, runtime: Runtime, log: Any) -> None:
@@ -32,7 +32,7 @@ class Costs:
         self._log = log
 
     async def cost(self, record: Record) -> float | None:
-        """Return the USD that were charged for a record's generation; None where the hub does not tell."""
+        """Return the USD charged for a record's generation; None if the hub does not say."""
         if record.generation_id is None:
             return None
         try:
@@ -46,7 +46,7 @@ class Costs:
 
 
 class CountedEffects(Protocol):
-    """The part of :class:`.effects.WorkerEffects` that tells what a try has paid for."""
+    """The part of :class:`.effects.WorkerEffects` that shows what a try has paid for."""
 
     store: RecordStore
     costs: Costs
@@ -58,9 +58,9 @@ class CountedEffects(Protocol):
 
 @contextlib.contextmanager
 def counting(do: CountedEffects) -> Iterator[None]:
-    """Count an image that does not come, with what the hub has charged for it all the same.
+    """Count a lost image, and what the hub has charged for it anyway.
 
-    :param do: of the try.
+    :param do: the effects of the try.
     """
     with metrics.one_image():
         try:
@@ -93,6 +93,6 @@ def _count(do: CountedEffects, error: OxenError) -> None:
     if cost is None or cost <= record.counted:
         return
     metrics.paid(record.body.get("model"), record.endpoint, cost - record.counted)
-    # The next try, which may fetch it, does not count it again.
+    # The next try may fetch the image; then it must not count the cost again.
     with contextlib.suppress(OxenError):
         do.store.write(record.to(record.phase, counted=cost))

@@ -1,8 +1,8 @@
-"""What a task takes along where it leaves its worker, and what is said of it.
+"""What a task takes along when it is deferred, and what it logs.
 
-A task goes on with the arguments that it was asked with. The operator that it is resumed in is made anew: a
-template or the Dag file may say something else by then, and what a subclass's ``execute`` has set is gone.
-The arguments lie inside what the task was deferred with before: so a subclass that overrides
+A task continues with the arguments that it was started with. Airflow makes a new operator to resume it: by
+then a template or the Dag file may give other values, and whatever a subclass's ``execute`` has set is gone.
+The arguments lie inside the value that the task was deferred with before, so a subclass that overrides
 ``execute_complete`` gets no argument that it does not know.
 """
 
@@ -26,14 +26,14 @@ __all__ = ["ImageDeferral", "TaskOperator", "has_arguments", "restore", "warn_of
 _KEY = "arguments"
 
 _SLACK = 600.0
-"""Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+"""Seconds that Airflow waits beyond the trigger's own deadline; this matters only if no triggerer runs."""
 
 
 class TaskOperator(Protocol):
     """An operator whose arguments are rendered.
 
-    :ivar pushed_links: links that this very instance has pushed, by key.
-    :ivar lineage: what OpenLineage is told, from when on the outputs are there.
+    :ivar pushed_links: links that this instance has pushed, by key.
+    :ivar lineage: returns the lineage for OpenLineage; None until the outputs exist.
     """
 
     do_xcom_push: bool
@@ -48,31 +48,31 @@ class TaskOperator(Protocol):
     def defer(
         self, *, trigger: BaseTrigger, method_name: str, kwargs: dict[str, Any], timeout: timedelta | None
     ) -> NoReturn:
-        """Leave the worker."""
+        """Defer the task."""
 
 
 def with_arguments(kept: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a task is deferred with.
+    """Return the value that a task is deferred with.
 
-    :param kept: what is known of what it waits for.
-    :param arguments: of the operator by name, as they were read; plain JSON.
+    :param kept: what is known about the job that it waits for.
+    :param arguments: the operator's arguments by name, as they were read; plain JSON.
     """
     return {**kept, _KEY: dict(arguments)}
 
 
 def has_arguments(kept: Any) -> bool:
-    """Whether what a task was deferred with holds the arguments; earlier versions did not keep them."""
+    """Return whether what a task was deferred with holds the arguments; earlier versions' does not."""
     return isinstance(kept, Mapping) and isinstance(kept.get(_KEY), Mapping)
 
 
 def restore(operator: Any, kept: Any, names: Iterable[str]) -> Any:
-    """Give an operator the arguments that its task was deferred with, and return the rest.
+    """Set the arguments that a task was deferred with on its operator, and return the rest.
 
-    They are read again as any others, and so are checked again.
+    They are then read, and so checked, like any others.
 
     :param kept: what :func:`with_arguments` returned. Without arguments in it, as earlier versions wrote it,
         the operator's own count.
-    :param names: of the arguments that are templated; another version may have kept others.
+    :param names: names of the templated arguments; another version may have kept others.
     """
     if not has_arguments(kept):
         return kept
@@ -84,7 +84,7 @@ def restore(operator: Any, kept: Any, names: Iterable[str]) -> Any:
 
 
 def warn_of_last_try(ti: Any, log: Any) -> None:
-    """Warn where Airflow would not try again: it may fail a task that comes back quickly by itself.
+    """Warn if Airflow would not retry: it may fail a task that returns quickly from its deferral.
 
     :param ti: the task instance.
     """
@@ -99,7 +99,7 @@ def warn_of_last_try(ti: Any, log: Any) -> None:
 
 @dataclass
 class ImageDeferral:
-    """How one task leaves its worker.
+    """How one task is deferred.
 
     :param resumed: whether it has been deferred before.
     """
@@ -110,7 +110,7 @@ class ImageDeferral:
     resumed: bool
 
     def defer(self, record: Record, deadline: float | None) -> None:
-        """Leave the worker until the generation has ended."""
+        """Defer the task until the generation has ended."""
         from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
 
         arguments = self.arguments

@@ -1,7 +1,7 @@
-"""What a try at one image can do in its worker: the record, the hub, the output, the waiting.
+"""What a try at one image does in its worker: the record, the hub, the output, the waiting.
 
-What is to be done, and in which order, is decided in :mod:`~airflow_provider_oxen.jobs.resolve` and
-:mod:`~airflow_provider_oxen.jobs.complete`.
+:mod:`~airflow_provider_oxen.jobs.resolve` and :mod:`~airflow_provider_oxen.jobs.complete` decide what to do,
+and in which order.
 """
 
 from __future__ import annotations
@@ -44,32 +44,34 @@ __all__ = ["WorkerEffects"]
 T = TypeVar("T")
 
 _KILL = 30.0
-"""Seconds that cancelling may take when the task is killed: Airflow ends its process after a minute."""
+"""Seconds that cancelling may take when the task is killed; Airflow ends its process after a minute."""
 
 _SLICE = 0.2
-"""Seconds of an uninterrupted pause: a signal handler only sets a flag, which is looked at in between."""
+"""Seconds of an uninterrupted pause: a signal handler only sets a flag, which is checked in between."""
 
 
 @dataclass
 class WorkerEffects:
     """:class:`~.jobs.effects.Effects` that never suspend.
 
-    They can be stopped at any instant: what counts is in the record.
+    They can be stopped at any instant: the record has everything that matters.
 
-    :param runtime: how the hub is asked, and what blocks is done.
-    :param log: of the task.
-    :param costs: tells what was charged.
+    :param runtime: runs requests and blocking work.
+    :param log: log of the task.
+    :param costs: reads what was charged.
     :param push: pushes a fact to XCom.
-    :param builds: checks the request against the model and settles the seed, by the counter given.
-    :param rebuilds: gives that request alone.
-    :param timeout: seconds from submission that a generation may take; None for ever.
-    :param running: tells whether this try is the one that Airflow runs.
-    :param defers: leaves the worker until the generation has ended, by raising; None waits here.
+    :param builds: checks the request against the model and derives the seed from the given counter.
+    :param rebuilds: returns only that request.
+    :param timeout: seconds from submission that a generation may take; None for no limit.
+    :param running: checks whether this try is the one that Airflow runs.
+    :param closes_kept: also closes the record when the images are kept, which saves a hop to a thread;
+        :meth:`close` then finds it done.
+    :param defers: defers the task until the generation has ended, by raising; None waits here.
     :param page: of the task in the Images view; None where there is none.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
-    :ivar driving: whether a protocol is under way.
+    :ivar driving: whether a protocol is running.
     """
 
     runtime: Runtime
@@ -85,6 +87,7 @@ class WorkerEffects:
     lookup_grace: float
     cancel_on_kill: bool
     running: Running
+    closes_kept: bool = False
     defers: Callable[[Record, float | None], None] | None = None
     page: str | None = None
     recorder: JobRecorder = field(init=False)
@@ -93,6 +96,7 @@ class WorkerEffects:
     driving: bool = field(default=False, init=False)
     _status: str = field(default="", init=False)
     _announced: str = field(default="", init=False)
+    _closed: Record | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.recorder = JobRecorder(self.store, self.running, self.log)
@@ -100,11 +104,11 @@ class WorkerEffects:
 
     @property
     def record(self) -> Record | None:
-        """The last that was written, or is at work."""
+        """The record that was written last, or is in use."""
         return self.recorder.record
 
     def drive(self, protocol: Coroutine[Any, Any, T]) -> T:
-        """Run a protocol, and do afterwards what a kill has asked for meanwhile."""
+        """Run a protocol; afterwards do what a kill has asked for meanwhile."""
         self.driving = True
         try:
             return unsuspended(protocol)
@@ -124,7 +128,8 @@ class WorkerEffects:
         return await self.rebuilds(counter)
 
     async def close(self, record: Record) -> None:
-        await self.runtime.blocking(lambda: self.recorder.close(record))
+        if self._closed is None or self._closed != record:
+            await self.runtime.blocking(lambda: self.recorder.close(record))
 
     async def write(self, record: Record) -> None:
         if record.phase == "intent":
@@ -137,7 +142,7 @@ class WorkerEffects:
             self._announce(record)
 
     def _announce(self, record: Record) -> None:
-        """Tell where the generation can be followed, once, as soon as that is known."""
+        """Say once, as soon as it is known, where the generation can be followed."""
         generation_id = str(record.generation_id)
         if generation_id == self._announced:
             return
@@ -178,12 +183,12 @@ class WorkerEffects:
         return await self._poll(str(record.generation_id), poll, deadline, record)
 
     async def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
-        # A synchronous call is in the history only, where the trigger does not look.
+        # A synchronous call is only in the history, which the trigger does not read.
         defer = self.defers if record.endpoint == "queue" else None
         look = 0
         while True:
             if look or defer is None or not self._is_fresh(record):
-                # Of a job that is late already there is one look in any case.
+                # A job that is already late gets one look in any case.
                 is_late = not look and deadline is not None and deadline <= time.time()
                 end = await self._look(generation_id, poll, None if is_late else deadline)
                 if end is not None:
@@ -211,7 +216,7 @@ class WorkerEffects:
         return poll.seen(row, time.time())
 
     def _is_fresh(self, record: Record) -> bool:
-        """Whether it was submitted just now, so that there is nothing to look at yet."""
+        """Return whether it was submitted just now, so that there is nothing to look at yet."""
         return 0 <= time.time() - (record.submitted_at or record.time) < self.poll_interval
 
     async def pause(self, seconds: float) -> float:
@@ -232,10 +237,10 @@ class WorkerEffects:
             await self.runtime.sleep(min(_SLICE, left))
 
     def stop(self) -> None:
-        """Do what a kill asks for; called from a signal handler, or when ``execution_timeout`` has struck.
+        """Do what a kill asks for. Called from a signal handler, or after ``execution_timeout``.
 
-        While the protocol is under way, it is not the handler that writes and asks: it may have struck in
-        the middle of just that.
+        While the protocol runs, the handler itself does not write or send requests: it may have interrupted
+        exactly that.
         """
         self.stopping = True
         record = self.record
@@ -247,7 +252,7 @@ class WorkerEffects:
             self.recorder.call_with_retries(
                 "written (cancelling)", lambda: self.store.write(record.to("cancelling"))
             )
-            # By a connection of its own: the handler may have struck in the middle of another's request.
+            # Use a separate connection: the handler may have interrupted a request on the other one.
             with Client(self.runtime.settings) as client, Deadline(_KILL):
                 unsuspended(cancel(BlockingRuntime(client), record.generation_id, self.log))
         else:
@@ -284,13 +289,12 @@ class WorkerEffects:
         links = [image.url for image in images if image.url and not image.b64_json]
         async with self.runtime.downloads(links, self.output.max_bytes) as download:
             return await self.runtime.blocking(
-                lambda: self.output.keep(
-                    self.runtime.settings,
-                    record,
-                    images,
-                    cost=cost,
-                    download=download,
-                    claim=claim,
-                    same=same,
-                )
+                lambda: self._keep(record, images, cost=cost, download=download, claim=claim, same=same)
             )
+
+    def _keep(self, record: Record, images: Sequence[ImageItem], **how: Any) -> tuple[Record, dict[str, Any]]:
+        kept, result = self.output.keep(self.runtime.settings, record, images, **how)
+        if self.closes_kept:
+            self.recorder.close(kept)
+            self._closed = kept
+        return kept, result

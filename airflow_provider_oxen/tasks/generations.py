@@ -1,4 +1,4 @@
-"""A generation on the hub: looked for where it may have been paid for, read, and cancelled."""
+"""A generation on the hub: find it where it may have been paid for, read it, and cancel it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from airflow_provider_oxen.tasks.runtime import Runtime
 __all__ = ["cancel", "candidates", "find_row"]
 
 PAGES = 1_000
-"""Pages of the history, of 1000 rows each, that a look reads. Of more than a million generations, or of a hub
-that goes on for ever, nobody is told that a job is not among them."""
+"""Most pages of the history, of 1000 rows each, that a look reads. With more than a million generations, or a
+hub whose history never ends, a job cannot be proved to be missing."""
 
 
 async def candidates(
     hub: Runtime, namespace: str | None, bodies: Sequence[Mapping[str, Any]]
 ) -> list[Generation]:
-    """Return the rows of the queue, and then of all pages of the history, that may be one of the bodies' job.
+    """Return the rows of the queue, and then of the whole history, that may be one of the bodies' jobs.
 
-    In this order: what leaves the queue meanwhile is in the history. When they were asked for is told by our
-    clock, against which it is held.
+    In this order, because what leaves the queue meanwhile is in the history. Their times are converted to our
+    clock, with which they are compared.
     """
     found: list[Generation] = []
     async with aclosing(_rows(hub, namespace)) as rows:
@@ -54,7 +54,7 @@ async def _rows(hub: Runtime, namespace: str | None) -> AsyncGenerator[Generatio
             yield row
         known = len(seen)
         seen.update(row.generation_id for row in page.generations)
-        # Some servers give the last page for ever.
+        # Some servers return the last page again and again.
         if len(seen) == known or (page.total_pages is not None and number >= page.total_pages):
             return
     raise OxenServerError(
@@ -64,7 +64,7 @@ async def _rows(hub: Runtime, namespace: str | None) -> AsyncGenerator[Generatio
 
 
 async def find_row(hub: Runtime, generation_id: str) -> Generation | None:
-    """Return its row in the queue or, where it is not there, in the history."""
+    """Return the generation's row in the queue or, if it is not there, in the history."""
     for ask in (queue.get_generation, queue.get_history):
         try:
             return await hub.send(ask(generation_id))
@@ -77,7 +77,7 @@ async def find_row(hub: Runtime, generation_id: str) -> Generation | None:
 
 
 async def cancel(hub: Runtime, generation_id: str, log: Any) -> None:
-    """Cancel it, as far as the hub lets it be."""
+    """Cancel the generation, if the hub allows it."""
     try:
         await hub.send(queue.cancel(generation_id))
     except (OxenInvalidRequest, OxenGenerationNotFound) as error:

@@ -1,4 +1,4 @@
-"""One try of an image task: its arguments read, its record found, the protocol carried out."""
+"""One try of an image task: read its arguments, find its record, run the protocol."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = ["ImageTask", "open_task"]
 class ImageTask(ImageAttempt):
     """One try of one task.
 
-    :param asked: the request as the user made it, its arguments read.
+    :param asked: the request as the user made it, from the arguments that were read.
     :param xcoms: what Airflow's web interface shows of the task.
     :param facts: what its Images view adds up.
     """
@@ -63,10 +63,10 @@ class ImageTask(ImageAttempt):
     facts: TaskFacts
 
     def run(self, secret: Collection[str] = ()) -> dict[str, Any]:
-        """Find what is kept, or on its way, or generate; return the operator's result.
+        """Find a kept image or a job under way, or generate one; return the operator's result.
 
-        :param secret: names of arguments that hold the key: such a request is not sent, but what an earlier
-            version has paid for is fetched all the same.
+        :param secret: names of arguments that contain the key. Such a request is not sent, but what an
+            earlier version has paid for is still fetched.
         :raises OxenError: see the protocol.
         """
         if secret and not is_open(self.store.read()):
@@ -78,15 +78,15 @@ class ImageTask(ImageAttempt):
             return self._done(self._run())
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
-        """Go on after deferral.
+        """Resume after the deferral.
 
-        :raises OxenPollError: where the event is none that the trigger sends.
+        :raises OxenPollError: if the event is not one of the trigger's.
         """
         with counting(self.do):
             return self._done(self._resume(event, job))
 
     def _done(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Report a result to all who are to know."""
+        """Report the result to metrics, assets, lineage and the web interface."""
         record = self.do.record
         asked_at, counted = (record.time, record.counted) if record else (None, 0.0)
         metrics.image(result, self.task.endpoint, asked_at, counted)
@@ -118,7 +118,7 @@ class ImageTask(ImageAttempt):
         from airflow_provider_oxen.triggers.events import read_event
 
         identity = self.task.identity
-        # Airflow's dag.test() keeps the event only.
+        # Airflow's dag.test() passes only the event.
         deferred = None if job is None else records.read(job, "what the deferred task remembers", identity)
         try:
             record = self.store.read() or deferred
@@ -149,14 +149,14 @@ class ImageTask(ImageAttempt):
             )
         end = None if told.status == "unreachable" else told
         if end is None:
-            # This worker may be able to look: it reads the connection anew.
+            # This worker may be able to look: it reads the connection again.
             self.operator.log.warning("The triggerer could not look at the generation: %s", told.message)
         self.find(record)
         going_on = deferred if record.phase in ("not_sent", "intent", "kept") else record
         return self.do.drive(self.finish(going_on, end))
 
     def _told_by(self, event: Any) -> Record:
-        """Return the record of the job that an event tells of, where nothing else remembers it."""
+        """Return the record of the job in an event, if nothing else remembers it."""
         generation_id = event.get("generation_id") if isinstance(event, Mapping) else None
         if not generation_id:
             raise OxenPollError(

@@ -1,6 +1,6 @@
-"""The outputs of a task for others: facts for asset events, and datasets for OpenLineage.
+"""The outputs of a task for other systems: facts for asset events, and datasets for OpenLineage.
 
-Nothing of it is worth an error: the images are kept. No text of a prompt goes out, and no signed link.
+A failure here never fails the task: the images are kept. No prompt text and no signed link is passed on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = getLogger(__name__)
 
 
 def of_images(result: Mapping[str, Any]) -> list[OutputFile]:
-    """Return the stored images of a single operator's result."""
+    """Return the stored images in a single operator's result."""
     known = ("model", "seed", "generation_id", "cost", "reused")
     common = {name: result[name] for name in known if name in result}
     return [
@@ -48,10 +48,10 @@ def of_manifest(result: Mapping[str, Any]) -> list[OutputFile]:
 def lineage(
     hub: str, models: list[str], files: list[OutputFile], prompts: str | None = None
 ) -> OperatorLineage[Any, Any]:
-    """Return what OpenLineage gets: the models went in, the files came out.
+    """Return the lineage for OpenLineage: the models are inputs, the files are outputs.
 
     :param hub: the connection's origin.
-    :param prompts: path of the file of prompts, where there is one.
+    :param prompts: path of the file of prompts, if there is one.
     """
     from airflow.providers.common.compat.openlineage.facet import (
         Dataset,
@@ -88,7 +88,7 @@ def _version(one: OutputFile) -> Iterator[tuple[str, Any]]:
 
 
 def _named(path: str) -> tuple[str, str]:
-    """Return a file's namespace and name by OpenLineage's rules: bucket and key, or ``file`` and a path."""
+    """Return a file's OpenLineage namespace and name: bucket and key, or ``file`` and a path."""
     local = path.removeprefix("file://")
     if local.startswith("/"):
         return "file", local
@@ -97,7 +97,7 @@ def _named(path: str) -> tuple[str, str]:
 
 
 def report_lineage(folder: Folder, files: Iterable[str]) -> None:
-    """Tell Airflow's lineage what was written."""
+    """Report the written files to Airflow's lineage."""
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
     for name in files:
@@ -105,7 +105,7 @@ def report_lineage(folder: Folder, files: Iterable[str]) -> None:
             collector: Any = get_hook_lineage_collector()
             collector.add_output_asset(context=folder, uri=asset(folder.uri(name)).uri)
         except Exception as error:
-            # The images are kept: a collector that fails must not make the task look as if they were not.
+            # The images are kept: a failing collector must not fail the task.
             log.warning(
                 "The lineage of the images could not be reported (%s): %s", name, describe_error(error)
             )

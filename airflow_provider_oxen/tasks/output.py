@@ -1,4 +1,4 @@
-"""Where a task's images go: files with sidecars, or XCom itself. One shape comes out of both."""
+"""Where a task's images go: files with sidecars, or XCom itself. Both give the same kind of result."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from airflow_provider_oxen.tasks.lineage import report_lineage
 __all__ = ["Output"]
 
 _MARK = 16
-"""Characters of a job's nonce that a sidecar tells it by."""
+"""Characters of a job's nonce that a sidecar holds, to recognise the job."""
 
 
 @dataclass
 class Output:
     """The place of one output.
 
-    :param identity: of the task instance.
-    :param key: of what the output answers: the task instance, or the row of a batch.
-    :ivar folder: None where nothing is stored.
+    :param identity: the task instance.
+    :param key: what the output belongs to: the task instance, or the row of a batch.
+    :ivar folder: None if nothing is stored.
     :ivar stem: file name of the first image, without suffix.
-    :ivar clear_key: the task's ``max_tries``, which Airflow sets anew when a task is cleared; a text where
-        several task instances write to one place, and only the same one counts.
-    :ivar clear_number: how often the Dag run was cleared; None where not known.
-    :ivar given: the file name that was given, with its suffix; empty where a folder was.
+    :ivar clear_key: the task's ``max_tries``, which Airflow changes when a task is cleared; a text if several
+        task instances write to one place, and then only the same text counts.
+    :ivar clear_number: how often the Dag run was cleared; None if not known.
+    :ivar given: the given file name with its suffix; empty for a folder.
     :ivar preview_size: how large a preview each sidecar holds; None for none.
     :ivar index_separator: stands between the stem and the number of a further image.
     :ivar lineage: whether each image is reported to Airflow's lineage.
-    :ivar replacing: whether there is a finished output to be replaced; :meth:`find` finds it out.
-    :ivar previews: of the images that were found or kept, as data URIs; None for one that has none.
+    :ivar replacing: whether a finished output is to be replaced; :meth:`find` sets it.
+    :ivar previews: previews of the found or kept images, as data URIs; None for an image without one.
     """
 
     identity: Identity
@@ -70,7 +70,7 @@ class Output:
 
     @property
     def preview(self) -> str | None:
-        """Of the first image."""
+        """The preview of the first image."""
         return self.previews[0] if self.previews else None
 
     def check(self) -> None:
@@ -81,8 +81,8 @@ class Output:
     def find(self, own_files: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the finished output of this very request, marked as reused, or None.
 
-        :param own_files: names of images that an earlier try of this job wrote, or was about to.
-        :raises OxenRefused: where files cannot be written there, or something else is there.
+        :param own_files: names of images that an earlier try of this job wrote, or was about to write.
+        :raises OxenRefused: if files cannot be written there, or something else is there.
         """
         if (folder := self.folder) is None:
             return None
@@ -98,23 +98,23 @@ class Output:
             ),
             "seed": seed if isinstance(seed, int) else None,
             "generation_id": redacted_line(first.get("generation_id")),
-            # Whoever may write there may have written anything.
+            # Others may write there, so the value may be anything.
             "created": whole_seconds(first.get("created")),
             "cost": usd(first.get("cost")),
         }
         return _result(facts, [_stored(folder, record) for record in records], reused=True)
 
     def prove(self) -> None:
-        """Make sure that the place takes files, before anything is spent; see :meth:`.Folder.prove`."""
+        """Test that the place accepts files, before anything is spent; see :meth:`.Folder.prove`."""
         if (folder := self.folder) is not None:
             self._be_no_folder(folder)
             with_store_errors(folder, lambda: folder.prove(self.writer_id))
             self._have_a_name()
 
     def _be_no_folder(self, folder: Folder) -> None:
-        """Refuse a folder's path without the slash at its end: the image would lie beside it."""
+        """Refuse a folder's path without the slash at its end: the image would lie beside the folder."""
         there = False
-        # Many keys may write and not look; then nobody knows.
+        # Many keys may write but not read; then it is not known.
         with suppress(Exception):
             there = bool(self.given) and folder.is_folder(self.given)
         if there:
@@ -126,26 +126,26 @@ class Output:
             )
 
     def _have_a_name(self) -> None:
-        """Take a name of its own where the store cannot keep apart two who create one file at one moment."""
+        """Use a unique name if two tasks could create the same file in this store at one moment."""
         if self.folder and self._own_stem and not (self.folder.is_exclusive or self.replacing):
             self.stem = self._own_stem
 
     @property
     def _own_stem(self) -> str | None:
-        """The stem that no other task has; None where it is that already, and for the rows of a batch."""
+        """A stem that no other task has; None if the stem is unique already, and for the rows of a batch."""
         own = self.key[:16]
         return None if self.key != self.identity.key or own in self.stem else f"{self.stem}-{own}"
 
     def is_of(self, record: Record | None) -> bool:
-        """Whether the output that :meth:`find` found is the one of this very job."""
+        """Return whether the output that :meth:`find` found belongs to this very job."""
         if self.folder is None or record is None:
             return False
         return sidecar.job_of(self.folder, self.stem) == (self.key, record.nonce[:_MARK])
 
     def left(self) -> Record | None:
-        """Return what the sidecar in the output's place tells of a job of this task; None for no such one.
+        """Return a record made from the sidecar in the output's place if it is this task's, otherwise None.
 
-        Of an output that was being replaced when a try ended, the job has its image, and not yet its place.
+        If a try ended while it replaced an output, the job has its image, but not yet its place.
         """
         folder = self.folder
         found = with_store_errors(folder, lambda: sidecar.read(folder, self.stem)) if folder else {}
@@ -182,14 +182,14 @@ class Output:
         claim: Callable[[str], None],
         same: str | None = None,
     ) -> tuple[Record, dict[str, Any]]:
-        """Keep what was paid for; return the job's record as it ends, and the operator's result.
+        """Keep the paid images; return the job's final record, and the operator's result.
 
-        :param record: of the job.
-        :param cost: that was charged, in USD.
+        :param record: record of the job.
+        :param cost: USD that were charged.
         :param download: fetches a link.
-        :param claim: told the name of each image before it is written.
-        :param same: sha256 of what came in an image's place again and again.
-        :raises OxenImageError: where it cannot be fetched, proved or written.
+        :param claim: called with the name of each image before it is written.
+        :param same: SHA-256 of what came in place of an image again and again.
+        :raises OxenImageError: if an image cannot be fetched, proved or written.
         """
         request = GenerateRequest.model_validate(record.body)
         facts = {
@@ -201,7 +201,7 @@ class Output:
         }
         if self.folder is None:
             inside = inline.records(settings, download, images, request.response_format, same)
-            # The queue tells the link again; of a synchronous call there is no other.
+            # The queue gives the link again; a synchronous call has only this one.
             items = [] if record.generation_id else record.items
             return record.to("kept", items=items), _result(facts, inside, reused=False)
         keeper = self._keeper(settings, self.folder, record, facts)
@@ -215,17 +215,18 @@ class Output:
         return record.to("kept", files=files, items=[]), result
 
     def keep_answer(self, settings: Settings, record: Record, answer: bytes, reason: str) -> str | None:
-        """Keep a paid answer that cannot be read beside the output; return where it is, None for nowhere.
+        """Keep an unreadable paid answer beside the output; return where it is, or None if there is no place.
 
-        :raises OxenStorageError: where it cannot be written.
+        :raises OxenStorageError: if it cannot be written.
         """
         if self.folder is None:
             return None
         return self._keeper(settings, self.folder, record, {}).keep_answer(answer, reason)
 
     def _keeper(self, settings: Settings, folder: Folder, record: Record, facts: Mapping[str, Any]) -> Keeper:
-        # Where another process has proved the place, this one does not know yet what its store promises. The
-        # money is spent: what is wrong with the place is told by the image's own write, which is repeated.
+        # If another process has tested the place, this one does not know yet what the store guarantees. The
+        # money is spent: if something is wrong with the place, the image's own write, with its retries,
+        # reports it.
         with suppress(Exception):
             folder.prove(self.writer_id)
         self._have_a_name()
@@ -244,26 +245,26 @@ class Output:
 
     @property
     def writer_id(self) -> str:
-        """What the files are of, and whose try writes them, for the names of unfinished files."""
+        """Identity and try, for the names of unfinished files."""
         writer = "" if self.key == self.identity.key else f"{self.identity.key[:8]}-"
         return f"{self.key[:16]}.{writer}{self.try_number}"
 
     def _look(self, folder: Folder, own_files: Collection[str]) -> list[dict[str, Any]] | None:
         folder.check()
         if (own := self._own_stem) and sidecar.made_by(folder, own)[0] == self.key:
-            # An earlier try was too late for the name that was asked for.
+            # The requested name was already taken when an earlier try wrote its image.
             self.stem = own
-        # What an earlier try of this very run has paid for and kept is not paid for again.
+        # Do not pay again for what an earlier try of this very run has kept.
         overwrite = self.overwrite and not self.is_own()
         found = sidecar.find(
             folder, self.stem, self.fingerprint, overwrite=overwrite, own_files=own_files, identity=self.key
         )
-        # Settled here: after the payment nothing may depend on another look.
+        # Decide this here: after the payment nothing may depend on another read.
         self.replacing = overwrite and folder.read(sidecar.name_of(self.stem)) is not None
         return found
 
     def is_own(self) -> bool:
-        """Whether what is there was finished by this clearing of this task, or by a later one."""
+        """Return whether this clearing of this task, or a later one, finished what is there."""
         if self.folder is None:
             return False
         key, clear_key, number = sidecar.made_by(self.folder, self.stem)
@@ -275,7 +276,7 @@ class Output:
     def _facts(self, request: GenerateRequest, facts: Mapping[str, Any], record: Record) -> dict[str, Any]:
         return {
             **{name: value for name, value in facts.items() if value is not None},
-            # Of what was asked for: by now the task may ask for something else.
+            # The fingerprint of the record's request: by now the task may ask for something else.
             "fingerprint": record.fingerprint,
             "job": record.nonce[:_MARK],
             "request": request.body(),

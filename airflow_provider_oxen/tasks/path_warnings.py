@@ -1,4 +1,4 @@
-"""Warnings about a file's path, before anything is spent. Pure: values in, words out."""
+"""Warnings about a file's path, before anything is spent. Pure: values in, texts out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airflow_provider_oxen.images.media import SUFFIXES, USUAL
 __all__ = ["path_warnings"]
 
 _DATE = re.compile(r"[0-9]{4}[-_/.]?[0-9]{2}[-_/.]?[0-9]{2}")
-"""What tells one run's path from another's, most often."""
+"""What usually tells one run's path from another's."""
 
 _FORMATS = ("output_format", "format")
-"""What models call the parameter that decides the image's format."""
+"""What models call the parameter for the image's format."""
 
 
 def path_warnings(
@@ -28,10 +28,10 @@ def path_warnings(
     run_id: str,
     overwrite: bool,
 ) -> Iterator[str]:
-    """Yield a warning for each surprise that the path holds; none for a folder.
+    """Yield a warning for each possible surprise in the path; none for a folder.
 
-    :param parameters: of the request, as they are sent.
-    :param schema: the model's request schema, None where it is not known.
+    :param parameters: the parameters that are sent.
+    :param schema: the model's request schema, None if it is not known.
     """
     name = PurePosixPath(storage_path or "").name if storage_path and not storage_path.endswith("/") else ""
     if not storage_path or not name:
@@ -64,7 +64,7 @@ def _of_an_image(name: str) -> str:
 
 
 def _coming(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
-    """Return the suffix that the bytes will have, as far as request and schema tell."""
+    """Return the suffix that the bytes will have, if request and schema say so."""
     listed = (schema or {}).get("properties")
     for name in _FORMATS:
         rules = listed.get(name) if isinstance(listed, Mapping) else None

@@ -1,4 +1,4 @@
-"""The places of a task: where its images go, and where its record is kept."""
+"""The places of a task: for its images, and for its record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def open_output(
 ) -> Output:
     """Return the place that a task's arguments name. Nothing is written yet.
 
-    :raises OxenInvalidRequest: where the path is none, or its driver is missing.
+    :raises OxenInvalidRequest: if the path is not valid, or its driver is missing.
     """
     ti = context["ti"]
     identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
@@ -47,7 +47,7 @@ def open_output(
         stem,
         overwrite,
         max_bytes,
-        # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+        # When a task is cleared, Airflow adds its retries to max_tries, and one for the try that is over.
         ti.max_tries or 0,
         getattr(context.get("dag_run"), "clear_number", None),
         given,
@@ -55,11 +55,11 @@ def open_output(
 
 
 def record_store(context: Context, output: Output) -> stores.RecordStore:
-    """Return the place of the task's record: Airflow's store and a file beside the output, as it has them."""
+    """Return the place of the task's record: Airflow's store, a file beside the output, both, or none."""
     state = cast("stores.StateStore | None", context.get("task_state_store"))
     kept, file = None, None
     if state is not None:
-        # Only where Airflow has the store does it have the word; the compat provider has it nowhere.
+        # Airflow versions with the store have this constant; the compat provider does not.
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
         kept = stores.StateRecordStore(state, output.identity.key, NEVER_EXPIRE)

@@ -1,4 +1,4 @@
-"""A request made ready to be sent: checked against its model, its seed settled, its price told."""
+"""Prepare a request for sending: check it against its model, set its seed, find its price."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["RequestBuilder"]
 
 @dataclass
 class RequestBuilder:
-    """Makes the body of a request, by what its model's catalogue entry says; each model is asked for once.
+    """Makes the body of a request from its model's catalogue entry; each model is requested once.
 
     :param validate: ``error``, ``warn`` or ``off``.
-    :param priced: whether the price must be told.
-    :param guessed: whether it is told where that can be found out.
-    :param target_repo: where the hub saves the result too.
+    :param priced: whether the price must be known.
+    :param guessed: whether to find out the price if possible.
+    :param target_repo: repository where the hub also saves the result.
     """
 
     client: Client
@@ -40,10 +40,10 @@ class RequestBuilder:
     _priced: dict[str, Model] = field(default_factory=dict, init=False)
 
     def model(self, name: str) -> Model | None:
-        """Return the model's entry, or None where it is not wanted or cannot be had.
+        """Return the model's entry, or None if it is not needed or cannot be read.
 
-        :raises OxenError: where the hub does not know it, or cannot be asked; and where there is no key, so
-            that nothing can be asked for afterwards.
+        :raises OxenError: if the hub does not know the model, or cannot be asked; and if there is no key, so
+            that nothing could be requested afterwards.
         """
         self.client.settings.need_key()
         if self.validate == "off" and not self.priced:
@@ -54,13 +54,13 @@ class RequestBuilder:
         return self._models[name]
 
     def knows(self, name: str) -> bool:
-        """Whether nobody has to be asked for a model's entry, and its price."""
+        """Return whether a model's entry, and its price, are known without a request."""
         model = self._models.get(name)
         known = model is not None or (self.validate == "off" and not self.priced)
         return known and (model is None or model.pricing is not None or model.id in self._priced)
 
     def price(self, model: Model | None, body: Mapping[str, Any]) -> float | None:
-        """Return the USD that one submission costs by the catalogue, None where that is not known."""
+        """Return the USD that one submission costs by the catalogue, None if that is not known."""
         if model and model.pricing is None and (self.priced or self.guessed):
             hub = BlockingHub(self.client)
             if model.id not in self._priced:
@@ -71,13 +71,13 @@ class RequestBuilder:
     def prepare(
         self, task: Task, asked: GenerateRequest, log: Any, counter: int = 0, *, checked: bool = False
     ) -> Prepared:
-        """Return the exact body to send, held against its model as ``validate`` says, and its price.
+        """Return the exact body to send, checked against its model as ``validate`` says, and its price.
 
         :param asked: the request as the user made it.
-        :param log: told of the seed.
-        :param counter: to derive the seed with.
-        :param checked: whether it was held against its model before.
-        :raises OxenInvalidRequest: naming every parameter, rule and value that the model contradicts.
+        :param log: receives a line about the seed.
+        :param counter: number for deriving the seed.
+        :param checked: whether it was checked against its model before.
+        :raises OxenInvalidRequest: naming every parameter, rule and value that contradicts the model.
         """
         model = self.model(asked.model)
         body, unique = self.remake(task, asked, counter)
@@ -88,9 +88,9 @@ class RequestBuilder:
         return Prepared(body, self.price(model, body), time.time(), unique)
 
     def remake(self, task: Task, asked: GenerateRequest, counter: int) -> Remade:
-        """Return the exact body alone: what it is held against was sent by an earlier try.
+        """Return only the exact body, to compare it with what an earlier try has sent.
 
-        :raises OxenError: where the model cannot be asked for.
+        :raises OxenError: if the model cannot be read.
         """
         model = self.model(asked.model)
         job = f"{task.place or task.identity}/{task.fingerprint}/{counter}"
@@ -98,7 +98,7 @@ class RequestBuilder:
         if task.namespace:
             body["target_namespace"] = task.namespace
         if self.target_repo:
-            # Another one for each job, and one that can be told again where the record is gone.
+            # A different directory for each job, and one that can be derived again if the record is gone.
             directory = f"airflow/{task.identity}"
             if task.has_store:
                 directory += f"/{hashlib.sha256(job.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The record of one try as it goes on: before the money any doubt stops, after it nothing does."""
+"""Write the record of one try: before the payment any doubt stops, after it nothing does."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from airflow_provider_oxen.tasks.running import Running
 __all__ = ["JobRecorder"]
 
 _ATTEMPTS = 4
-"""Attempts at writing a record after the money was spent, some 4 s in all. Then the work goes on without: the
-image is worth more than the record, and the log tells the id."""
+"""Attempts at writing a record after the money was spent, about 4 s in all. Then the work continues without
+it: the image is worth more than the record, and the log has the id."""
 
 
 class JobRecorder:
     """Writes the record of one try.
 
-    :param running: tells whether this try is the one that Airflow runs.
-    :param log: of the task.
-    :ivar record: the last that was written.
+    :param running: checks whether this try is the one that Airflow runs.
+    :param log: log of the task.
+    :ivar record: the record that was written last.
     """
 
     def __init__(self, store: RecordStore, running: Running, log: Any) -> None:
@@ -33,14 +33,14 @@ class JobRecorder:
         self._log = log
 
     def write(self, record: Record) -> None:
-        """Write the record; one that a request was sent for is worth more than a place that does not take it.
+        """Write the record. After a request was sent, a place that does not accept it only logs an error.
 
-        :raises OxenOvertaken: of an intent, or where nothing was sent: another try has written since.
-        :raises OxenStoreUnavailable: of an intent.
+        :raises OxenOvertaken: for an intent, or if nothing was sent: another try has written since.
+        :raises OxenStoreUnavailable: for an intent.
         """
         record = self.claimed(record)
         if record.phase == "intent":
-            # Before the money: any doubt stops.
+            # Before the payment, any doubt stops.
             self.store.write(record)
             self.record = record
             return
@@ -51,28 +51,28 @@ class JobRecorder:
             self.call_with_retries(f"written ({record.phase})", lambda: self.store.write(record))
 
     def close(self, record: Record) -> None:
-        """Write the record of a job that is done in its last form."""
+        """Write the record of a finished job in its last form."""
         self.record = record = self.claimed(record)
         self.call_with_retries("closed", lambda: self.store.close(record))
 
     def claimed(self, record: Record) -> Record:
-        """Return the record with the names that keeping its job's images has claimed in between."""
+        """Return the record with the file names that were claimed while keeping its job's images."""
         known = self.record
         if known is None or known.nonce != record.nonce or record.files:
             return record
         return record.to(record.phase, files=known.files)
 
     def call_with_retries(self, done: str, write: Callable[[], None]) -> None:
-        """Write with patience, and go on without where that is in vain.
+        """Write with retries, and continue if they all fail.
 
-        :param done: what is done by it, for the log.
+        :param done: what the write does, as a participle for the log.
         """
         try:
             call_with_retries(_again, write)
         except OxenOvertaken as error:
             if self.record and self.record.phase == "not_sent":
                 raise
-            # What was paid for is worth keeping all the same.
+            # What was paid for is still worth keeping.
             self._log.error(
                 "The record of %s is not %s: %s", self.record and self.record.job, done, error.message
             )
@@ -81,7 +81,7 @@ class JobRecorder:
             self._log.error("The record of %s could not be %s; going on. %s", job, done, error.message)
 
     def _take_back(self, record: Record) -> None:
-        """Say that nothing was sent, unless another try may have sent something meanwhile."""
+        """Record that nothing was sent, unless another try may have sent something meanwhile."""
         try:
             self._running.check()
         except OxenStoreUnavailable as error:

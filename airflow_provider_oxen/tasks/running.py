@@ -1,7 +1,7 @@
 """How Airflow runs a task: whether this try is still the one that it runs, and on whose disk.
 
-The former is asked last before money is spent, and before a late write: a worker can be stopped for minutes
-(a pause of its machine, a swap storm) and go on beside its successor.
+The first is checked right before money is spent, and before a late write: a worker can be stopped for minutes
+(a paused machine, heavy swapping) and continue beside its successor.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from airflow_provider_oxen.images.storage import Folder, LocalFolder
 __all__ = ["Clocks", "Running", "clocks", "remote_executor", "warn_of_local_disk"]
 
 LONGEST = 10.0
-"""Seconds that all last looks together may take: far below those after which Airflow takes a try for dead
-(300 by default), so that what was seen within them is still so."""
+"""Seconds that all last checks together may take: far below the time after which Airflow takes a try for dead
+(300 s by default), so that their results are still true."""
 
 
 _LOCAL = ("DebugExecutor", "LocalExecutor", "MockExecutor", "SequentialExecutor")
-"""Executors that run tasks on the scheduler's machine; ``dag.test()`` asks none."""
+"""Executors that run tasks on the scheduler's machine; ``dag.test()`` uses none."""
 
 
 class Clocks(NamedTuple):
-    """What two clocks say at one moment: the wall's, and the one that counts a machine's suspension too."""
+    """The values of two clocks at one moment: the wall clock, and one that also counts suspension."""
 
     wall: float
     boot: float
 
     def have_jumped(self, since: Clocks) -> bool:
-        """Whether more time has passed than a few looks take, or less than none, by either clock."""
+        """Return whether, by either clock, more time has passed than a few checks take, or less than none."""
         passed = (self.wall - since.wall, self.boot - since.boot)
         return not all(-1.0 <= seconds <= LONGEST for seconds in passed)
 
 
 def clocks() -> Clocks:
-    """Return what the clocks say now."""
-    # macOS has none by that name: there a suspension is told by the wall's alone.
+    """Return the current values of both clocks."""
+    # macOS has no such clock: there only the wall clock shows a suspension.
     boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return Clocks(time.time(), time.clock_gettime(boot))
 
@@ -49,8 +49,8 @@ def clocks() -> Clocks:
 class Running:
     """Asks Airflow about one try; thread-safe.
 
-    :param ti: of the task's context.
-    :param seconds: how old an answer may be, for those who ask often.
+    :param ti: the task instance from the task's context.
+    :param seconds: how old an answer may be, for callers that ask often.
     """
 
     def __init__(self, ti: Any, seconds: float = 0.0) -> None:
@@ -60,14 +60,14 @@ class Running:
         self._asked: Clocks | None = None
 
     def check(self, *, lasting: float = 0.0) -> None:
-        """Do nothing where this try is the one that Airflow runs, or where nobody can be asked.
+        """Do nothing if this try is the one that Airflow runs, or if Airflow cannot be asked.
 
-        :param lasting: seconds for which the answer is to do for who asks next, too.
-        :raises OxenOvertaken: where it is not.
-        :raises OxenStoreUnavailable: where Airflow did not answer.
+        :param lasting: seconds for which the answer must also serve the next caller.
+        :raises OxenOvertaken: if it is not.
+        :raises OxenStoreUnavailable: if Airflow did not answer.
         """
         if self.is_known(lasting):
-            # While another thread asks for a newer answer, this one is good.
+            # This answer is good while another thread asks for a newer one.
             return
         with self._lock:
             now = clocks()
@@ -85,11 +85,11 @@ class Running:
                     f"Airflow no longer runs this try: {problem}. It sends nothing, and leaves what the next "
                     "one has written as it is."
                 )
-            # When it was asked, not when the answer came.
+            # The time of the question, not of the answer.
             self._asked = now
 
     def is_known(self, lasting: float = 0.0) -> bool:
-        """Whether :meth:`check` has an answer that is new enough, and asks nobody."""
+        """Return whether :meth:`check` has a recent answer, and needs not ask."""
         return self._is_known(clocks(), lasting)
 
     def _is_known(self, now: Clocks, lasting: float) -> bool:
@@ -100,7 +100,7 @@ class Running:
 
 
 def _problem(ti: Any) -> str | None:
-    """Return why a try is not the one that runs, as a clause; None where it is, or nobody knows."""
+    """Return why a try is not the one that runs, as a clause; None if it is, or if nobody knows."""
     if hasattr(ti, "get_task_states"):
         return _by_api(ti)
     if hasattr(ti, "refresh_from_db"):
@@ -109,13 +109,13 @@ def _problem(ti: Any) -> str | None:
 
 
 def _by_api(ti: Any) -> str | None:
-    """Airflow 3: the API server is asked for the state, and for the try's own id, which the next has not."""
+    """Airflow 3: ask the API server for the state, and for the try's own id, which the next try has not."""
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time import comms, task_runner
 
     supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
     if supervisor is None or not (hasattr(supervisor, "_thread_lock") or _is_main()):
-        # Before 3.2, what two threads ask at once is mixed up.
+        # Before 3.2, the answers to two threads that ask at the same time are mixed up.
         return None
     states = ti.get_task_states(
         dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
@@ -134,7 +134,7 @@ def _by_api(ti: Any) -> str | None:
 
 
 def _by_database(ti: Any) -> str | None:
-    """Airflow 2: the task has the database."""
+    """Airflow 2: read the database, which the task can access."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
@@ -148,7 +148,7 @@ def _by_database(ti: Any) -> str | None:
     if found is None:
         return "it is no longer known"
     state, number, job = found
-    # ``dag.test()`` runs what is scheduled; of another try that is, the number tells.
+    # ``dag.test()`` runs tasks in the state "scheduled"; the try number shows another try in that state.
     if state not in ("running", "scheduled"):
         return f"its state is {state}"
     if number != ti.try_number or (job and ti.job_id and int(job) != int(ti.job_id)):
@@ -161,10 +161,10 @@ def _is_main() -> bool:
 
 
 def remote_executor(configured: str, wanted: str | None) -> str | None:
-    """Return the executor that runs a task, where that may be on another machine; None where it is not.
+    """Return the executor that runs a task if it may use another machine, otherwise None.
 
-    :param configured: ``[core] executor``: one, several with commas between them, perhaps with an alias each
-        (``alias:path.to.Class``), or such a list for each team (``…;team=…``).
+    :param configured: ``[core] executor``: one, or several with commas between them, perhaps with an alias
+        each (``alias:path.to.Class``), or such a list for each team (``…;team=…``).
     :param wanted: the operator's ``executor``, by name, path or alias; None: the first.
     """
     kinds: dict[str, str] = {}
@@ -176,13 +176,13 @@ def remote_executor(configured: str, wanted: str | None) -> str | None:
             kind = path.rpartition(".")[2]
             kinds |= dict.fromkeys((path, kind, alias or kind), kind)
         firsts += [entry.rpartition(":")[2].rpartition(".")[2] for entry in entries[:1]]
-    # Which team a task is of, it does not know.
+    # A task does not know its team.
     chosen = firsts if wanted is None else [kinds.get(wanted, wanted.rpartition(".")[2])]
     return next((kind for kind in chosen if kind not in _LOCAL), None)
 
 
 def warn_of_local_disk(operator: Any, folder: Folder | None) -> None:
-    """Say once a try that a local folder must be one that all workers see, where there may be several."""
+    """Warn once a try that all workers must share a local folder, if there may be several workers."""
     if not isinstance(folder, LocalFolder):
         return
     wanted = getattr(operator, "executor", None)

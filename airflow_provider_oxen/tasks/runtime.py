@@ -1,6 +1,6 @@
-"""How a try asks the hub, fetches, waits and does what blocks: one by one, or on an event loop.
+"""How a try sends requests, fetches, waits and does blocking work: one by one, or on an event loop.
 
-The effects of one image and those of a batch's row are the same code; this is what they differ in.
+The effects for one image and for a batch's row are the same code; this is the difference between them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ __all__ = ["BlockingRuntime", "LoopRuntime", "Runtime"]
 
 T = TypeVar("T")
 
+_QUICK = 0.02
+"""Seconds that one check may take on the event loop. After a slower one, threads run all further checks."""
+
 
 class Runtime(Protocol):
-    """What both ways offer. What blocks is called by :meth:`blocking` alone."""
+    """What both ways offer. Only :meth:`blocking` runs blocking work."""
 
     @property
     def settings(self) -> Settings: ...
@@ -38,28 +41,35 @@ class Runtime(Protocol):
     def clock(self) -> Clock: ...
 
     async def send(self, call: Call[T]) -> T:
-        """Send a call, again where it may be."""
+        """Send a call, and retry if that is safe."""
         ...
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Send a call once.
 
-        :param guard: the last look before a paid call; it blocks, see :meth:`.Client.send`.
+        :param guard: the last check before a paid call; it blocks, see :meth:`.Client.send`.
+        :param is_quick: whether the check reads only the record.
         """
         ...
 
     def within(self, deadline: Deadline) -> AbstractAsyncContextManager[Deadline]:
-        """Return the context whose requests end by a deadline."""
+        """Return a context whose requests end by a deadline."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
 
     async def blocking(self, work: Callable[[], T]) -> T:
-        """Do what blocks."""
+        """Run blocking work."""
         ...
 
     def downloads(self, links: Sequence[str], max_bytes: int) -> AbstractAsyncContextManager[Download]:
-        """Return the context in which links can be fetched, which are these above all."""
+        """Return a context in which links, mainly these, can be fetched."""
         ...
 
 
@@ -80,7 +90,13 @@ class BlockingRuntime:
     async def send(self, call: Call[T]) -> T:
         return self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         with Client(replace(self.settings, max_retries=0)) as client:
             return client.send(call, guard=guard)
 
@@ -101,15 +117,20 @@ class BlockingRuntime:
 
 
 class LoopRuntime:
-    """Many tries side by side on one event loop, which must not be held up.
+    """Many tries side by side on one event loop, which must not be blocked.
 
-    :param client: of all of them.
-    :param sender: sends once: whether a paid request is sent again, and when, is the batch's to say.
-    :param threads: do what blocks.
+    :param client: shared by all of them.
+    :param sender: sends once: the batch decides whether and when a paid request is sent again.
+    :param threads: run blocking work.
+    :param looks_are_quick: whether records are on a local disk. Reading one there takes less time than a hop
+        to a thread, so the last check runs on the loop as long as it stays quick.
     """
 
-    def __init__(self, client: AsyncClient, sender: AsyncClient, threads: Threads) -> None:
+    def __init__(
+        self, client: AsyncClient, sender: AsyncClient, threads: Threads, *, looks_are_quick: bool = False
+    ) -> None:
         self.client = client
+        self._looks_are_quick = looks_are_quick
         self._sender = sender
         self._threads = threads
 
@@ -124,10 +145,23 @@ class LoopRuntime:
     async def send(self, call: Call[T]) -> T:
         return await self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         async def look() -> None:
-            if guard is not None:
+            if guard is None:
+                return
+            if not (self._looks_are_quick and is_quick()):
                 await self.blocking(guard)
+                return
+            began = time.monotonic()
+            guard()
+            # A local folder may be a mount of another machine's: it must not block all rows again.
+            self._looks_are_quick = time.monotonic() - began < _QUICK
 
         return await self._sender.send(call, guard=look)
 
@@ -143,7 +177,7 @@ class LoopRuntime:
     @contextlib.asynccontextmanager
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
         loop = asyncio.get_running_loop()
-        # Before the bytes are proved and written: no thread waits for the network.
+        # Fetch before the bytes are proved and written, so that no thread waits for the network.
         came = [await self._fetched(link, max_bytes) for link in links]
         left = dict(zip(links, came, strict=True))
 

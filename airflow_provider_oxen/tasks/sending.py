@@ -1,4 +1,4 @@
-"""How one paid request is sent: after a last look, once, and whatever comes back of it is kept."""
+"""Send one paid request: after a last check, once, and keep whatever comes back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_provider_oxen.tasks.runtime import Runtime
 __all__ = ["Sender"]
 
 _LOOKS = 3
-"""How often the last look is begun anew where a clock has jumped meanwhile."""
+"""How often the last check is started again after a clock has jumped."""
 
 
 @dataclass
 class Sender:
     """Sends the request of one try.
 
-    :ivar images: that the synchronous endpoint answered, by the job's nonce.
+    :ivar images: the images that the synchronous endpoint returned, by the job's nonce.
     """
 
     runtime: Runtime
@@ -56,25 +56,27 @@ class Sender:
             self._look_last(record)
 
         try:
-            # Each request needs an intent of its own.
+            # Send it only once: each request needs its own intent.
+            known = self.running.is_known
             if record.endpoint == "queue":
-                return self._accepted(await self.runtime.send_once(queue.enqueue(request), guard=look))
-            answer = await self.runtime.send_once(calls.generate(request), guard=look)
+                rows = await self.runtime.send_once(queue.enqueue(request), guard=look, is_quick=known)
+                return self._accepted(rows)
+            answer = await self.runtime.send_once(calls.generate(request), guard=look, is_quick=known)
         except OxenOutcomeUnknown as error:
             failed = error
             return await self.runtime.blocking(lambda: self._unread(record, failed))
         self._count(request, answer)
         self.images[record.nonce] = answer.images
-        # The text of an image is too much for a record.
+        # The base64 text of an image is too large for a record.
         key = self.runtime.settings.api_key
         items = [seal(item.url, key) if item.url else {"b64_json": True} for item in answer.images]
         model = redact_unless_echoed(answer.model, request.model)
         return Accepted(items=items, model=model, created=answer.created)
 
     def _look_last(self, record: Record) -> None:
-        """Make sure, last before the first byte, that nobody else is at work.
+        """Make sure, right before the first byte, that no other try is running.
 
-        :raises OxenOvertaken: where somebody is, or was.
+        :raises OxenOvertaken: if another try is running, or was.
         """
         for _ in range(_LOOKS):
             began = clocks()
@@ -91,15 +93,15 @@ class Sender:
         )
 
     def _unread(self, record: Record, error: OxenOutcomeUnknown) -> Accepted:
-        """Go on with the generation that an answer names which cannot be read; what came is kept first.
+        """Continue with the generation that an unreadable answer names, after keeping the answer.
 
-        :raises OxenOutcomeUnknown: where it names none, or nothing came.
+        :raises OxenOutcomeUnknown: if it names none, or there was no answer.
         """
         if (unread := error.unread) is None:
             self.log.warning("%s Looking for it on the hub.", error.message)
             raise error
         try:
-            # The queue's answer holds no image, and its lists tell the job.
+            # The queue's answer holds no image, and the queue's lists show the job.
             content = unread.content if record.endpoint == "generate" else b""
             where = (
                 self.output.keep_answer(self.runtime.settings, record, content, error.message)
@@ -118,7 +120,7 @@ class Sender:
         return Accepted(generation_id=unread.ids[0])
 
     def _count(self, request: GenerateRequest, answer: GenerateAnswer) -> None:
-        """Say so where the answer holds other images than were asked for: all that came are kept."""
+        """Warn if the answer holds more or fewer images than were requested; all of them are kept."""
         asked = (request.model_extra or {}).get("num_images", 1)
         if answer.unread or len(answer.images) != asked:
             self.log.warning(

@@ -1,6 +1,6 @@
-"""The XComs that Airflow's web interface shows of a task: links, and small previews for the Images view.
+"""The XComs that Airflow's web interface shows of a task: links, and previews for the Images view.
 
-Neither is worth an error: where Airflow does not take them, a warning is logged.
+A failure here never fails the task: if Airflow does not accept them, a warning is logged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEY = "oxen_images"
 """Key of the XCom with the previews."""
 
 MOST = 24
-"""Images of a task that are shown: some 300 KiB of XCom at most, in Airflow's database."""
+"""How many images of a task are shown: at most about 300 KiB of XCom, in Airflow's database."""
 
 _PROMPT = 4000
 """Characters of a prompt that are shown, and copied: longer ones are rare."""
@@ -35,13 +35,12 @@ and left out."""
 
 @dataclass
 class TaskXComs:
-    """Pushes those of one task.
+    """Pushes the XComs of one task.
 
     :param ti: the task instance.
-    :param log: of the task.
+    :param log: log of the task.
     :param wanted: the operator's ``previews``.
-    :param pushed: takes each text that is pushed, by key.
-    :param folder: of the output; None where nothing is stored.
+    :param pushed: receives each pushed text, by key.
     """
 
     ti: Any
@@ -73,10 +72,10 @@ class TaskXComs:
         return self.folder is None or self.folder.is_public
 
     def push_request(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
-        """Show what is asked for, before anything is.
+        """Show what is requested, before the request is sent.
 
         :param hub: the connection's origin.
-        :param total: images, as far as that is known.
+        :param total: number of images, if known.
         """
         if model:
             with self._unharmed(OxenModelLink.key):
@@ -87,15 +86,15 @@ class TaskXComs:
     def push_images(self, images: Iterable[Mapping[str, Any]], total: int) -> None:
         """Show the images.
 
-        :param images: see :func:`of_result` and :func:`of_manifest`; the first ones are shown.
+        :param images: see :func:`of_result` and :func:`of_manifest`; only the first ones are shown.
         :param total: how many there are in all.
         """
         self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
 
     def push_page(self, path: str | None) -> None:
-        """Link to the output where its store has pages for that: MinIO and others have none that we know.
+        """Link to the output if its store has web pages.
 
-        :param path: of the first image, or of the manifest.
+        :param path: path of the first image, or of the manifest.
         """
         if self._is_public and (page := console(path)):
             with self._unharmed(OxenImageLink.key):

@@ -391,6 +391,17 @@ class TestCatalogue:
         assert 0 < len(images) < len(everything)
         assert OxenHook().list_models(output="smell") == []
 
+    def test_a_price_is_that_of_the_request_in_either_layout(self, hub, connect):
+        for layout in ("auto", "classic", "ai"):
+            connect(host=hub.url, extra={"api_layout": layout})
+
+            assert OxenHook().get_price(MODEL) == 0.01
+            assert OxenHook().get_price("gpt-image-2", {"quality": "low", "resolution": "1K"}) == 0.004
+            assert OxenHook().get_price("local-user-product-shots") is None
+        with pytest.raises(errors.OxenModelNotFound, match="no-such-model"):
+            OxenHook().get_price("no-such-model")
+        assert hub.spent() == 0
+
     def test_models_are_searched_by_the_hub(self, hub, connect):
         connect(host=hub.url)
 
