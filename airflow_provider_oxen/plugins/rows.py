@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.plugins.facts import Facts, read_facts
-from airflow_provider_oxen.tasks.xcoms import MOST
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 __all__ = ["LONGEST", "Image", "Pushed", "Row", "read_images"]
 
@@ -69,7 +69,7 @@ class Pushed(BaseModel):
     """The XCom with the images of a task."""
 
     total: _Whole
-    images: list[Image] = Field(max_length=MOST)
+    images: list[Image] = Field(max_length=MAX_IMAGES)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Tile:
 def tiles_of(
     row: Row, value: Any = None, may_open: Callable[[str], bool] = lambda path: False
 ) -> Iterator[Tile]:
-    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MOST`.
+    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MAX_IMAGES`.
 
     :param value: of its XCom with the previews, as the database holds it; None where there is none.
     :param may_open: whether the view may open the file of this path.
