@@ -1,4 +1,4 @@
-"""A picture that other Dags wait for: one Dag makes it, another runs whenever there is a new one."""
+"""An image as an asset: one Dag generates it, another Dag runs whenever there is a new one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def example_oxen_asset():
         model="z-image-turbo",
         model_params={"output_format": "webp"},
         storage_path=BANNER,
-        overwrite=True,  # last week's banner makes place for this week's
+        overwrite=True,  # replace last week's banner
         outlets=[banner],
     )
 

@@ -1,8 +1,8 @@
-"""A file of prompts becomes a folder of images, and a table that says which is which.
+"""Generate an image for each prompt in a file, then load the results into a table.
 
-Nothing here waits in a worker slot. A longer file, another run or a retry pays for what is missing only; open
-``index.html`` in the folder to see all of it. ``OXEN_EXAMPLES_PROMPTS`` names another file of prompts, such
-as ``s3://bucket/prompts.jsonl``, and ``OXEN_EXAMPLES_DATABASE`` another database.
+The batch waits without a worker slot. A retry, another run or a longer file pays only for the images that
+are missing. Open ``index.html`` in the folder to see all images. Set ``OXEN_EXAMPLES_PROMPTS`` to use another
+file of prompts, such as ``s3://bucket/prompts.jsonl``, and ``OXEN_EXAMPLES_DATABASE`` for another database.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def example_oxen_batch():
         prompts=PROMPTS,
         storage_path=f"{OUTPUT}/catalogue/",
         model="z-image-turbo",
-        max_cost=1.00,  # the whole file is priced first
-        on_error="continue",  # one bad prompt must not cost the others their images
+        max_cost=1.00,  # the whole file is priced before anything is spent
+        on_error="continue",  # one bad prompt does not stop the others
         max_failures="25%",
         deferrable=True,
     )
@@ -48,13 +48,13 @@ def example_oxen_batch():
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         columns = ("id", "status", "prompt", "path", "sha256", "cost", "error")
-        # SQLite stands for your warehouse; a row of a prompt that is there already is replaced.
+        # SQLite stands in for your warehouse. A prompt that is loaded again replaces its row.
         with closing(sqlite3.connect(DATABASE)) as database, database:
             database.execute(f"CREATE TABLE IF NOT EXISTS pictures ({', '.join(columns)}, PRIMARY KEY (id))")
             with ObjectStoragePath(batch["manifest"]).open("rb") as file:
-                # Airflow 2.11 cannot loop over its files.
+                # Airflow 2.11 cannot loop over a file that ObjectStoragePath has opened.
                 rows = map(json.loads, iter(file.readline, b""))
-                # Facts that are not known are left out.
+                # The manifest leaves out what is not known.
                 facts = ([row.get(column) for column in columns] for row in rows)
                 done = database.executemany("REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", facts)
         return done.rowcount

@@ -1,4 +1,4 @@
-"""A Dag that runs whenever a generation of the hub has ended, whoever asked for it. Needs Airflow 3."""
+"""Run a Dag whenever a generation ends on the hub, whoever requested it. Needs Airflow 3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_oxen.triggers.generation_events import OxenGenerationEvent
 try:
     from airflow.sdk import AssetWatcher
 except ImportError:
-    AssetWatcher = None  # Airflow 2 has none, and this file then no Dag.
+    AssetWatcher = None  # Airflow 2 has no watchers: this file then has no Dag
 
 OUTPUT = os.environ.get("OXEN_EXAMPLES_OUTPUT", "/tmp/oxen-examples").rstrip("/")
 
@@ -30,7 +30,7 @@ if AssetWatcher is not None:
     def example_oxen_events():
         @task
         def fetch(triggering_asset_events=None) -> dict[str, str]:
-            """Fetch the pictures: Airflow may hand several ends to one run, and an end may come twice."""
+            """Fetch the images. One run may get several events, and an event may come twice."""
             from airflow_provider_oxen.hooks.oxen import OxenHook
 
             hook, kept = OxenHook(), {}

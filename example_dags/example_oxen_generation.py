@@ -1,6 +1,6 @@
-"""Take over a generation that something else has asked for: wait for it, then fetch it.
+"""Wait for a generation that something else has requested, then fetch its image.
 
-Trigger it with the generation's id: ``{"generation_id": "…"}``. Waiting costs no worker slot, and
+Trigger this Dag with the generation's id: ``{"generation_id": "…"}``. It waits without a worker slot, and
 nothing here costs money.
 """
 
@@ -37,7 +37,7 @@ def example_oxen_generation():
         from airflow_provider_oxen.hooks.oxen import OxenHook
 
         hook = OxenHook()
-        # The row is asked for again: a link is short-lived, and so is in no XCom.
+        # Ask for the generation again to get a fresh link: links expire, so the sensor puts none into XCom.
         generation = hook.get_generation(facts["generation_id"])
         path = f"{OUTPUT}/generation-{facts['generation_id']}.image"
         return hook.download({"url": generation.result_url}, path, overwrite=True)

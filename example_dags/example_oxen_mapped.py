@@ -1,4 +1,4 @@
-"""One task a prompt: the prompts come from a task, the rest is the same for all."""
+"""Generate an image for each prompt that another task returns, with one mapped task each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def example_oxen_mapped():
     images = ImageGenerateOperator.partial(
         task_id="paper",
         model="black-forest-labs-flux-2-klein-4b",
-        # Rendered templates are text; the model's request schema makes numbers of them again.
+        # Templates render to text. The model's request schema turns them back into numbers.
         model_params={"output_format": "webp", "output_quality": "{{ params.quality | default(80) }}"},
         num_inference_steps="{{ params.steps }}",
         storage_path=f"{OUTPUT}/paper/{{{{ run_id | replace(':', '-') }}}}/",

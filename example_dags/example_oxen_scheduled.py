@@ -1,9 +1,10 @@
-"""A picture a day: wait for the model, generate, and open the file in a task of your own.
+"""Generate an image a day: wait for the model, generate, and open the file in your own task.
 
-Both waits are the triggerer's, so neither holds a worker slot; and the job goes through the hub's queue,
-where it is found again whatever dies meanwhile. That is why ``retries`` are welcome.
+The sensor and the image task both wait in the triggerer, without a worker slot. The job goes through the
+hub's queue: if a worker or the triggerer dies, the next try finds it there and does not pay again. That is
+why ``retries`` are set.
 
-Needs a connection ``oxen_default``; set ``OXEN_EXAMPLES_OUTPUT`` to keep the images elsewhere, for
+This Dag needs the connection ``oxen_default``. Set ``OXEN_EXAMPLES_OUTPUT`` to keep the images elsewhere, for
 example in ``s3://bucket/oxen/``.
 """
 

@@ -1,4 +1,4 @@
-"""Functions that say what to draw: one prompt, made of the date and of what another task says; and a list."""
+"""Generate images from functions: one returns a prompt built from the date and another task, one a list."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def example_oxen_taskflow():
     def places() -> list[str]:
         return ["harbour", "lighthouse", "market"]
 
-    # A text is one image: the result is the one of ImageGenerateOperator.
+    # A text is one image. The task returns what ImageGenerateOperator returns.
     @task.oxen_image(model=MODEL, storage_path=f"{OUTPUT}/town/{{{{ ds }}}}/", use_queue=True)
     def town(names: list[str], logical_date: datetime) -> str:
         return f"A small town with a {' and a '.join(names)} in {logical_date:%B}, watercolour"
 
-    # A list is a batch, however short: the result is the one of ImageBatchGenerateOperator. Its images are
-    # named by their ids, and tomorrow's run finds those that are there.
+    # A list is a batch, however short. The task returns what ImageBatchGenerateOperator returns. The images
+    # are named by their ids, so tomorrow's run finds them and does not pay again.
     @task.oxen_image(model=MODEL, storage_path=f"{OUTPUT}/places/", max_cost=0.10, deferrable=True)
     def postcards(names: list[str]) -> list[dict]:
         return [

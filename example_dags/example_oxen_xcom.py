@@ -1,4 +1,4 @@
-"""Nothing stored: the image goes through XCom, as a temporary link or as base64 text."""
+"""Pass an image through XCom without storage: as a temporary link, or as base64 text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def example_oxen_xcom():
         seed=42,
     )
 
-    # Text in XCom suits small images: XCom lives in Airflow's database.
+    # Use base64 text for small images only: XCom is in Airflow's database.
     text = ImageGenerateOperator(
         task_id="text",
         prompt="A lighthouse at dawn, oil on canvas",
@@ -39,9 +39,9 @@ def example_oxen_xcom():
 
         from airflow_provider_oxen.hooks.oxen import OxenHook
 
-        # Pulled here, not taken as an argument: Airflow shows arguments, and the link is signed.
+        # Pull the link here: Airflow shows a task's arguments, and the link is signed.
         result = ti.xcom_pull(task_ids="link")
-        # The link is temporary, so it is fetched at once; download() proves that the image is whole.
+        # The link expires, so fetch it at once. download() checks that the image is whole.
         with tempfile.TemporaryDirectory() as folder:
             return OxenHook().download(result["images"][0], f"{folder}/lighthouse.img")
 

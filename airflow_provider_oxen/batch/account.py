@@ -1,9 +1,9 @@
-"""Is this the folder that the task's batch was begun in? And what has the task spent, wherever that was?
+"""Check that this is the folder in which the task's batch began, and record what the task has spent.
 
-A folder gets a mark, a nonce in a hidden file, created once for all who ever use it. What a task remembers of
-its folder, its account, is kept in Airflow's task state store (3.3 and newer) and beside the output: so a
-worker that sees another disk behind the same path, or a folder that was removed, is noticed before it pays
-for everything once more. :func:`check_folder` decides, and is pure.
+A folder gets a mark: a nonce in a hidden file, created once for everybody who ever uses it. The task's
+account (its folder and its spending) is kept in Airflow's task state store (3.3 and newer) and beside the
+output. So a worker that sees another disk behind the same path, or a folder that was removed, is noticed
+before it pays for everything again. :func:`check_folder` decides, and is pure.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Account(BaseModel):
     """What a task remembers of its batch, apart from the folder itself.
 
     :ivar identity: key of the task instance.
-    :ivar folder: where the batch lies, without a connection.
-    :ivar mark: of that folder; None: the task has sent nothing yet.
-    :ivar unsure: whether the task may have sent requests by tries that have left nothing.
-    :ivar series: which clearing of the task the sums are of; see :func:`clear_key_of`.
-    :ivar clear_number: how often the Dag run had been cleared by then; None where not known.
-    :ivar over: whether the try that wrote this ended so that Airflow would not try again.
+    :ivar folder: the batch's folder, without a connection.
+    :ivar mark: mark of that folder; None: the task has sent nothing yet.
+    :ivar unsure: whether tries that have left nothing may have sent requests.
+    :ivar series: the clearing of the task to which the sums belong; see :func:`clear_key_of`.
+    :ivar clear_number: how often the Dag run had been cleared by then; None if not known.
+    :ivar over: whether the try that wrote this ended in a way that Airflow would not retry.
     :ivar spent: USD.
     :ivar held: USD that count against ``max_cost``.
     :ivar spent_unknown: submissions whose cost is not known.
@@ -71,14 +71,14 @@ class Account(BaseModel):
 
 
 def clear_key_of(base: str, last: Account | None, clear_number: int | None) -> str:
-    """Return which clearing of the task this try belongs to.
+    """Return the clearing of the task to which this try belongs.
 
-    ``max_tries`` alone is not enough: it may stay as it is. And a Dag run is cleared for the sake of any of
-    its tasks, while this one is tried again.
+    ``max_tries`` alone is not enough: it may stay unchanged. And a Dag run may be cleared for another of its
+    tasks, while this one is only retried.
 
     :param base: the task and its ``max_tries``, by which earlier versions knew a clearing.
-    :param last: what the last try has left; None: nothing.
-    :param clear_number: how often the Dag run was cleared by now; None where not known.
+    :param last: the account that the last try has left; None: none.
+    :param clear_number: how often the Dag run was cleared by now; None if not known.
     """
     if last is None or not f"{last.series}.".startswith(f"{base}."):
         return base
@@ -96,13 +96,13 @@ def check_folder(
     on_unknown_outcome: str,
     on_changed_request: str,
 ) -> bool:
-    """Return whether a row of which nothing is found may have been sent all the same.
+    """Return whether a row of which nothing is found may still have been sent.
 
     :param account: what the task remembers; None: nothing.
     :param found: the mark of the folder that is there now.
     :param here: that folder, without a connection.
-    :param begun: whether there was an earlier try of which the folder knows nothing.
-    :raises OxenError: where this is not the folder that the batch was begun in, and nothing may be sent.
+    :param begun: whether there was an earlier try that the folder does not know.
+    :raises OxenError: if this is not the folder in which the batch began, so that nothing may be sent.
     """
     if account is None:
         return begun
@@ -132,10 +132,10 @@ def check_folder(
 class AccountStore:
     """Keeps one task's account, in both places, and the folder's mark.
 
-    Where a place does not answer, each method raises ``OxenStoreUnavailable``.
+    If a place does not answer, each method raises ``OxenStoreUnavailable``.
 
     :param store: Airflow's task state store; None before 3.3.
-    :param never: the store's word for a value that does not expire.
+    :param never: the store's value for "does not expire".
     :param mark: for the names of unfinished files.
     """
 
@@ -147,13 +147,13 @@ class AccountStore:
 
     @property
     def name(self) -> str:
-        """Of the file beside the output."""
+        """Name of the file beside the output."""
         return f".account-{self.identity.key[:16]}.json"
 
     def read(self) -> Account | None:
         """Return what the task remembers.
 
-        :raises OxenRecordError: where it is damaged, or another task's.
+        :raises OxenRecordError: if it is damaged, or another task's.
         """
         stored = None
         if (store := self.store) is not None:
@@ -163,28 +163,28 @@ class AccountStore:
         return self._beside() or stored
 
     def write(self, account: Account) -> None:
-        """Keep an account, in both places."""
+        """Keep an account in both places."""
         self._store(account)
-        # Where nothing was sent the store is enough, and a refused batch leaves its folder as it was.
+        # If nothing was sent, the store is enough, and a refused batch leaves its folder unchanged.
         if self.store is None or account.mark is not None:
             self._put(account)
 
     def close(self, account: Account) -> None:
-        """Keep the account of a batch whose images all are kept: they and the summary hold all the rest."""
+        """Keep the account of a batch whose images are all kept; they and the summary hold the rest."""
         if account.series.count(".") > 1:
-            # Another task's batch may replace the summary; max_tries would not show this clearing then.
+            # Another task's batch may replace the summary; then max_tries would not show this clearing.
             self.write(account)
             return
         self._store(account)
         _ask("removed", lambda: self.folder.remove(self.name))
 
     def mark_over(self, clear_number: int | None, *, is_ours: bool = True) -> None:
-        """Remember, wherever anything is remembered, that Airflow does not try again.
+        """Record, wherever the account is kept, that Airflow does not retry.
 
-        Of a batch that has sent nothing beside the output, too: newer Airflow discards the store of a task
-        that is cleared.
+        For a batch that has sent nothing, this is also recorded beside the output: newer Airflow empties the
+        store of a cleared task.
 
-        :param clear_number: as the try that ends knows it.
+        :param clear_number: as the ending try knows it.
         :param is_ours: whether the folder is no other batch's.
         """
         account = self.read()
@@ -194,12 +194,12 @@ class AccountStore:
         self._store(over)
         beside = self._beside()
         unsent = over.mark is None and beside is None and is_ours
-        # The folder may be another than the one that the store names.
+        # The folder may differ from the one in the store.
         if unsent or (beside is not None and beside.mark == over.mark):
             self._put(over)
 
     def withdraw(self) -> None:
-        """Remove the file beside the output, where no request is on it."""
+        """Remove the file beside the output if it records no request."""
         with contextlib.suppress(Exception):
             account = self._parsed(self.folder.read(self.name), self.name)
             if account is not None and account.mark is None:
@@ -221,11 +221,11 @@ class AccountStore:
             _ask("written", lambda: store.set(KEY, kept, retention=self.never))
 
     def read_mark(self) -> str | None:
-        """Return the folder's mark; None where it has none, as all folders of earlier versions."""
+        """Return the folder's mark; None if it has none, like all folders of earlier versions."""
         return _nonce(self._read(MARK))
 
     def ensure_mark(self) -> str:
-        """Return the folder's mark, which is made where there is none: by one of all who try."""
+        """Return the folder's mark; create it if there is none. Of several tries, one succeeds."""
         if (found := self.read_mark()) is not None:
             return found
         nonce = secrets.token_hex(16)
@@ -236,9 +236,9 @@ class AccountStore:
         raise OxenStoreUnavailable(f"{self.folder.asset_uri(MARK)} was written, and is not there.")
 
     def read_summary(self) -> Account | None:
-        """Return what the folder's summary says of this task; None where it is another's.
+        """Return what the folder's summary says about this task; None if it is another's.
 
-        An earlier version, and a batch whose images all are kept, may leave no other trace of a try.
+        An earlier version, or a batch whose images are all kept, may leave no other trace of a try.
         """
         raw = self._read(SUMMARY)
         try:
@@ -274,7 +274,7 @@ def _nonce(raw: bytes | None) -> str | None:
         nonce = loads(raw)["nonce"]
     except (ValueError, TypeError, LookupError, RecursionError):
         nonce = None
-    # Whatever stands there instead is told apart by its bytes.
+    # If something else is there, its hash stands for it.
     return nonce if isinstance(nonce, str) and nonce else hashlib.sha256(raw).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""What keeps two runs apart that are at work in one folder: a row's record there, and a batch's claim.
+"""Keep two runs apart that work in one folder: by a row's record there, and by a batch's claim.
 
-A row's record is one that only one can create. Where the store cannot keep two apart who create one file at
-one moment, each batch writes a file of its own and then lists the folder: of two, at least one sees the
-other's, and does not begin.
+Only one of two runs can create a row's record. If the store cannot refuse to create an existing file, each
+batch writes a file of its own and then lists the folder: at least one of two sees the other's file, and does
+not start.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ OTHERS, OURS = -1, 0
 other has left is older."""
 
 CLAIM = ".oxen-claim-"
-"""How the name of a file begins that says whose batch is at work in a folder."""
+"""Beginning of the name of a file that says which batch works in a folder."""
 
 
 class Appeared(Exception):
-    """Another run has been at work on the row since this one looked."""
+    """Another run has worked on the row since this one looked."""
 
 
 class RowRecordStore(FileRecordStore):
-    """A row's record in the folder, which every run and task that asks for the row shares.
+    """A row's record in the folder, shared by every run and task that asks for the row.
 
     :param clear_key: which clearing of which task instance this is.
     """
@@ -50,7 +50,7 @@ class RowRecordStore(FileRecordStore):
 
     def read(self) -> Record | None:
         record = super().read()
-        # As the plan counts what earlier tries have sent.
+        # The plan counts in the same way what earlier tries have sent.
         self.counted = record.submissions if record and record.clear_key == self.clear_key else 0
         if record is None or record.clear_key == self.clear_key:
             return record
@@ -60,13 +60,14 @@ class RowRecordStore(FileRecordStore):
         super().create(self._signed(record))
 
     def write(self, record: Record) -> None:
-        """Write the record; the intent only over what was there when the row was looked at.
+        """Write the record; write an intent only over the record that was there when the row was read.
 
-        Whoever keeps an image removes the record only after the sidecar is there: who could write an intent
-        and sees no new sidecar is alone.
+        A run that keeps an image removes the record only after the sidecar exists. So a run that can write an
+        intent and sees no new sidecar is alone.
 
-        :raises Appeared: where another run has been at work since; the intent is gone again.
-        :raises OxenStoreUnavailable: where that cannot be told; so it is there, if the store lets it.
+        :raises Appeared: if another run has worked on the row since; the intent is removed again.
+        :raises OxenStoreUnavailable: if that cannot be found out; the intent then stays, if the store accepts
+            it.
         """
         if record.phase != "intent":
             super().write(self._signed(record))
@@ -89,13 +90,13 @@ class RowRecordStore(FileRecordStore):
         super().close(self._signed(record))
 
     def known(self) -> Record | None:
-        """Return the record, where there is one that can be read."""
+        """Return the record if there is one that can be read."""
         with contextlib.suppress(OxenError):
             return self.read()
         return None
 
     def note(self, record: Record) -> None:
-        """Write what is known more of a record, where it still is the one that is there."""
+        """Add facts to a record if it is still the one that is there."""
         there = self.known()
         if there is not None and (there.nonce, there.phase) == (record.nonce, record.phase):
             with contextlib.suppress(OxenError):
@@ -106,10 +107,10 @@ class RowRecordStore(FileRecordStore):
 
 
 def claim(folder: Folder, identity: Identity, mark: str) -> None:
-    """Make sure that no other task's batch is at work in the folder, where its store does not see to that.
+    """Make sure that no other task's batch works in the folder, if its store does not ensure that.
 
     :param mark: as for :meth:`.Folder.put`.
-    :raises OxenStoreUnavailable: where one is.
+    :raises OxenStoreUnavailable: if another batch does.
     """
     if folder.is_exclusive:
         return
@@ -130,7 +131,7 @@ def claim(folder: Folder, identity: Identity, mark: str) -> None:
 
 
 def release(folder: Folder, identity: Identity) -> None:
-    """Let others begin; where that fails, the file stays, and they are told of it."""
+    """Let others start. If this fails, the file stays, and their error names it."""
     if not folder.is_exclusive:
         with contextlib.suppress(Exception):
             folder.remove(_name(identity))

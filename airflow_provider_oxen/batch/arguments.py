@@ -29,8 +29,8 @@ from airflow_provider_oxen.tasks.arguments import TaskArguments
 __all__ = ["BatchArguments"]
 
 MOST_IN_FLIGHT = 512
-"""Each has a connection while its request is under way, and there are others: most systems let a process open
-1,024 files."""
+"""Upper limit of ``max_in_flight``. Each request uses a connection, and there are others; most systems let a
+process open 1,024 files."""
 
 OnError = Literal["fail", "continue"]
 
@@ -40,13 +40,13 @@ def _folder(value: Any) -> str:
     if is_unset(path):
         raise OxenInvalidRequest("A batch needs a storage_path, the folder of its images.")
     path = text(path)
-    # With or without a slash at its end it is a folder: no batch fits into one file.
+    # It is a folder with or without a slash at its end: no batch fits into one file.
     folder, _ = names.locate(path if path.endswith("/") else f"{path}/", "storage_path")
     return folder
 
 
 def _file(prompts: Any) -> str | None:
-    """Return the path of the prompts; None for a list, or its JSON."""
+    """Return the path of the file of prompts; None for a list, or its JSON."""
     prompts = as_text("prompts", prompts)
     return prompts if isinstance(prompts, str) and not prompts.lstrip().startswith("[") else None
 
@@ -75,14 +75,14 @@ def _plain(value: Any, info: ValidationInfo) -> Any:
 
 
 _Default = Annotated[Any, PlainValidator(_plain)]
-"""What rows fall back to: it is read with each of them."""
+"""Defaults for the rows: read again with each of them."""
 
 
 class BatchArguments(TaskArguments):
-    """Those of a batch.
+    """The arguments of a batch.
 
     :ivar storage_path: the folder, as :func:`~.storage.open_folder` takes it.
-    :ivar prompts: path of their file; None for a list, whose rows the batch's record holds.
+    :ivar prompts: path of the file of prompts; None for a list, whose rows are in the batch's record.
     :ivar max_failures: how many prompts may fail: a count, or as a float a share of all.
     """
 
@@ -123,7 +123,7 @@ class BatchArguments(TaskArguments):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The request's fields, as the rows fall back to them."""
+        """The request's fields that are the rows' defaults."""
         return {name: getattr(self, name) for name in RequestArguments.model_fields if name != "prompt"}
 
     def most_failures(self, prompts: int) -> int | None:
@@ -132,5 +132,5 @@ class BatchArguments(TaskArguments):
         return math.floor(most * prompts + 1e-9) if isinstance(most, float) else most
 
     def as_json(self) -> dict[str, Any]:
-        """Return the arguments by name as plain JSON; not a list of prompts."""
+        """Return the arguments by name as plain JSON, without a list of prompts."""
         return self.model_dump(by_alias=True, exclude=None if self.prompts else {"prompts"})

@@ -1,4 +1,4 @@
-"""What a row's requests cost: counted before they go out, corrected by what was charged, kept on record."""
+"""What a row's requests cost: counted before they are sent, corrected by the charges, kept in the record."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Budgeted", "RowCosts"]
 
 
 class CountingStore(Protocol):
-    """A row's record, and how many of the row's requests the budget counts by now."""
+    """A row's record, which also says how many of the row's requests the budget has counted."""
 
     counted: int
 
 
 class RowCosts(Costs):
-    """What a row's generations have cost, each asked for and counted once.
+    """What a row's generations have cost; each is looked up and counted once.
 
     :param clear_key: which clearing of which task instance this is.
     """
@@ -35,19 +35,19 @@ class RowCosts(Costs):
         self._charges: dict[str, float | None] = {}
 
     async def cost(self, record: Record) -> float | None:
-        """Return what the row's image has cost: generations that gave none count, too."""
+        """Return what the row's image has cost, including generations that gave no image."""
         return _with_before(await self._charged(record), record)
 
     async def cost_before(self, record: Record) -> float | None:
-        """Return what an earlier process's job has cost, which that process, or the plan, has counted."""
+        """Return the cost of an earlier process's job, which that process, or the plan, has counted."""
         return _with_before(await super().cost(record), record)
 
     def is_untold(self, record: Record) -> bool:
-        """Whether the hub was asked what a generation cost, and did not tell."""
+        """Return whether the hub was asked for a generation's cost, and did not say."""
         return self._charges.get(str(record.generation_id), 0) is None
 
     def is_ours(self, record: Record) -> bool:
-        """Whether this task has sent the request."""
+        """Return whether this task has sent the request."""
         return record.clear_key in (None, self._clear_key)
 
     async def _charged(self, record: Record) -> float | None:
@@ -56,17 +56,17 @@ class RowCosts(Costs):
             return None
         if id not in self._charges:
             self._charges[id] = charged = await super().cost(record)
-            # What another run's job costs was never counted here.
+            # The cost of another run's job was never counted here.
             if self.is_ours(record):
                 self._budget.settle(record.price, charged)
         return self._charges[id]
 
 
 class Budgeted(Passing):
-    """Counts each request before it goes out, and has the record tell what those before it have cost.
+    """Counts each request before it is sent, and records what those before it have cost.
 
-    :ivar prior: the row's record, as it was before this try.
-    :ivar record: the last that the row came to.
+    :ivar prior: the row's record before this try.
+    :ivar record: the row's latest record.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class Budgeted(Passing):
         await self.do.close(record)
 
     def let_go(self) -> None:
-        """Take back a request that was counted, and was not sent, or not accepted."""
+        """Take back a counted request that was not sent, or not accepted."""
         if self._reserved is not None:
             self._budget.release(self._reserved.price)
             self._store.counted -= 1
             self._reserved = None
 
     async def _carried(self, record: Record) -> Record:
-        """Return a record with what this task's earlier generations for the row have cost."""
+        """Return a record with the cost of this task's earlier generations for the row."""
         prior = self.prior
         if prior is None or prior.nonce == record.nonce or prior.clear_key != self._clear_key:
             return record

@@ -1,4 +1,4 @@
-"""The facts that Airflow keeps of a batch while it is deferred."""
+"""What Airflow keeps of a batch while it is deferred."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ WAITED_FOR = "The generations that this task waited for may have been paid for."
 
 
 class Deferral(BaseModel):
-    """What Airflow keeps while the task is deferred. What the record holds is not trusted without it.
+    """What Airflow keeps while the task is deferred. The record is trusted only together with it.
 
-    :ivar folder: of the batch, as :func:`~.storage.open_folder` takes it; None: the operator's.
+    :ivar folder: the batch's folder, as :func:`~.storage.open_folder` takes it; None: the operator's.
     :ivar record: name of the batch's record in that folder.
-    :ivar sha256: of that file; None where an earlier version wrote it.
+    :ivar sha256: hash of that file; None if an earlier version wrote it.
     :ivar jobs: how many generations were submitted and are waited for.
     :ivar spent: USD by then.
     :ivar held: USD that count against ``max_cost`` by then.
     :ivar spent_unknown: submissions by then whose cost is not known.
-    :ivar series: which clearing of the task this is; None where an earlier version wrote it.
-    :ivar anew: whether this very try has begun the folder anew before.
+    :ivar series: the clearing of the task; None if an earlier version wrote it.
+    :ivar anew: whether this very try has already begun the folder again.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -46,12 +46,13 @@ class Deferral(BaseModel):
 def read_deferral(kept: Mapping[str, Any] | None, event: Any, identity: str) -> Deferral:
     """Return what the task was deferred with.
 
-    Earlier versions kept no record's name, and Airflow's ``dag.test()`` keeps the trigger's event only.
+    Earlier versions did not keep the record's name, and Airflow's ``dag.test()`` passes only the trigger's
+    event.
 
-    :param kept: what Airflow gave back; None where that was lost.
-    :param event: the trigger's.
+    :param kept: what Airflow passed back; None if it was lost.
+    :param event: the trigger's event.
     :param identity: key of the task instance.
-    :raises OxenRecordError: where it is damaged, or names another task's record.
+    :raises OxenRecordError: if it is damaged, or names another task's record.
     """
     if not isinstance(kept, Mapping | None):
         raise _unfit(" (it is no mapping)")
@@ -70,7 +71,7 @@ def read_deferral(kept: Mapping[str, Any] | None, event: Any, identity: str) -> 
 
 
 def lost_record(deferral: Deferral, where: str) -> OxenRecordError:
-    """Return what a task fails with whose record is not there any more.
+    """Return the error for a task whose record is gone.
 
     :param where: the record, for people.
     """

@@ -1,7 +1,7 @@
-"""Gets a batch's rows done on one event loop, notes what becomes of them, and knows when to stop.
+"""Work on a batch's rows on one event loop, record the results, and know when to stop.
 
-The loop runs in a thread of its own. The main thread hands it rows, waits, and keeps the books: it is there
-that Airflow's signals arrive, and from there that the loop is ended.
+The loop runs in its own thread. The main thread passes rows to it, waits, and keeps the accounts. Airflow's
+signals arrive in the main thread, which then ends the loop.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from airflow_provider_oxen.tasks.running import Clocks, clocks
 __all__ = ["Engine", "RowLoop"]
 
 TICK = 0.2
-"""Seconds after which the flag is looked at that a signal handler sets."""
+"""Seconds between two checks of the flag that a signal handler sets."""
 
 GRACE = 10.0
-"""Seconds that what is under way gets when the task is told to stop: Airflow kills after a minute, and an
-answer that still comes need not be looked up."""
+"""Seconds that requests under way get when the task is told to stop: Airflow kills after a minute, and an
+answer that still arrives need not be looked up."""
 
 _FAREWELL = 2.0
-"""Seconds that calling off what is under way, and closing the connections, may take."""
+"""Seconds for cancelling what is under way and closing the connections."""
 
 
 class RowLoop:
     """An event loop that works on rows side by side, in a thread that dies with the process.
 
-    Everything but its constructor and the work itself belongs to the thread that made it.
+    Only the thread that made it may call its methods; the constructor and the work itself are the exceptions.
 
     :param worker: entered and left on the loop.
     :ivar in_hand: rows whose outcome was not taken yet.
@@ -52,8 +52,8 @@ class RowLoop:
     def __init__(self, worker: RowWorker) -> None:
         self._worker = worker
         self._outcomes: queue.SimpleQueue[Callable[[], RowOutcome]] = queue.SimpleQueue()
-        # Free while there may be an outcome to look for. SimpleQueue.get(timeout=) is not used:
-        # before Python 3.13 it waits forever if a signal handler outlasts the timeout.
+        # Released when there may be an outcome. SimpleQueue.get(timeout=) is not used: before Python 3.13 it
+        # waits for ever if a signal handler runs longer than the timeout.
         self._news = threading.Lock()
         self._news.acquire()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,12 +71,12 @@ class RowLoop:
         self._thread.join(_FAREWELL)
 
     def give(self, row: Row) -> None:
-        """Have a row worked on."""
+        """Pass a row to the loop."""
         self.in_hand += 1
         self.call(self._begin, row)
 
     def take(self, seconds: float) -> RowOutcome | None:
-        """Return an outcome as soon as there is one, or None after some seconds without.
+        """Return an outcome as soon as there is one, or None after some seconds without one.
 
         :raises BaseException: what the work raised.
         """
@@ -90,7 +90,7 @@ class RowLoop:
         return outcome()
 
     def call(self, what: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call something; nothing happens where it has ended."""
+        """Let the loop call a function; does nothing if the loop has ended."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(what, *arguments)
 
@@ -129,7 +129,7 @@ class RowLoop:
         try:
             outcome = await self._worker.do(row)
         except BaseException as error:
-            # A row that is gone would be waited for for ever.
+            # Without an outcome, the main thread would wait for the row for ever.
             self._put(partial(_raised, error))
         else:
             self._put(lambda: outcome)
@@ -148,9 +148,9 @@ def _raised(error: BaseException) -> NoReturn:
 class Engine:
     """Works on the rows of one try.
 
-    :param results: told what came of each row, in the thread that called :meth:`run`.
+    :param results: receives the outcome of each row, in the thread that called :meth:`run`.
     :ivar told_to_stop: set by a signal handler.
-    :ivar broken: what no row should have raised.
+    :ivar broken: an error that no row should have raised.
     """
 
     worker: RowWorker
@@ -166,10 +166,10 @@ class Engine:
     _seen: Clocks | None = field(default=None, init=False)
 
     def run(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
-        """Bring rows to their end, and come back when nothing is under way any more.
+        """Finish rows, and return when nothing is under way any more.
 
-        :param paid: rows that may have been paid for: they come first, and even where nothing more is sent.
-        :param fresh: rows to be asked for, as long as that makes sense (see :class:`.StopRule`).
+        :param paid: rows that may have been paid for: they come first, even if nothing more is sent.
+        :param fresh: rows to request, as long as that makes sense (see :class:`.StopRule`).
         """
         with RowLoop(self.worker) as self._loop:
             try:
@@ -199,9 +199,9 @@ class Engine:
             self._end("the task was told to stop")
 
     def _look_up(self) -> None:
-        """Ask whether this try still runs, where the clocks say that it was frozen.
+        """Check that this try still runs, if the clocks show that it was frozen.
 
-        :raises OxenError: where it does not.
+        :raises OxenError: if it does not.
         """
         now, seen = clocks(), self._seen
         self._seen = now
@@ -221,7 +221,7 @@ class Engine:
         elif done.error is not None:
             self.broken = self.broken or done.error
             self._stop(f"of an error that nobody foresaw ({type(done.error).__name__})")
-        # What is paid for is still asked for, once: a later try has the patience.
+        # Paid images are still requested, but only once: a later try can wait.
         self.worker.rows.patient = not self.stop_rule.is_barren
 
     def _stop(self, why: str) -> None:
@@ -230,17 +230,17 @@ class Engine:
         self._close(why)
 
     def _close(self, why: str) -> None:
-        # From now on no row is handed over that would only be turned away.
+        # From now on, pass on no row that would only be refused.
         self.gate.why = self.gate.why or why
         self._loop.call(self.gate.close, why)
 
     def _end(self, why: str) -> None:
-        """Have what is under way end soon, and note what came of it."""
+        """End what is under way soon, and record the outcomes."""
         self._close(why)
         self._loop.call(self.worker.stop)
         end = time.monotonic() + GRACE
         while self._loop.in_hand and time.monotonic() < end:
-            # Whatever a row raises: the others are still at work, and what they were at counts.
+            # Whatever a row raises, the others are still running, and their outcomes count.
             with contextlib.suppress(BaseException):
                 if (done := self._loop.take(TICK)) is not None:
                     self.results.note(done)

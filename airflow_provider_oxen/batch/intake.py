@@ -1,4 +1,4 @@
-"""The whole input is read and checked before a cent is spent, and what is wrong is said all at once."""
+"""Read and check the whole input before a cent is spent, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["SHOWN", "FormerRows", "Problems", "read_rows"]
 _KEY_INSIDE = "it holds the API key of the Oxen connection, which would be recorded: who wrote this row?"
 
 SHOWN = 50
-"""Problems that an error names one by one; it gives the number of the others."""
+"""Problems that an error lists; it gives the number of the others."""
 
 
 @dataclass
 class Problems:
-    """What is wrong with rows, collected to be reported at once.
+    """Problems of rows, collected to be reported at once.
 
-    :param where: what the rows come from, for people.
+    :param where: the source of the rows, for people.
     """
 
     where: str
@@ -41,16 +41,16 @@ class Problems:
     kinds: set[type[OxenError]] = field(default_factory=set)
 
     def add(self, line: int, problem: str, kind: type[OxenError] = OxenInvalidRequest) -> None:
-        """Note a problem of a line."""
+        """Add a problem of a line."""
         self.count += 1
         self.kinds.add(kind)
         if len(self.first) < SHOWN:
             self.first.append((line, problem.strip().rstrip(".")))
 
     def check(self, rows: int) -> None:
-        """Raise what was noted, if anything.
+        """Raise the collected problems, if there are any.
 
-        :param rows: that there are in all.
+        :param rows: number of all rows.
         :raises OxenRefused: naming lines and reasons.
         """
         if not self.count:
@@ -66,9 +66,9 @@ def read_rows(
 ) -> None:
     """Read and check the whole input.
 
-    :param folder: of the batch, where rows may lie that earlier versions have bought.
-    :param key: of the connection, which no row may hold.
-    :raises OxenInvalidRequest: naming every line that cannot be used; or where there is none.
+    :param folder: the batch's folder, which may hold rows of earlier versions.
+    :param key: the connection's key, which no row may contain.
+    :raises OxenInvalidRequest: naming every line that cannot be used; or if there is no row.
     """
     problems, former, read = Problems(str(source)), FormerRows(folder), 0
     for read, raw in enumerate(source.rows(), 1):  # noqa: B007 (how many there were is told below)
@@ -82,20 +82,20 @@ def read_rows(
 
 
 class FormerRows:
-    """Rows that an earlier version has bought under another fingerprint: it read their input otherwise.
+    """Rows that an earlier version, which read their input differently, paid for under another fingerprint.
 
-    The batch's folder says so; it is looked into for few rows, most often for none.
+    The batch's folder shows them. It is searched for few rows, usually for none.
 
-    :param folder: of the batch.
+    :param folder: the batch's folder.
     """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def choose(self, row: CheckedRow) -> CheckedRow:
-        """Return the row as it was read before where its image or its job lies in the folder; else as it is.
+        """Return the row as it was read before if the folder has its image or job; otherwise unchanged.
 
-        :raises OxenStoreUnavailable: where the store does not answer.
+        :raises OxenStoreUnavailable: if the store does not answer.
         """
         former = row.former
         if former is None:

@@ -1,7 +1,7 @@
-"""How fast a batch may ask, and for how much: one pace and one budget for all its prompts.
+"""How fast a batch may send, and for how much: one pace and one budget for all its prompts.
 
-A struggling hub slows all of them. :class:`Pace` decides, with times given; :class:`Gate` has the rows wait
-for what it decides. All of it belongs to the one event loop that the rows run on.
+A struggling hub slows all of them. :class:`Pace` decides, with times passed in. :class:`Gate` makes the rows
+wait. Everything belongs to the one event loop on which the rows run.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from airflow_provider_oxen.api.errors import OxenBudgetError, OxenUnavailable
 __all__ = ["BACK_OFF", "PATIENCE", "PAUSE", "RUN", "Budget", "Gate", "NotSent", "Outcome", "Pace", "exact"]
 
 PATIENCE = 600.0
-"""Seconds for which nothing may be accepted before the batch gives up: what takes longer belongs to Airflow's
-own retries, which give the slot back. The hub documents no limits."""
+"""Seconds without any accepted request before the batch gives up. For a longer wait, Airflow's own retries
+give the slot back. The hub documents no limits."""
 
 RUN = 3
-"""Failures in a row after which the hub is taken for broken rather than for unlucky."""
+"""Consecutive failures after which the hub counts as broken."""
 
 PAUSE, _LONGEST_PAUSE = 5.0, 120.0
-"""Seconds of a broken hub's first pause, and of its longest: each is twice the one before."""
+"""Seconds of the first and of the longest pause for a broken hub; each pause is twice the one before."""
 
 _QUIET = 60.0
-"""Seconds without a request, beyond what the gate was closed for, after which a failure is the first one."""
+"""Seconds without a request, in addition to a pause, after which a failure counts as the first one."""
 
 BACK_OFF = 2.0
 """Seconds to wait after a 429 that does not say how long."""
 
 _FLOOR = 0.5
-"""Seconds to wait after a 429 whatever it says; twice as long each time that nothing was accepted since."""
+"""Shortest wait in seconds after any 429; it doubles each time, until something is accepted."""
 
 Outcome = Literal["accepted", "refused", "limited", "failed"]
-"""What became of a request. ``refused``: for what it asks; ``limited``: 429; ``failed``: 5xx, a lost answer,
+"""The outcome of a request. ``refused``: for its content; ``limited``: 429; ``failed``: 5xx, a lost answer,
 no connection."""
 
 
 @dataclass
 class Pace:
-    """Decides when the next request may go out. Times are seconds of one clock.
+    """Decides when the next request may be sent. Times are seconds of one clock.
 
-    :param most: requests that may be under way at once.
-    :param apart: seconds between two requests at least.
+    :param most: most requests under way at once.
+    :param apart: least seconds between two requests.
     :ivar width: how many may be under way now: halved when the hub says that there are too many, and one more
         for each round in which it accepts all.
-    :ivar pauses: how often the gate closed since the hub last answered as it should; one request at a time
-        then finds out whether it works again.
+    :ivar pauses: how often the gate has closed since the hub last answered normally; then one request at a
+        time finds out whether it works again.
     """
 
     most: int
@@ -69,28 +69,28 @@ class Pace:
         self._limits = 0
 
     def wait(self, now: float, under_way: int) -> float | None:
-        """Return the seconds until the next request may go out; None: when another has come back."""
+        """Return the seconds until the next request may be sent; None: when another has returned."""
         if now < max(self._opens, self._next):
             return max(self._opens, self._next) - now
         allowed = 1 if self.pauses else max(1, int(self.width))
         return 0.0 if under_way < allowed else None
 
     def sent(self, now: float) -> None:
-        """Note that a request goes out."""
+        """Record that a request is sent."""
         self._next = max(now, self._next) + self.apart
 
     def came(self, outcome: Outcome, sent: float, now: float, retry_after: float | None = None) -> float:
-        """Note what became of a request, and return the seconds for which this closes the gate.
+        """Record the outcome of a request; return the seconds for which it closes the gate.
 
-        :param sent: when it went out: what was under way when the gate closed tells nothing new.
-        :param retry_after: seconds that the hub asks for.
+        :param sent: when it was sent: a request that was under way when the gate closed shows nothing new.
+        :param retry_after: seconds that the hub asks to wait.
         """
         if outcome in ("accepted", "refused"):
             self._since, self._failures, self._limits, self.pauses = None, 0, 0, 0
             self.width = min(float(self.most), self.width + 1 / self.width)
             return 0.0
         if self._since is None or sent - max(self._last, self._opens) > _QUIET:
-            # Where nothing was tried for long, nothing is known of that time.
+            # If nothing was tried for long, nothing is known about that time.
             self._since = sent
         self._last = max(self._last, now)
         if outcome == "limited":
@@ -109,18 +109,18 @@ class Pace:
     def _close(self, now: float, seconds: float) -> float:
         longer = now + seconds - self._opens
         self._opens = max(self._opens, now + seconds)
-        # Many that come back at once have one thing to tell.
+        # Many failures at the same moment count as one.
         return seconds if longer >= 1 else 0.0
 
     def is_hopeless(self, now: float) -> bool:
-        """Whether nothing was accepted for so long, or will be, that waiting in a worker is no use."""
+        """Return whether nothing was or will be accepted for so long that waiting in a worker is useless."""
         return self._since is not None and max(self._opens, now) - self._since > PATIENCE
 
 
 class NotSent(OxenUnavailable):
     """The batch had stopped before this row's request was accepted.
 
-    :ivar passes: whether the row itself met what passes by itself.
+    :ivar passes: whether the row itself met an error that may pass.
     """
 
     def __init__(self, message: str, *, passes: bool = False, **facts: Any) -> None:
@@ -131,8 +131,8 @@ class NotSent(OxenUnavailable):
 class Gate:
     """Lets rows through at the batch's pace, in the order in which they came.
 
-    :param warn: told in words when the pace changes.
-    :ivar why: why nothing is let through any more, as a clause; None while it is.
+    :param warn: receives a message when the pace changes.
+    :ivar why: why nothing is let through any more, as a clause; None while the gate is open.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class Gate:
         self.why: str | None = None
 
     def close(self, why: str) -> None:
-        """Let nothing through from here on."""
+        """Let nothing through from now on."""
         self.why = self.why or why
         self._changed.set()
 
     async def enter(self) -> float:
-        """Wait until a request may go out; return the time, for :meth:`leave`.
+        """Wait until a request may be sent; return the time, for :meth:`leave`.
 
-        :raises NotSent: where nothing is let through any more.
+        :raises NotSent: if nothing is let through any more.
         """
         async with self._turn:
             while not self.why:
@@ -170,7 +170,7 @@ class Gate:
         raise NotSent(f"Not sent: {self.why}.")
 
     def leave(self, sent: float, outcome: Outcome | None, retry_after: float | None = None) -> None:
-        """Note what became of a request that was let through; None: it was not sent after all."""
+        """Record the outcome of a request that was let through; None: it was not sent after all."""
         self._under_way -= 1
         now = self._clock()
         closed = self._pace.came(outcome, sent, now, retry_after) if outcome else 0.0
@@ -184,14 +184,14 @@ class Gate:
 
 
 class Budget:
-    """Counts every submission of a batch before it goes out.
+    """Counts every submission of a batch before it is sent.
 
-    There are two sums. What is told is what was charged, as far as the hub has told that, and else the
-    catalogue's prices. What is held against the limit is never less than the prices of all that was sent: a
-    charge that is lower, or not told yet, gives nothing back.
+    There are two sums. The reported sum is what was charged, as far as the hub has said, and otherwise the
+    catalogue's prices. The sum held against the limit is never less than the prices of everything that was
+    sent: a charge that is lower, or not known yet, gives nothing back.
 
     :param limit: USD; None for no limit.
-    :ivar unknown: submissions that were counted as nothing, as nobody knows what they cost.
+    :ivar unknown: submissions that were counted as free, because nobody knows their cost.
     """
 
     def __init__(self, limit: float | None) -> None:
@@ -201,7 +201,7 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """USD: what was charged, where the hub has told it, else the catalogue's prices."""
+        """USD: the charges that the hub has stated, otherwise the catalogue's prices."""
         return float(self._spent)
 
     @property
@@ -215,9 +215,9 @@ class Budget:
         return f"{'at least ' if self.unknown else ''}${self._spent:,.2f}"
 
     def reserve(self, price: float | None) -> None:
-        """Count a submission that is about to go out; one of unknown price counts nothing.
+        """Count a submission that is about to be sent; one of unknown price counts as free.
 
-        :raises OxenBudgetError: where it would cost more than there is.
+        :raises OxenBudgetError: if it would cost more than is left.
         """
         total = self._held + exact(price)
         if self._limit is not None and total > self._limit:
@@ -230,18 +230,18 @@ class Budget:
         self.unknown += price is None
 
     def release(self, price: float | None) -> None:
-        """Take back a submission that was counted, and that was not sent, or not accepted."""
+        """Take back a counted submission that was not sent, or not accepted."""
         self._held -= exact(price)
         self._spent -= exact(price)
         self.unknown -= price is None
 
     def settle(self, price: float | None, charged: float | None) -> None:
-        """Correct a submission by what was charged for it.
+        """Correct a submission by its charge.
 
-        What is told agrees with the hub; the limit counts whichever is more, so that no charge ever gives
-        back what may be spent.
+        The reported sum agrees with the hub. The limit counts whichever is more, so that no charge ever
+        allows more spending.
 
-        :param charged: USD; None where the hub does not tell.
+        :param charged: USD; None if the hub does not say.
         """
         if charged is not None and charged >= 0:
             more = exact(charged) - exact(price)
@@ -253,20 +253,20 @@ class Budget:
         """Count what this task has spent before.
 
         :param spent: USD.
-        :param unknown: submissions whose cost is not in it.
-        :param held: USD that count against the limit, where they are more.
+        :param unknown: submissions whose cost is not included.
+        :param held: USD that count against the limit, if they are more.
         """
         self._spent += exact(spent)
         self._held += max(exact(spent), exact(held))
         self.unknown += unknown
 
     def at_least(self, spent: float, unknown: int, held: float = 0.0) -> None:
-        """Count what is told of this task's earlier tries, and may have been counted already; as before."""
+        """Count, as :meth:`before` does, earlier tries' spending that may have been counted already."""
         self._spent = max(self._spent, exact(spent))
         self._held = max(self._held, exact(spent), exact(held))
         self.unknown = max(self.unknown, unknown)
 
 
 def exact(amount: float | None) -> Decimal:
-    """Return an amount as people write it: sums of these do not drift."""
+    """Return an amount as an exact decimal, so that sums do not drift."""
     return Decimal(str(amount or 0))

@@ -1,4 +1,4 @@
-"""One reading of the hub's lists for all rows that look for a lost request at the same time."""
+"""Read the hub's lists once for all rows that look for a lost request at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SharedLookup"]
 
 @dataclass
 class _Question:
-    """What several ask at once, and what the lists say; or the error that the reading ended with."""
+    """A question that several rows ask at once, and its answer; or the error of the reading."""
 
     records: list[Record] = field(default_factory=list)
     rows: list[Generation] | None = None
@@ -23,12 +23,12 @@ class _Question:
 
 
 class SharedLookup:
-    """Reads queue and history once for all who asked before the reading began.
+    """Reads queue and history once for everybody who asked before the reading began.
 
-    A reading that began earlier than the question would not do: "not there" counts only from a list that was
-    read after the request could have come to be in it.
+    A reading that began before the question does not count: "not there" needs a list that was read after the
+    request could have appeared in it.
 
-    :param read: gives the rows of queue and history of a namespace that may matter to one of these records.
+    :param read: returns the rows of a namespace's queue and history that may match one of these records.
     """
 
     def __init__(self, read: Callable[[str | None, Sequence[Record]], Awaitable[list[Generation]]]) -> None:
@@ -39,7 +39,7 @@ class SharedLookup:
     async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
         """Return the rows that may be this record's job, or one of the others'.
 
-        :raises OxenError: where the lists could not be read.
+        :raises OxenError: if the lists could not be read.
         """
         question = self._open.setdefault(record.namespace, _Question())
         question.records += [record, *others]
@@ -52,10 +52,10 @@ class SharedLookup:
         return [row for row in question.rows or [] if any(is_candidate(body, row) for body in bodies)]
 
     async def _answer(self, namespace: str | None, question: _Question) -> None:
-        # From here on, who asks is for the next reading.
+        # Questions from now on wait for the next reading.
         self._open.pop(namespace, None)
         try:
             question.rows = await self._read(namespace, question.records)
         except Exception as error:
-            # "Could not read" is never "there is none", for nobody who asked.
+            # "Could not read" never means "there is none": everybody who asked gets the error.
             question.error = error

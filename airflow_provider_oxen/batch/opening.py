@@ -1,4 +1,4 @@
-"""Opens what one try of a batch needs: its arguments, its folder, its connection, its limits."""
+"""Open what one try of a batch needs: its arguments, its folder, its connection, its limits."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["open_batch"]
 
 _THREADS = 10
-"""Threads that do what blocks: files, stores, the proof of images. More of them gain little: a store's driver
-has as many connections by default, and a disk is no faster. With the loop's own, a driver's, and those that
-resolve names, a batch has at most 20."""
+"""Threads for blocking work: files, stores, the proof of images. More of them gain little: by default a
+store's driver has as many connections, and a disk is no faster. Together with the loop's own, a driver's, and
+those that resolve names, a batch has at most 20."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def open_batch(
 ) -> Iterator[BatchRun]:
     """Read an operator's arguments after rendering, and open what its try needs.
 
-    :param deferred: what a task that comes back from the triggerer was deferred with.
+    :param deferred: what a task that returns from the triggerer was deferred with.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
     options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
@@ -63,7 +63,7 @@ def open_batch(
         this_try = BatchTry(
             identity=identity,
             try_number=ti.try_number,
-            # Airflow adds to max_tries what a cleared task has as retries, and one for the try that is over.
+            # When a task is cleared, Airflow adds its retries to max_tries, and one for the try that is over.
             clear_key=f"{identity.key[:16]}.{ti.max_tries or 0}",
             clear_number=getattr(context.get("dag_run"), "clear_number", None),
             tries_left=ti.try_number <= (ti.max_tries or 0),
@@ -90,9 +90,9 @@ def open_batch(
 
 
 def _still_runs(running: Running) -> None:
-    """Make sure that this try may write its books.
+    """Make sure that this try may write its results.
 
-    :raises OxenError: where another runs by now, or nobody can tell.
+    :raises OxenError: if another try runs by now, or nobody can tell.
     """
     try:
         running.check()
@@ -107,18 +107,18 @@ def _still_runs(running: Running) -> None:
 
 
 def _store(context: Context) -> tuple[StateStore | None, Any]:
-    """Return Airflow's task state store, and its word for what never expires; before 3.3 there is none."""
+    """Return Airflow's task state store, and its value for "does not expire"; before 3.3 there is none."""
     store = cast("StateStore | None", context.get("task_state_store"))
     if store is None:
         return None, None
-    # Only where Airflow has the store does it have the word; the compat provider has it nowhere.
+    # Airflow versions with the store have this constant; the compat provider does not.
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     return store, NEVER_EXPIRE
 
 
 def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:
-    """Return the options with the folder in which the batch was begun: its rows' records are there."""
+    """Return the options with the folder in which the batch began, where its rows' records are."""
     folder, conn_id = deferred.get("folder", options.storage_path), deferred.get("storage_conn_id")
     if folder == options.storage_path:
         return options

@@ -30,21 +30,21 @@ _ALL: dict[type[errors.OxenError], str] = {
     errors.OxenStoreUnavailable: "the store of the images does not answer",
     errors.OxenStorageError: "the store of the images does not take them",
 }
-"""What one row meets and every other would meet too."""
+"""Errors that every other row would meet, too."""
 
 BARREN = 10
-"""Images in a row that were paid for and could not be kept, until a batch asks for no more: something is
-wrong with all of them. What is under way by then is paid for too."""
+"""Consecutive images that were paid for and could not be kept, after which a batch requests no more:
+something is wrong with all of them. Requests under way by then are paid for, too."""
 
 
 @dataclass
 class StopRule:
-    """Decides by the rows that gave no image whether the batch sends more.
+    """Decides, by the rows without an image, whether the batch sends more.
 
-    :param continue_on_error: whether one row's failure does not stop the others.
-    :param most: how many may fail; None for any number.
-    :param failed: how many have.
-    :ivar barren: how many images were paid for and not kept since the last one that was.
+    :param continue_on_error: whether a failed row does not stop the others.
+    :param most: how many rows may fail; None for any number.
+    :param failed: how many have failed.
+    :ivar barren: how many images were paid for and not kept since the last kept one.
     """
 
     continue_on_error: bool
@@ -53,17 +53,17 @@ class StopRule:
     barren: int = 0
 
     def kept(self) -> None:
-        """Note an image that is kept."""
+        """Record a kept image."""
         self.barren = 0
 
     @property
     def is_barren(self) -> bool:
-        """Whether image after image is paid for, and none comes."""
+        """Return whether one image after the other is paid for and lost."""
         return self.barren >= BARREN
 
     @property
     def is_broken(self) -> bool:
-        """Whether more failed than may."""
+        """Return whether more rows have failed than may."""
         return bool(self.failed) and (not self.continue_on_error or self._are_too_many)
 
     @property
@@ -91,20 +91,20 @@ class StopRule:
 
 
 def has_ended(error: BaseException) -> bool:
-    """Whether the hub says that the generation gave no image: what it does not charge then, it never will."""
+    """Return whether the hub says that the generation gave no image; it then never charges more."""
     return isinstance(error, errors.OxenGenerationFailed | errors.OxenGenerationCancelled)
 
 
 def is_unknown(error: BaseException) -> bool:
-    """Whether a row that ended so may have been paid for, and its image may still come."""
-    # Of an error that nobody foresaw, nobody knows what came before it.
+    """Return whether a row with this error may have been paid for, and its image may still arrive."""
+    # With an unforeseen error, nobody knows what happened before it.
     return not isinstance(error, errors.OxenError) or (error.spent == "unknown" and not has_ended(error))
 
 
 class Bill(NamedTuple):
-    """What a row has cost that gave no image: the hub bills by the request, not by what became of it.
+    """What a row without an image has cost: the hub bills by the request, not by its outcome.
 
-    :ivar cost: USD that the hub has charged for it, all its generations together; None where it gives none.
+    :ivar cost: USD that the hub has charged for all its generations together; None if it states none.
     :ivar unclear: whether it was billed, or may have been, and the hub does not say how much.
     :ivar news: USD of the cost that no metric has counted yet.
     """
@@ -116,19 +116,19 @@ class Bill(NamedTuple):
     news: float = 0.0
 
     def facts(self) -> dict[str, Any]:
-        """Return what a line of the manifest says of it."""
+        """Return the facts for a line of the manifest."""
         return {"seed": self.seed, "generation_id": self.generation_id, "cost": self.cost}
 
 
 def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) -> Bill:
     """Return what a row that ended with an error has cost.
 
-    :param record: of its job, as far as it came.
+    :param record: record of its job, as far as it has come.
     :param cost: USD that the hub has charged.
-    :param ours: whether this task has sent the request; what others have paid is in their books.
+    :param ours: whether this task has sent the request; others count what they have paid themselves.
     """
     if record.generation_id is None and isinstance(error, errors.OxenError) and error.spent == "no":
-        # What was not accepted has no facts.
+        # A request that was not accepted has no facts.
         return Bill()
     known = Bill(record.body.get("seed"), record.generation_id)
     if not ours:
@@ -148,15 +148,15 @@ _LATER = " {later:,} may be had without paying again: another try, or the task o
 
 @dataclass
 class BatchOutcome:
-    """What the rows without an image have met; plain values, to be written down while the task is deferred.
+    """The errors of the rows without an image; plain values, to be recorded while the task is deferred.
 
     :ivar stopped: why nothing more was sent, as a clause, or None.
     :ivar too_many: whether more rows failed than may.
     :ivar interrupted: whether the task was asked to stop.
-    :ivar final: whether any row met what another try would meet again.
-    :ivar passes: whether any met what passes.
-    :ivar lost: rows whose request's outcome nobody knows.
-    :ivar unfetched: rows whose image is paid for, and could not be fetched or kept by now.
+    :ivar final: whether any row met an error that another try would meet again.
+    :ivar passes: whether any row met an error that may pass.
+    :ivar lost: rows whose request has an unknown outcome.
+    :ivar unfetched: rows whose image is paid for, and could not be fetched or kept yet.
     :ivar retry_after: seconds that the hub asked to wait.
     """
 
@@ -170,7 +170,7 @@ class BatchOutcome:
     retry_after: float | None = None
 
     def add(self, error: Exception) -> None:
-        """Note what a row has met."""
+        """Record a row's error."""
         if not isinstance(error, errors.OxenError):
             return
         if isinstance(error, NotSent):
@@ -186,16 +186,16 @@ class BatchOutcome:
     def error(
         self, result: Mapping[str, Any], where: str, *, tries_left: bool
     ) -> errors.OxenBatchError | None:
-        """Return the error that the task ends with, or None where all came that had to.
+        """Return the error that the task ends with, or None if all required images are there.
 
-        :param result: of the task.
+        :param result: the task's result.
         :param where: the batch's folder.
-        :param tries_left: whether Airflow would try again.
+        :param tries_left: whether Airflow would retry.
         """
         kept = result["generated"] + result["reused"]
         if kept == result["prompts"]:
             return None
-        # What is paid for is fetched, even where a prompt without an image is no failure.
+        # Paid images are fetched, even if a prompt without an image is no failure.
         later = tries_left and self._later(result) > 0
         if not (self.stopped or self.too_many or later or not kept):
             return None
@@ -215,7 +215,7 @@ class BatchOutcome:
     def missing(self, result: Mapping[str, Any]) -> str:
         """Return how many prompts gave no image, and what to do about it; an empty text for none.
 
-        :param result: of the task.
+        :param result: the task's result.
         """
         unknown, failed, unsent = result["unknown"], result["failed"], result["not_sent"]
         if not unknown + failed:
@@ -239,9 +239,9 @@ class BatchOutcome:
 
 
 def read_outcome(stored: Any) -> BatchOutcome:
-    """Return the outcome that a record holds.
+    """Return the outcome in a record.
 
-    :raises ValueError: where it is none.
+    :raises ValueError: if it is not one.
     """
     outcome = TypeAdapter(BatchOutcome).validate_python(stored)
     seconds = outcome.retry_after

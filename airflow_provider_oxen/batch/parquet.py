@@ -1,4 +1,4 @@
-"""Prompts as Parquet: a column ``prompt``, perhaps ``id``, and others that name fields of the request."""
+"""Prompts as Parquet: a column ``prompt``, optionally ``id``, and columns for fields of the request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["read_parquet"]
 log = getLogger(__name__)
 
 _ROWS = 64
-"""Rows in memory at once: enough that the time goes into them, few enough that long ones are no harm."""
+"""Rows in memory at once: enough to be fast, few enough for long rows."""
 
 _READ = 1024 * 1024
-"""Bytes of a column in memory at once; pyarrow's own way is to fetch all that it will need beforehand."""
+"""Bytes of a column in memory at once; by default pyarrow would fetch everything in advance."""
 
 _EXACT = 2**53
-"""Up to here a float of 64 bits holds every integer."""
+"""Up to this number, a float of 64 bits holds every integer."""
 
 _ERROR = 300
 """Characters of a library's error in a message."""
@@ -36,12 +36,13 @@ Reader = Callable[[Any], Any]
 
 
 def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
-    """Return the rows; a null sets nothing. Where the file cannot be read further, a row has the problem.
+    """Return the rows; a null sets nothing. If the file cannot be read further, the last row has the problem.
 
-    A number of a column with 16 or 32 bits is the one that was written, 3.7 and not 3.700000047683716. What
-    pandas made a float because of a null beside it is an integer again, and pandas' index is no column.
+    A number in a column with 16 or 32 bits is read as it was written: 3.7 and not 3.700000047683716. An
+    integer that pandas turned into a float because of a null beside it is an integer again, and pandas' index
+    is no column.
 
-    :raises OxenInvalidRequest: where pyarrow is missing.
+    :raises OxenInvalidRequest: if pyarrow is missing.
     """
     try:
         parquet: Any = import_module("pyarrow.parquet")
@@ -64,12 +65,12 @@ def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
     except OxenError:
         raise
     except Exception as error:
-        # pyarrow has errors of many kinds, and OSError among them for what is no Parquet.
+        # pyarrow raises many kinds of errors, among them OSError for a file that is not Parquet.
         yield RawRow(done + 1, {}, f"is not Parquet that can be read: {redacted_line(str(error), _ERROR)}")
 
 
 def _rows(batch: Any, first: int) -> Iterator[RawRow]:
-    """Return a record batch's rows; one that has no Python values, such as text in no UTF-8, is a problem."""
+    """Return a record batch's rows; a value that Python cannot hold, such as invalid UTF-8, is a problem."""
     try:
         found = batch.to_pylist()
     except (ArithmeticError, ValueError):
@@ -84,7 +85,7 @@ def _rows(batch: Any, first: int) -> Iterator[RawRow]:
 
 
 def _restorer(schema: Any) -> Callable[[RawRow], RawRow]:
-    """Return what gives a row of a file with this schema its values as they were written."""
+    """Return a function that restores a row's values as they were written, for a file with this schema."""
     pandas = _pandas(schema)
     index = {name for name in pandas.get("index_columns", ()) if isinstance(name, str)} - OWN
     if named := sorted(name for name in index if not name.startswith("__index_level_")):
@@ -108,7 +109,7 @@ def _restorer(schema: Any) -> Callable[[RawRow], RawRow]:
 
 
 def _pandas(schema: Any) -> Mapping[str, Any]:
-    """Return what pandas has noted of the columns; empty where another program wrote the file."""
+    """Return pandas' metadata of the columns; empty if another program wrote the file."""
     try:
         found = json.loads((schema.metadata or {})[b"pandas"])
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -117,7 +118,7 @@ def _pandas(schema: Any) -> Mapping[str, Any]:
 
 
 def _reader(kind: Any, whole: Reader | None) -> Reader | None:
-    """Return what makes of a value of an Arrow type the one that was written; None where it is that."""
+    """Return a function that restores the written value of an Arrow type; None if none is needed."""
     name = str(kind)
     if name in _NARROW:
         return partial(_narrow, *_NARROW[name])
@@ -130,12 +131,12 @@ def _reader(kind: Any, whole: Reader | None) -> Reader | None:
     inner = _reader(kind.value_type, whole) if hasattr(kind, "value_type") else None
     if inner is None:
         return None
-    # What a dictionary encodes is one value, not a list of them.
+    # A dictionary-encoded column has single values, not lists.
     return inner if hasattr(kind, "index_type") else partial(_list, inner)
 
 
 _NARROW = {"halffloat": ("e", 3), "float": ("f", 6)}
-"""Floats that are narrower than Python's: the letter of ``struct``, and the digits that they always hold."""
+"""Floats narrower than Python's: the letter for ``struct``, and the digits that they always hold."""
 
 
 def _narrow(letter: str, digits: int, value: float) -> float:

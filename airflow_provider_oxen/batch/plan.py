@@ -1,4 +1,4 @@
-"""Before a cent is spent: every row is looked for in the folder, checked against its model, and priced."""
+"""Before a cent is spent: look for every row in the folder, check it against its model, and price it."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from airflow_provider_oxen.jobs.filestore import file_name
 __all__ = ["Plan", "ids_of"]
 
 _LONGEST_ID = 1000
-"""Characters of an id in a manifest that are compared: a row's own has 200 at most."""
+"""Characters compared of an id in a manifest; a row's own has at most 200."""
 
 _ONE = (OxenOutputDamaged, OxenRecordError)
-"""What is wrong with the files of one row, and says nothing of the others."""
+"""Errors of the files of one row, which say nothing about the others."""
 
 
 @dataclass
 class Plan:
-    """Finds out what is to be done.
+    """Finds out what has to be done.
 
-    :param where: what the rows come from, for people.
-    :param worker: of the batch, which looks what is in a row's place.
-    :param results: get each row that is kept already, or whose files are damaged while the others go on.
-    :param stop_rule: says whether they do.
+    :param where: the source of the rows, for people.
+    :param worker: the batch's worker, which looks at a row's place.
+    :param results: receives each row that is already kept, or whose files are damaged while the others go on.
+    :param stop_rule: decides whether they go on.
     """
 
     rows: RowStore
@@ -65,11 +65,11 @@ class Plan:
         self._log = worker.log
 
     def look_around(self) -> tuple[float, int, float]:
-        """Look what the folder holds of each row.
+        """Look at what the folder holds for each row.
 
-        :return: USD that this task has spent on the rows by earlier tries, how many submissions nobody
-            knows the cost of, and the USD that count against ``max_cost``.
-        :raises OxenRefused: where places hold something else, naming the lines.
+        :return: USD that this task's earlier tries have spent on the rows, the number of submissions of
+            unknown cost, and the USD that count against ``max_cost``.
+        :raises OxenRefused: if places hold something else, naming the lines.
         """
         problems, anything, unknown = Problems(self.where), False, 0
         damaged = Problems(self.where) if self.stop_rule.continue_on_error else problems
@@ -114,12 +114,12 @@ class Plan:
         except OxenError as error:
             return row, error
         except Exception as error:
-            # Whatever a stranger has written there: it is this row's, and no other's.
+            # Whatever others have written there, the error belongs only to this row.
             why = f"What is in its place cannot be read: {describe_error(error)}."
             return row, OxenOutputDamaged(why)
 
     def _is_there(self, row: Row) -> bool:
-        """Whether anything is in a row's place: most often nothing is, and that is known already."""
+        """Return whether anything is in a row's place; usually the listing shows that nothing is."""
         has_record = self._listing.has(file_name(row.stem, identity_of(row.stem)))
         self._records += has_record
         names = (f"{row.stem}.json", *(f"{row.stem}{suffix}" for suffix in SUFFIXES))
@@ -128,7 +128,7 @@ class Plan:
     def _need_own_folder(self) -> None:
         """Refuse a folder in which another batch has left its manifest.
 
-        :raises OxenOutputExists: naming it.
+        :raises OxenOutputExists: naming the folder.
         """
         there = [name for name in (MANIFEST, SUMMARY, INDEX) if self._listing.has(name)]
         if not there:
@@ -151,16 +151,16 @@ class Plan:
             )
 
     def check_models(self) -> None:
-        """Hold each row that is to be asked for against its model.
+        """Check each row that is to be requested against its model.
 
-        :raises OxenError: naming the lines, or where a model cannot be asked for.
+        :raises OxenError: naming the lines, or if a model cannot be read.
         """
         problems, warned = Problems(self.where), Counter[str]()
         for row in self.rows.in_state(NEW):
             model, asked = self._settled(row.request, identity_of(row.stem))
             if model is None or self._builder.validate == "off":
                 continue
-            # Asked for here once, and not by each of many threads.
+            # Request it here once, and not in each of many threads.
             self._builder.price(model, asked)
             findings = check(model, asked)
             wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
@@ -174,11 +174,11 @@ class Plan:
         problems.check(self.rows.total)
 
     def price(self, limit: float, spent: float, allow_unknown: bool) -> None:
-        """Refuse what would cost too much.
+        """Refuse a batch that would cost too much.
 
         :param limit: USD.
-        :param spent: USD that is spent already.
-        :raises OxenBudgetError: naming the sum, or what has no price.
+        :param spent: USD that are already spent.
+        :raises OxenBudgetError: naming the sum, or the rows without a price.
         """
         total, unknown, count = exact(spent), Counter[str](), 0
         for row in self.rows.in_state(NEW):
@@ -204,14 +204,14 @@ class Plan:
         return self._builder.price(*self._settled(request, ""))
 
     def _settled(self, request: GenerateRequest, identity: str) -> tuple[Model | None, Mapping[str, Any]]:
-        """Return a request's model, where it is known, and the parameters that are sent to it."""
+        """Return a request's model, if it is known, and the parameters that are sent to it."""
         model = self._builder.model(request.model)
         schema = model.request_schema if model else None
         return model, parameters(requests.settle(request, schema, identity))
 
 
 def ids_of(folder: Folder) -> list[str] | None:
-    """Return the ids in a folder's manifest, or None where it is none of ours."""
+    """Return the ids in a folder's manifest, or None if it is not one of ours."""
     found = []
     try:
         with folder.open(MANIFEST) as file:

@@ -1,4 +1,4 @@
-"""How far a batch is: lines in the log, and a bar where somebody watches."""
+"""Report how far a batch is: lines in the log, and a progress bar in a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 __all__ = ["Progress", "Tally"]
 
 RARELY = 10.0
-"""Seconds between two lines at least: a log is read by people."""
+"""Least seconds between two lines: people read the log."""
 
 STEP = 0.05
-"""Part of the batch after which there is a line; and where even that takes long, there is one each minute."""
+"""Part of the batch after which there is a line; if that takes long, there is a line each minute."""
 
 _SLOW = 60.0
 
@@ -33,7 +33,7 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Rows whose end this try has brought or found."""
+        """Rows that this try has finished, or found finished."""
         return self.counts.total()
 
     @property
@@ -95,7 +95,7 @@ class Progress:
             self._log(self.clock())
 
     def tick(self) -> None:
-        """Log how far it is, where it is time to."""
+        """Log the progress, if it is time."""
         self._show()
         now = self.clock()
         silent = now - self._logged
@@ -114,7 +114,7 @@ class Progress:
 
 
 def _bar(total: int) -> Any:
-    # Airflow brings it, and only an interactive terminal needs it.
+    # Airflow brings this library, and only an interactive terminal needs it.
     from rich import progress
     from rich.console import Console
 

@@ -1,6 +1,6 @@
-"""Prompts as plain text, JSON Lines and CSV: rows, or problems with their lines, whatever the file holds.
+"""Read prompts from plain text, JSON Lines and CSV: rows, or problems with their lines, for any content.
 
-Everything is UTF-8 or a problem, and no line or record is longer than memory should hold.
+Everything must be UTF-8, and no line or record may be longer than fits in memory; anything else is a problem.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from airflow_provider_oxen.jobs.arguments import shown
 __all__ = ["MAX_LINE", "NotJSON", "column_problem", "parse", "read_csv", "read_jsonl", "read_text"]
 
 MAX_LINE = 2 * 1024 * 1024
-"""Bytes of a line at most. The longest prompt takes 1.2 MB in JSON where all of its 100,000 characters are
-written as two escaped halves; the rest is for other fields, such as a picture as base64 text."""
+"""Most bytes of a line. The longest prompt takes 1.2 MB in JSON if all of its 100,000 characters are written
+as escaped surrogate pairs; the rest is for other fields, such as a picture as base64 text."""
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -26,20 +26,20 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-"""The longer ones first: a mark of UTF-32 begins with one of UTF-16."""
+"""The longer marks first: a mark of UTF-32 begins with one of UTF-16."""
 
 
 class NotJSON(ValueError):
-    """A text is not JSON, or not such as has one meaning. Its own text is a clause."""
+    """A text is not JSON, or has more than one meaning. The error's text is a clause."""
 
 
 def read_text(file: BinaryIO) -> Iterator[RawRow]:
-    """Return a row for each line, the line being the prompt as it is; blank ones are skipped."""
+    """Return a row for each line; the line is the prompt. Blank lines are skipped."""
     return _read(file, lambda line: RawRow(line.number, {"prompt": line.text}))
 
 
 def read_jsonl(file: BinaryIO) -> Iterator[RawRow]:
-    """Return a row for each line: an object, or a text as the prompt. Blank lines are skipped."""
+    """Return a row for each line: an object, or a text that is the prompt. Blank lines are skipped."""
     return _read(file, _json_row)
 
 
@@ -59,9 +59,9 @@ def _json_row(line: _Line) -> RawRow:
 
 
 def parse(text: str) -> Any:
-    """Return the value of a JSON text as the standard has it: Python's own reading takes more.
+    """Return the value of a JSON text by the standard, which is stricter than Python's own reader.
 
-    :raises NotJSON: also for an object that names something twice.
+    :raises NotJSON: also for an object with the same name twice.
     """
     try:
         return _DECODER.decode(text)
@@ -72,7 +72,7 @@ def parse(text: str) -> Any:
     except RecursionError:
         raise NotJSON("is not JSON that can be read: it is nested too deep") from None
     except ValueError as error:
-        # A number of more digits than Python converts.
+        # A number with more digits than Python converts.
         raise NotJSON(f"is not JSON that can be read: {error}") from None
 
 
@@ -95,8 +95,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 def read_csv(file: BinaryIO) -> Iterator[RawRow]:
     """Return a row for each record; an empty cell sets nothing, and blank lines between records are skipped.
 
-    Commas separate the cells, quotes hold what has commas or line breaks in it. Where the header cannot be
-    used, it is the only row, with its problem: nothing after it has a meaning.
+    Commas separate the cells; quotes enclose cells with commas or line breaks. If the header cannot be used,
+    it is the only row, with its problem: nothing after it has a meaning.
     """
     records = _records(_Feed(_lines(file)))
     header = next(records, None)
@@ -126,14 +126,14 @@ def column_problem(names: list[str]) -> str:
 
 
 def _other_delimiter(names: list[str]) -> str:
-    """Return the end of a clause for a header whose cells seem to be separated by something else."""
+    """Return the end of a clause for a header whose cells seem to have another separator."""
     marks = {} if "prompt" in names else {";": "semicolons", "\t": "tabs"}
     found = [word for mark, word in marks.items() if any(mark in name for name in names)]
     return f": cells are parted by commas, not by {found[0]}" if found else ""
 
 
 def _records(feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
-    """Yield the records that are not blank: the line that each begins on, its cells, and a problem."""
+    """Yield the records that are not blank: the line on which each begins, its cells, and a problem."""
     reader = csv.reader(feed, strict=True)
     while True:
         feed.begin()
@@ -142,7 +142,7 @@ def _records(feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
         except StopIteration:
             return
         except (csv.Error, _TooLong) as error:
-            # The reader starts anew with the next line.
+            # The reader starts again with the next line.
             yield feed.start, [], feed.problem or _csv_problem(error)
         else:
             if cells or feed.problem:
@@ -150,17 +150,17 @@ def _records(feed: _Feed) -> Iterator[tuple[int, list[str], str | None]]:
 
 
 class _TooLong(Exception):
-    """A record goes on for more bytes than a line may have: most often, a quote was not closed."""
+    """A record has more bytes than a line may have; usually a quote was not closed."""
 
 
 class _Feed:
-    """The lines for the csv module, which asks for more where a quoted cell goes on.
+    """The lines for the csv module, which reads more of them while a quoted cell continues.
 
-    The record's size is watched here: the module's own limit of a cell is one of the whole process, and
+    The record's size is limited here: the csv module's own limit of a cell applies to the whole process, and
     other code may have set it to anything.
 
-    :ivar start: the line that the record begins on.
-    :ivar problem: the first one of the record's lines.
+    :ivar start: the line on which the record begins.
+    :ivar problem: the first problem of the record's lines.
     """
 
     def __init__(self, lines: Iterator[_Line]) -> None:
@@ -168,7 +168,7 @@ class _Feed:
         self._number = 0
 
     def begin(self) -> None:
-        """Take the next line for a record's first."""
+        """Use the next line as a record's first."""
         self.start = self._number + 1
         self.problem: str | None = None
         self._size = 0
@@ -190,7 +190,7 @@ class _Feed:
 
 
 def _csv_problem(error: Exception) -> str:
-    """Return the csv module's words as a clause that says what to look for."""
+    """Return the csv module's error as a clause that says what to look for."""
     text = str(error)
     if isinstance(error, _TooLong):
         return f"has more than {MAX_LINE:,} characters up to the record's end: is a quote not closed?"
@@ -207,7 +207,7 @@ class _Line(NamedTuple):
     """A line without its end.
 
     :ivar number: from 1.
-    :ivar text: where there is a problem, what is left of it to know where a quoted cell ends.
+    :ivar text: with a problem, what is still needed to know where a quoted cell ends.
     :ivar problem: a clause.
     """
 
@@ -217,9 +217,9 @@ class _Line(NamedTuple):
 
 
 def _lines(file: BinaryIO) -> Iterator[_Line]:
-    """Return the lines, one after the other; the byte order mark of UTF-8 is no part of the first.
+    """Yield the lines; the byte order mark of UTF-8 is not part of the first.
 
-    A line ends with LF or CRLF, and with nothing else that Unicode calls an end of a line.
+    A line ends with LF or CRLF, and with nothing else that Unicode calls a line end.
     """
     number, longest = 0, MAX_LINE + len(b"\r\n")
     while raw := file.readline(longest):
@@ -242,7 +242,7 @@ def _lines(file: BinaryIO) -> Iterator[_Line]:
 
 
 def _skip(file: BinaryIO, step: int) -> int:
-    """Read up to the end of the line and return how many quotes there were."""
+    """Read to the end of the line, and return how many quotes there were."""
     quotes = 0
     while raw := file.readline(step):
         quotes += raw.count(b'"')
@@ -267,7 +267,7 @@ def _decoded(number: int, raw: bytes) -> _Line:
 
 
 def _guess(raw: bytes, at: int) -> str:
-    """Return what a line probably is of which a byte is not UTF-8."""
+    """Return the probable encoding of a line with a byte that is not UTF-8."""
     if b"\0" in raw:
         return "probably UTF-16"
     if not raw[:at].isascii():

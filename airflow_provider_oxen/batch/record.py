@@ -1,8 +1,8 @@
-"""A deferred batch: its rows in a file beside the output. What Airflow keeps meanwhile names it.
+"""The record of a deferred batch: its rows, in a file beside the output, which Airflow's deferral names.
 
-Each deferral writes a file of its own, named by try and nonce: a try that Airflow has given up, and that goes
-on all the same, overwrites nobody's. The deferral holds the name and the sha256. Whoever may write beside the
-output may alter the file, so each line is checked as far as anybody relies on it.
+Each deferral writes its own file, named by try and nonce, so that a try that Airflow has given up, but that
+goes on, overwrites nobody's. The deferral holds the file's name and SHA-256. Others may alter the file, so
+each line is checked as far as anything depends on it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = getLogger(__name__)
 
 
 class Saved(NamedTuple):
-    """A record that was written, as the deferral must name it."""
+    """A written record, as the deferral must name it."""
 
     name: str
     sha256: str
@@ -64,9 +64,9 @@ class BatchRecord:
     mark: str
 
     def save(self, outcome: BatchOutcome) -> Saved:
-        """Write down what is known of the rows, for the time in which the task is deferred.
+        """Write what is known about the rows, for the time while the task is deferred.
 
-        :raises OxenStorageError: where the store does not take it.
+        :raises OxenStorageError: if the store does not accept it.
         """
         sums = {"rows": self.rows.total, "ending": asdict(outcome)}
         header = {"format": FORMAT, "identity": self.identity, **sums}
@@ -88,12 +88,12 @@ class BatchRecord:
         return Saved(name, sha256)
 
     def load(self, name: str, sha256: str | None, counts: Counter[str]) -> BatchOutcome | None:
-        """Read a record into the row store, and return how the batch stood; None where it is not there.
+        """Read a record into the row store; return the batch's outcome so far, None if there is no record.
 
-        :param sha256: that the file must have; None where an earlier version did not keep it.
-        :param counts: gets the rows that have ended, by their status.
-        :raises OxenStoreUnavailable: where the store does not answer.
-        :raises OxenRecordError: where it is damaged, altered, or another task's.
+        :param sha256: the hash that the file must have; None if an earlier version did not keep it.
+        :param counts: receives the rows that have ended, by their status.
+        :raises OxenStoreUnavailable: if the store does not answer.
+        :raises OxenRecordError: if it is damaged, altered, or another task's.
         """
         where = self.folder.asset_uri(name)
         with tempfile.TemporaryFile(prefix="oxen-") as copy:
@@ -131,17 +131,17 @@ class BatchRecord:
                 expected = shown(header["rows"], 100)
                 raise ValueError(f"it has {self.rows.total} rows, and its first line says {expected}")
         except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, sqlite3.Error) as error:
-            # Not a library's text: it may quote the record.
+            # Do not show a library's text: it may quote the record.
             why = str(error) if type(error) is ValueError else type(error).__name__
             raise _damaged(where, why) from None
         return outcome
 
     def is_ours(self, name: str) -> bool:
-        """Whether a file of the folder is a record of this task's batch, of whichever try."""
+        """Return whether a file in the folder is a record of this task's batch, of any try."""
         return name.startswith(f"{self._prefix}.") and name.endswith(".jsonl")
 
     def forget(self, names: Iterable[str]) -> None:
-        """Remove records; what cannot be removed stays and does no harm."""
+        """Remove records; one that cannot be removed stays and does no harm."""
         for name in names:
             try:
                 self.folder.remove(name)
@@ -213,9 +213,9 @@ _row = TypeAdapter(_Row)
 
 
 def check_row(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return a row's facts where they are what this package writes.
+    """Return a row's facts if they are what this package writes.
 
-    :raises ValueError: where they are not.
+    :raises ValueError: if they are not.
     """
     _row.validate_python(facts, strict=False)
     if (facts["state"] == DONE) is not ("entry" in facts):

@@ -1,4 +1,4 @@
-"""What a batch leaves beside its images: a line for each prompt, their sums, and a page for people."""
+"""The files of a batch beside its images: a line for each prompt, their sums, and a page for people."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from airflow_provider_oxen.images.storage import Folder
 __all__ = ["FAILURES", "FORMAT", "INDEX", "MANIFEST", "SUMMARY", "Counts", "line", "summed", "write"]
 
 MANIFEST, SUMMARY, INDEX = "manifest.jsonl", "summary.json", "index.html"
-"""The files about the whole batch."""
+"""Names of the files about the whole batch."""
 
 FORMAT = "airflow-provider-oxen/batch-summary/1"
 
 FAILURES = 20
-"""Failures that are named one by one: what a person reads; the manifest has all."""
+"""Failures that are listed in the result; the manifest has all of them."""
 
 _ERROR = 300
-"""Characters of an error in XCom: it is kept in Airflow's database."""
+"""Characters of an error in XCom, which is stored in Airflow's database."""
 
 _IMAGE = {"path": "path", "media_type": "media_type", "width": "width", "height": "height", "bytes": "size",
           "sha256": "sha256"}  # fmt: skip
@@ -35,10 +35,10 @@ _IMAGE = {"path": "path", "media_type": "media_type", "width": "width", "height"
 
 _KEYS = ("line", "id", "status", "prompt", "model", *_IMAGE.values(), "seed", "generation_id", "cost",
          "error", "not_sent", "images")  # fmt: skip
-"""What a line of the manifest holds, in this order."""
+"""The fields of a line of the manifest, in this order."""
 
 _SEPARATORS = str.maketrans({mark: f"\\u{mark:04x}" for mark in (0x85, 0x2028, 0x2029)})
-"""What JSON allows in a text, and what Python and others take for the end of a line."""
+"""Characters that JSON allows in a text, and that Python and others take for a line end."""
 
 
 def line(
@@ -51,13 +51,13 @@ def line(
     result: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> dict[str, Any]:
-    """Return a row's line of the manifest, without what is not known.
+    """Return a row's line of the manifest, without unknown facts.
 
     :param number: the row's line in the input, from 1.
-    :param id: the user's, or the stem of the row's files.
+    :param id: the user's id, or the stem of the row's files.
     :param status: one of :data:`.sheet.STATUSES`.
-    :param model: that was asked for; the result's own goes before it.
-    :param result: as an operator returns it for one prompt, images stored.
+    :param model: the requested model; the result's own takes precedence.
+    :param result: as an operator returns it for one prompt, with stored images.
     """
     result = result or {}
     images = [
@@ -85,10 +85,10 @@ def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Counts:
-    """Adds up lines of the manifest; what it holds does not grow with their number.
+    """Adds up lines of the manifest; its size does not depend on their number.
 
-    :ivar cost: USD that the hub has charged for rows that were there not before, whatever became of them.
-    :ivar cost_unknown: rows that were billed, or may have been, and the hub does not say how much.
+    :ivar cost: USD that the hub has charged for rows that did not exist before, whatever their outcome.
+    :ivar cost_unknown: rows that were billed, or may have been, and for which the hub does not say how much.
     """
 
     def __init__(self) -> None:
@@ -103,8 +103,9 @@ class Counts:
         self._unsent: list[dict[str, Any]] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Add a line. A true ``not_sent`` in it says that the batch had stopped before the row was sent, and
-        ``unclear`` that a row without an image was billed, or may have been.
+        """Add a line. ``not_sent`` in it says that the batch had stopped before the row was sent.
+
+        ``unclear`` says that a row without an image was billed, or may have been.
         """
         status = line["status"]
         self.prompts += 1
@@ -114,7 +115,7 @@ class Counts:
         self.bytes += sum(image.get("size") or 0 for image in line.get("images", (line,)))
         if status != "reused":
             if (cost := usd(line.get("cost"))) is not None:
-                # What a million of them lose as floats would be seen.
+                # The rounding errors of a million floats would be visible.
                 self.cost += Decimal(str(cost))
             else:
                 self.cost_unknown += status == "generated" or bool(line.get("unclear"))
@@ -128,7 +129,7 @@ class Counts:
     def as_json(self) -> dict[str, Any]:
         """Return the sums as plain JSON, of the same shape for any number of lines.
 
-        What failed comes before what was never sent, where there are too many failures to name.
+        If there are too many failures to list, failed rows come before rows that were never sent.
         """
         failures = [*self._failures, *self._unsent][:FAILURES]
         return {
@@ -159,19 +160,19 @@ def write(
     previews: int = PREVIEWS,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Write ``manifest.jsonl``, ``index.html`` and, last, ``summary.json``; return what goes to XCom.
+    """Write ``manifest.jsonl``, ``index.html`` and, last, ``summary.json``; return the value for XCom.
 
-    The lines are read once and none is kept in memory. Nothing is written to the folder before the last
-    of them was read. What the user wrote stays to the letter; a URL in an error loses its query, which may
-    be a signature.
+    The lines are read once, and none is kept in memory. Nothing is written to the folder before the last line
+    was read. The user's own text stays exactly as it is; a URL in an error loses its query, which may be a
+    signature.
 
     :param mark: as for :meth:`.Folder.put`.
     :param lines: in the order of the input, each with the preview of its first image, or None.
-    :param facts: of the task, for the summary.
+    :param facts: facts of the task, for the summary.
     :param finished: whether nothing is under way any more.
-    :param previews: how many may stand in the page.
-    :param check: raises where this try must not write any more; called before each file.
-    :raises OSError: or what else the store raises, where it does not take them.
+    :param previews: how many previews the page may hold.
+    :param check: raises if this try must not write any more; called before each file.
+    :raises OSError: or what else the store raises, if it does not accept the files.
     """
     counts, now = Counts(), datetime.now(UTC)
     with ExitStack() as files:
@@ -195,7 +196,7 @@ def write(
 
 
 def summed(folder: Folder, lines: Iterable[tuple[Mapping[str, Any], str | None]]) -> dict[str, Any]:
-    """Return what goes to XCom, as :func:`write` does, and write nothing."""
+    """Return the value for XCom, as :func:`write` does, and write nothing."""
     counts = Counts()
     for line, _ in lines:
         counts.add(line)
@@ -208,10 +209,10 @@ def _places(folder: Folder) -> dict[str, str]:
 
 def _dumped(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=indent).translate(_SEPARATORS)
-    # A half of a surrogate pair cannot be written but as JSON's own escape.
+    # Half of a surrogate pair can only be written as JSON's own escape.
     return text.encode(errors="backslashreplace")
 
 
 def _temporary() -> BinaryIO:
-    """Return a file that has no name, so that no death leaves it behind."""
+    """Return a file without a name, so that it disappears if the process dies."""
     return tempfile.TemporaryFile(prefix="oxen-")

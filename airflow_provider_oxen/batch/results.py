@@ -1,4 +1,4 @@
-"""What came of the rows, and where it is written: manifest, summary, contact sheet, a deferral's record."""
+"""Collect the rows' outcomes and write them: manifest, summary, contact sheet, a deferral's record."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ FILES = (MANIFEST, SUMMARY, INDEX)
 
 @dataclass
 class Results:
-    """The books of one try.
+    """The results of one try.
 
-    :ivar here: what came of rows in this very process, by ``generated``, ``reused`` and ``failed``.
-    :ivar check: raises where another try runs by now; called before each write.
-    :ivar cost: USD that the hub has charged in this process, and no other has counted.
+    :ivar here: outcomes of rows in this very process, by ``generated``, ``reused`` and ``failed``.
+    :ivar check: raises if another try runs by now; called before each write.
+    :ivar cost: USD that the hub has charged in this process, and that no other has counted.
     """
 
     folder: Folder
@@ -59,9 +59,9 @@ class Results:
         return f"{self.this_try.identity.key[:16]}.{self.this_try.try_number}"
 
     def kept(self, row: Row, result: Mapping[str, Any], preview: str | None, *, now: bool = False) -> None:
-        """Note a row whose images are kept.
+        """Record a row whose images are kept.
 
-        :param now: whether that is this process's work.
+        :param now: whether this process has done it.
         """
         status = "reused" if result["reused"] else "generated"
         self.tally.counts[status] += 1
@@ -70,14 +70,14 @@ class Results:
         self.rows.mark_done(row.n, self._line(row, status, result=result), preview)
 
     def begins(self, row: Row, *, paid: bool) -> None:
-        """Note a row that is worked on from now on: until it is done, it may have been paid for.
+        """Record that work on a row begins: until it is done, it may have been paid for.
 
-        :param paid: whether it may have been before.
+        :param paid: whether it may have been paid for before.
         """
         self._in_hand[row.n] = paid
 
     def note(self, done: RowOutcome) -> None:
-        """Note what came of a row."""
+        """Record the outcome of a row."""
         row, error = done.row, done.error
         paid = self._in_hand.pop(row.n, False)
         if done.waiting is not None:
@@ -91,7 +91,7 @@ class Results:
 
     def _failed(self, row: Row, error: Exception, bill: Bill, *, paid: bool) -> None:
         self.outcome.add(error)
-        # Where the record of a job could not be read, what became of the job is not known.
+        # If the record of a job could not be read, the job's outcome is not known.
         blind = paid and isinstance(error, OxenStoreUnavailable)
         status = "unknown" if blind or is_unknown(error) else "failed"
         self.tally.counts[status] += 1
@@ -112,11 +112,12 @@ class Results:
     def write(self, *, finished: bool, begun: bool = True) -> dict[str, Any]:
         """Write manifest, summary and contact sheet, and return the task's result.
 
-        :param finished: whether this try is over; before, what has not ended may still be paid for.
+        :param finished: whether this try is over; before that, a row that has not ended may still be paid
+            for.
         :param begun: whether this try may have sent anything.
-        :raises OxenStorageError: where the store does not take them.
+        :raises OxenStorageError: if the store does not accept them.
         :raises OxenStoreUnavailable: the same, before anything was sent.
-        :raises OxenError: where another try runs by now.
+        :raises OxenError: if another try runs by now.
         """
         facts = {
             **self.this_try.identity._asdict(),
@@ -147,7 +148,7 @@ class Results:
             ) from None
 
     def summed(self) -> dict[str, Any]:
-        """Return the task's result as it stands, and write nothing: the next try may be at work."""
+        """Return the task's result as it is now, and write nothing: the next try may be running."""
         self._mark_in_hand()
         return report.summed(self.folder, self._lines(True))
 
@@ -185,24 +186,24 @@ class Results:
         return self._record.save(self.outcome)
 
     def load(self, name: str, sha256: str | None) -> bool:
-        """Read such a record, as :meth:`.BatchRecord.load` does; return whether it is there."""
+        """Read such a record, as :meth:`.BatchRecord.load` does; return whether there is one."""
         outcome = self._record.load(name, sha256, self.tally.counts)
         if outcome is None:
             return False
         self.outcome = outcome
-        # That was another process, and what it left undone is worth another try.
+        # That was another process; what it left undone may be tried again.
         outcome.passes, outcome.interrupted = outcome.passes or outcome.interrupted, False
         self.tally.total = self.rows.total
         return True
 
     def is_record(self, name: str) -> bool:
-        """Whether a file of the folder is a record of this task's batch, of whichever try."""
+        """Return whether a file in the folder is a record of this task's batch, of any try."""
         return self._record.is_ours(name)
 
     def tidy(self, listing: Listing, names: Iterable[str]) -> None:
-        """Remove what a try that died has left of the batch's own files, and note the records of its tries.
+        """Remove the files that a dead try of this batch has left, and remember the records of its tries.
 
-        :param names: of the folder's files that are such records.
+        :param names: the folder's files that are such records.
         """
         self._records.update(names)
         if listing.has_unfinished(self.mark):
@@ -210,7 +211,7 @@ class Results:
             self.folder.clean(self.mark)
 
     def forget(self) -> None:
-        """Remove the records of this task's tries; what cannot be removed stays and does no harm."""
+        """Remove the records of this task's tries; one that cannot be removed stays and does no harm."""
         if self._records:
             self.check()
             self._record.forget(sorted(self._records))

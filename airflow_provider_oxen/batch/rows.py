@@ -1,4 +1,4 @@
-"""One row of a batch: as it was read, and checked, with its exact request and the name of its files."""
+"""One row of a batch: as it was read, and checked, with its exact request and the names of its files."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
 __all__ = ["MAX_PROMPT", "OWN", "CheckedRow", "RawRow", "check", "from_value"]
 
 MAX_PROMPT = 100_000
-"""Characters of a prompt at most: far above what any known model reads, far below what a row of the hub's
-queue or a sidecar should hold. What the hub itself takes is nowhere documented."""
+"""Most characters of a prompt: far more than any known model reads, far less than a row of the hub's queue or
+a sidecar should hold. The hub's own limit is not documented."""
 
 OWN = frozenset({"id", *RequestArguments.model_fields})
-"""Names of a row that are no model parameters."""
+"""Fields of a row that are not model parameters."""
 
 _FIELDS = OWN - {"id", "prompt", "model_params"}
-"""Those that the operator has for the rows that do not set them."""
+"""Fields for which the operator has defaults."""
 
 _INDEX = re.compile(r"__index_level_[0-9]+__|Unnamed: [0-9]+")
-"""What pandas calls the column that its rows' numbers or names come to in a file. It is no parameter: another
-order of the rows would make it another request."""
+"""The column to which pandas writes the rows' numbers or names. It is no parameter: a different order of the
+rows would change the request."""
 
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
-"""Control characters but the tab and the ends of lines, and halves of characters."""
+"""Control characters except tab and line ends, and halves of surrogate pairs."""
 
 _ID_BYTES = 150
-"""Bytes of an id: what is added to it for files beside it stays under the 255 that file systems allow."""
+"""Most bytes of an id: with our additions, file names stay under the 255 that file systems allow."""
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_+=@,()]+")
-"""Ids that need no look at their characters."""
+"""Ids whose characters need no further check."""
 
 _TAKEN = frozenset({"manifest", "summary", "index"})
-"""What the batch itself writes."""
+"""Names of files that the batch itself writes."""
 
 _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)))
 )
-"""Names that Windows keeps for itself, whatever suffix they have."""
+"""Names that Windows reserves, with any suffix."""
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
@@ -56,14 +56,14 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 class RawRow(NamedTuple):
-    """A row as it was read: not checked yet, and the same whatever it was read from.
+    """A row as it was read: not checked yet, and the same for every kind of source.
 
-    :ivar line: of the file, from 1 (of CSV the one that the record begins on); of a list the position, and of
-        Parquet the row, from 1 as well.
-    :ivar values: ``prompt``, perhaps ``id``, and any other field of the request; empty where there is a
+    :ivar line: line in the file, from 1 (in CSV, where the record begins); for a list the position, and for
+        Parquet the row, also from 1.
+    :ivar values: ``prompt``, optionally ``id``, and any other field of the request; empty if there is a
         problem.
     :ivar problem: a clause, such as "is not JSON: ...".
-    :ivar former: the values as earlier versions read them, where that makes a difference.
+    :ivar former: the values as earlier versions read them, if that makes a difference.
     """
 
     line: int
@@ -73,7 +73,7 @@ class RawRow(NamedTuple):
 
 
 def from_value(line: int, value: Any, wanted: str) -> RawRow:
-    """Return the row that a list's item, or a line's JSON value, stands for.
+    """Return the row for an item of a list, or for a line's JSON value.
 
     :param wanted: what it may be, for people.
     """
@@ -88,8 +88,8 @@ def from_value(line: int, value: Any, wanted: str) -> RawRow:
 class CheckedRow(NamedTuple):
     """A row with its exact request.
 
-    :ivar id: the user's; None where the row is named by its fingerprint and its occurrence.
-    :ivar former: as earlier versions have read it, where that has another fingerprint.
+    :ivar id: the user's; None if the row is named by its fingerprint and its occurrence.
+    :ivar former: as earlier versions have read it, if that has another fingerprint.
     """
 
     line: int
@@ -102,8 +102,8 @@ class CheckedRow(NamedTuple):
 def check(raw: RawRow, defaults: Mapping[str, Any]) -> CheckedRow:
     """Return the row with its exact request.
 
-    What a row does not set, or sets to nothing, is as in the defaults; ``model_params`` is merged over
-    theirs, and so is every other name: it is one more parameter of the model.
+    A field that a row does not set, or sets to nothing, comes from the defaults. ``model_params`` is merged
+    over theirs, and so is every other name: it is one more parameter of the model.
 
     :param defaults: the operator's ``model``, ``response_format``, ``image_size``, ``num_inference_steps``,
         ``seed``, ``target_namespace`` and ``model_params``, as rendered.
@@ -135,7 +135,7 @@ def _read(line: int, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     except OxenInvalidRequest as error:
         raise OxenInvalidRequest(error.message.removesuffix(".")) from None
     except (RecursionError, ValueError) as error:
-        # What nobody foresaw of one row is that row's.
+        # An unforeseen error of one row belongs only to that row.
         raise OxenInvalidRequest(f"a value cannot be used: {redacted_line(str(error))}") from None
 
 
@@ -156,7 +156,7 @@ def _prompt(value: Any) -> str:
     if not isinstance(value, str):
         raise OxenInvalidRequest(f"prompt must be a text, not {shown(value)}")
     if given(value, None) is None:
-        # What a template makes of nothing would be paid for.
+        # What a template renders to without a value would be paid for.
         raise OxenInvalidRequest(f"prompt must not be empty, as {shown(value)} is")
     if len(value) > MAX_PROMPT:
         raise OxenInvalidRequest(

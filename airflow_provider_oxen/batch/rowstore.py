@@ -1,7 +1,7 @@
-"""A batch's rows between their reading and the manifest: on disk, so that a million of them fit.
+"""A batch's rows between reading and manifest: on disk, so that a million of them fit.
 
-A private SQLite database that is gone with the task. It is no record: what must outlive the task stands
-beside the output.
+A private SQLite database that disappears with the task. It is no record: what must outlive the task is beside
+the output.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _ROWS = "SELECT n, facts, state, waited FROM rows WHERE state = ? AND n > ? ORDE
 _INSERT = "INSERT INTO rows (stem, facts, state, waited, entry, preview) VALUES (?, ?, ?, ?, ?, ?)"
 
 NEW, OPEN, WAITING, DONE = range(4)
-"""States of a row: to be asked for; has a job already; its job is waited for elsewhere; has ended."""
+"""States of a row: to be requested; already has a job; the triggerer waits for its job; has ended."""
 
 _FACTS = ("line", "id", "stem", "fingerprint", "request")
-"""What of a row never changes."""
+"""Facts of a row that never change."""
 
 _CHUNK = 500
 
 
 class Waited(NamedTuple):
-    """A row's job that is waited for elsewhere: enough to go on with it where the row's own record is lost.
+    """A row's job that the triggerer waits for: enough to go on with it if the row's own record is lost.
 
-    :ivar namespace: whose queue it is in; None: the connection's.
-    :ivar seed: that was sent.
+    :ivar namespace: whose queue holds it; None: the connection's.
+    :ivar seed: the seed that was sent.
     :ivar price: USD by the catalogue.
     :ivar submitted_at: unix seconds.
     """
@@ -59,12 +59,12 @@ class Waited(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row that is to be worked on.
+    """A row to work on.
 
-    :ivar n: its place in the input, from 1.
-    :ivar line: where the input has it.
-    :ivar stem: of its files' names; together with the folder it is what identifies the row.
-    :ivar waited: its job, where the batch has waited for it.
+    :ivar n: its position in the input, from 1.
+    :ivar line: its line in the input.
+    :ivar stem: stem of its files' names; together with the folder it identifies the row.
+    :ivar waited: its job, if the batch has waited for it.
     """
 
     n: int
@@ -83,13 +83,13 @@ class Row(NamedTuple):
 
 
 class RowStore:
-    """The rows, in the order of the input; for one thread. Close it, or use it as a context.
+    """The rows, in the order of the input; for one thread. Close it, or use it as a context manager.
 
-    :param folds_case: whether names that differ in case only are one.
+    :param folds_case: whether names that differ only in case are the same.
     """
 
     def __init__(self, *, folds_case: bool = False) -> None:
-        # In a file of SQLite's own that has no name; what is small stays in memory.
+        # SQLite uses its own file without a name; a small database stays in memory.
         tables = _TABLES.format(collation="NOCASE" if folds_case else "BINARY")
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {tables} BEGIN;")
@@ -104,9 +104,9 @@ class RowStore:
         self._database.close()
 
     def add(self, row: CheckedRow) -> None:
-        """Put a row at the end.
+        """Append a row.
 
-        :raises OxenInvalidRequest: where another row has the same name.
+        :raises OxenInvalidRequest: if another row has the same name.
         """
         stem = row.id if row.id is not None else self._stem(row)
         facts = (row.line, row.id, stem, row.fingerprint, row.request.body())
@@ -127,7 +127,7 @@ class RowStore:
         self.total += 1
 
     def _stem(self, row: CheckedRow) -> str:
-        """Return a name for a row without id, always the same for the first, second… of one request."""
+        """Return a name for a row without id, always the same for the first, second… row of one request."""
         [count] = self._database.execute(
             "INSERT INTO fingerprints VALUES (?, 1) ON CONFLICT DO UPDATE SET rows = rows + 1 RETURNING rows",
             (row.fingerprint,),
@@ -144,21 +144,21 @@ class RowStore:
                     yield _row(*row)
 
     def has(self, stem: str) -> bool:
-        """Whether a row has this name."""
+        """Return whether a row has this name."""
         return self._database.execute("SELECT 1 FROM rows WHERE stem = ?", (stem,)).fetchone() is not None
 
     def mark_open(self, n: int) -> None:
-        """Note that a row has a job already."""
+        """Record that a row already has a job."""
         self._database.execute("UPDATE rows SET state = ? WHERE n = ?", (OPEN, n))
 
     def mark_waiting(self, n: int, waited: Waited) -> None:
-        """Note that a row's job is waited for elsewhere."""
+        """Record that the triggerer waits for a row's job."""
         self._database.execute(
             "UPDATE rows SET state = ?, waited = ? WHERE n = ?", (WAITING, json.dumps(waited._asdict()), n)
         )
 
     def mark_done(self, n: int, entry: dict[str, Any], preview: str | None) -> None:
-        """Note what became of a row: its line of the manifest."""
+        """Record the outcome of a row: its line of the manifest."""
         self._database.execute(
             "UPDATE rows SET state = ?, waited = NULL, entry = ?, preview = ? WHERE n = ?",
             (DONE, json.dumps(entry), preview, n),
@@ -175,14 +175,14 @@ class RowStore:
         return int(found)
 
     def entries(self) -> Iterator[tuple[Row, dict[str, Any] | None, str | None]]:
-        """Yield each row, its line of the manifest where it has ended, and its preview."""
+        """Yield each row, its line of the manifest if it has ended, and its preview."""
         for *row, entry, preview in self._database.execute(
             "SELECT n, facts, state, waited, entry, preview FROM rows ORDER BY n"
         ):
             yield _row(*row), entry and json.loads(entry), preview
 
     def dump(self) -> Iterator[dict[str, Any]]:
-        """Yield all that is known of each row, as plain JSON; :meth:`load` takes it."""
+        """Yield everything that is known about each row, as plain JSON for :meth:`load`."""
         for facts, state, waited, entry, preview in self._database.execute(
             "SELECT facts, state, waited, entry, preview FROM rows ORDER BY n"
         ):
@@ -191,7 +191,7 @@ class RowStore:
             yield {name: value for name, value in known.items() if value is not None}
 
     def load(self, known: dict[str, Any]) -> None:
-        """Put a row at the end, as :meth:`dump` gave it; one whose job was waited for is worked on again."""
+        """Append a row from :meth:`dump`; one whose job was waited for is worked on again."""
         entry, state = known.get("entry"), known["state"]
         waited = {name: known[name] for name in Waited._fields if name in known}
         self._insert(
@@ -213,19 +213,19 @@ def _row(n: int, facts: str, state: int, waited: str | None) -> Row:
 def stem_of(row: CheckedRow, count: int) -> str:
     """Return the name of a row without id.
 
-    :param count: how often its request has come by then, this time included.
+    :param count: how often its request has come by then, including this time.
     """
     stem = f"{_readable(row.request.prompt)}{row.fingerprint[:16]}"
     return stem if count == 1 else f"{stem}_{count}"
 
 
 def identity_of(stem: str) -> str:
-    """Return what identifies a row in its folder, for every run and task: 64 hexadecimal characters."""
+    """Return what identifies a row in its folder for every run and task: 64 hexadecimal characters."""
     return hashlib.sha256(json.dumps(["airflow-provider-oxen", "row", stem]).encode()).hexdigest()
 
 
 def _readable(prompt: str) -> str:
-    """Return the beginning of a prompt as a part of a file name: for people who look into the folder."""
+    """Return the beginning of a prompt as part of a file name, for people who look into the folder."""
     plain = unicodedata.normalize("NFKD", prompt[:200]).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].rstrip("-")
     return f"{words}-" if words else ""

@@ -1,7 +1,7 @@
-"""The contact sheet of a batch: one page for people, whole in itself, beside the images that it shows.
+"""The contact sheet of a batch: one self-contained page for people, beside the images that it shows.
 
-It needs no script and loads nothing: previews stand in it as text, and its style too. Every text in it comes
-from somebody else: the templates escape all of them, and :func:`_text` makes them short and harmless.
+It needs no script and loads nothing: previews and style are part of the page. Every text in it is untrusted:
+the templates escape all of them, and :func:`_text` makes them short and harmless.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from jinja2 import Environment, FileSystemLoader
 __all__ = ["PREVIEWS", "STATUSES", "Sheet"]
 
 PREVIEWS = 1000
-"""Previews that a page holds: some 4 MB, which a browser still opens at once. Further tiles are links."""
+"""Most previews in a page: about 4 MB, which a browser still opens at once. Further tiles are links."""
 
 STATUSES = ("generated", "reused", "failed", "unknown")
-"""What may become of a row."""
+"""The possible outcomes of a row."""
 
 _LEADS = {"seed": "seed", "generation_id": "generation"}
-"""Facts by which a job is found again, and what they are called."""
+"""Facts for finding a job again, and their labels."""
 
 _TOGETHER = 60
-"""Tiles of a list, which a browser lays out when it comes into sight: with 10,000 in one list, it scrolls in
-jerks. Fills whole rows of two to five."""
+"""Tiles in one list, which the browser lays out when it becomes visible; with 10,000 in one list, scrolling
+would stutter. The number fills whole rows of two to five."""
 
 _PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
-"""What :func:`.preview.preview` returns; what a sidecar holds in its place may have been changed."""
+"""The form of what :func:`.preview.preview` returns; others may have changed the value in a sidecar."""
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What no page may hold: control characters and halves of characters."""
+"""What no page may hold: control characters and halves of surrogate pairs."""
 
 _TILES = "\0"
-"""Stands in the page where its tiles go: no text in it can hold one."""
+"""Stands in the page in place of its tiles; no text in it can contain it."""
 
 
 class Sheet:
-    """Takes rows one after the other; holds none of them in memory.
+    """Takes rows one after the other, and keeps none of them in memory.
 
-    What stands at the top of the page is known only at the end, so the tiles wait in a file of their own.
+    The top of the page is known only at the end, so the tiles wait in a separate file.
 
-    :param tiles: an empty file to write to and read from, for as long as the sheet is in use.
-    :param previews: how many may stand in the page.
+    :param tiles: an empty file to write to and read from, as long as the sheet is in use.
+    :param previews: how many previews the page may hold.
     """
 
     def __init__(self, tiles: BinaryIO, previews: int = PREVIEWS) -> None:
         self._tiles = tiles
         self._previews = previews
-        # A macro: to render a template for each of a million tiles takes half as long again.
+        # A macro: rendering a template for each of a million tiles would take half as long again.
         self._templates: Any = _templates().get_template("tile.html").module
         self._embedded = self._rows = self._images = 0
 
     def add(self, line: Mapping[str, Any], preview: str | None) -> None:
         """Add a row.
 
-        :param line: of the manifest.
+        :param line: its line of the manifest.
         :param preview: a data URI of its first image.
         """
         fits = "path" in line and self._embedded < self._previews
@@ -87,7 +87,7 @@ class Sheet:
         """Write the page.
 
         :param counts: as :meth:`.report.Counts.as_json` returns them.
-        :param facts: of the task.
+        :param facts: facts of the task.
         :param finished: whether nothing is under way any more.
         """
         html = _templates().get_template("sheet.html").render(
@@ -125,7 +125,7 @@ def _templates() -> Environment:
 
 
 def _facts(line: Mapping[str, Any]) -> list[str]:
-    """Return the facts of a row's tile, line by line."""
+    """Return the facts for a row's tile, line by line."""
     facts = [f"{_text(line['width'])} × {_text(line['height'])}"] if "width" in line else []
     facts += [_size(line["size"])] if "size" in line else []
     facts += [_money(line["cost"])] if "cost" in line else []
@@ -134,22 +134,22 @@ def _facts(line: Mapping[str, Any]) -> list[str]:
 
 
 def _leads(line: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return what a job is found by again."""
+    """Return the facts for finding a job again."""
     return [(word, line[name]) for name, word in _LEADS.items() if name in line]
 
 
 def _kind(status: object) -> str:
-    """Return the class of a tile: that of a doubt, where its status is none that is known."""
+    """Return the CSS class of a tile; an unknown status gets the class of a doubt."""
     return next((name for name in STATUSES if name == status), "unknown")
 
 
 def _link(path: object) -> str:
-    """Return what leads to a file beside the page: quoted, so that it is neither a scheme nor markup."""
+    """Return the link to a file beside the page, quoted so that it is neither a scheme nor markup."""
     return quote(str(path).rpartition("/")[2], errors="replace")
 
 
 def _money(cost: object) -> str:
-    """Return USD, with all the digits that a price has, and two at least."""
+    """Return USD with all the digits of a price, and at least two."""
     if not isinstance(cost, int | float):
         return _text(cost)
     whole, _, digits = f"{cost:,.6f}".partition(".")
@@ -169,6 +169,6 @@ def _size(size: object) -> str:
 
 def _text(value: object, limit: int = 200) -> str:
     """Return a text on one line, shortened and without what no page may hold; the templates escape it."""
-    # Only what can be seen of a text that may be megabytes long is looked at.
+    # Process only the visible part of a text that may be megabytes long.
     words = _UNFIT.sub("\ufffd", " ".join(str(value)[: 4 * limit + 100].split()))
     return words if len(words) <= limit else f"{words[: limit - 1].rstrip()}…"

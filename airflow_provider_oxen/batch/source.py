@@ -1,4 +1,4 @@
-"""Where a batch's prompts come from: a list, or a file that is read row by row and never held whole."""
+"""The source of a batch's prompts: a list, or a file that is read row by row and never held whole."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _READERS: dict[str, Callable[[BinaryIO], Iterator[RawRow]]] = {
 }
 
 _LONGEST_PATH = 4096
-"""Characters: what Linux takes for a path. A longer text is a prompt, and is not shown whole."""
+"""Longest path in characters that Linux accepts. A longer text is a prompt, and is not shown whole."""
 
 _READ = 256 * 1024
-"""Bytes that are asked of the folder's file at once."""
+"""Bytes that are read at once from the folder's file."""
 
 _ALLOWED = (
     "prompts must be a list, of texts or of mappings with 'prompt', or a file's path: absolute, or a URL "
@@ -61,8 +61,8 @@ class Source:
     def rows(self) -> Iterator[RawRow]:
         """Read the rows, one after the other.
 
-        :raises OxenInvalidRequest: where there is no file or no row, or the file may not be read.
-        :raises OxenStoreUnavailable: where the store fails.
+        :raises OxenInvalidRequest: if there is no file or no row, or the file may not be read.
+        :raises OxenStoreUnavailable: if the store fails.
         """
         empty = True
         for raw in self.read():
@@ -77,7 +77,7 @@ def open_source(prompts: Any, conn_id: str | None) -> Source:
 
     :param prompts: a list, also a lazy one; or a text: a list as JSON, or a file's path.
     :param conn_id: the Airflow connection of the file's store.
-    :raises OxenInvalidRequest: where it is something else, or its store cannot be opened.
+    :raises OxenInvalidRequest: if it is something else, or its store cannot be opened.
     """
     prompts = as_text("prompts", prompts)
     if isinstance(prompts, str):
@@ -116,7 +116,7 @@ def _from_file(path: str, conn_id: str | None) -> Source:
     try:
         folder = open_folder(parent, conn_id, conn_name="prompts_conn_id")
     except (OxenInvalidRequest, OxenStoreUnavailable) as error:
-        # Its words are for the operator's other path.
+        # Its message is written for the operator's other path.
         words = without_queries(error.message).removeprefix("storage_path ")
         raise type(error)(f"prompts: the folder {words}") from None
     where = str(folder.path / name) if isinstance(folder, LocalFolder) else folder.asset_uri(name)
@@ -133,7 +133,7 @@ def _read(
 
 
 class _File(io.RawIOBase):
-    """A folder's file whose errors are the store's, and so are not taken for the content's."""
+    """A folder's file whose errors belong to the store, and are not taken for errors in the content."""
 
     def __init__(self, file: BinaryIO, where: str) -> None:
         self._file: Any = file

@@ -22,9 +22,9 @@ def _map(app: Sphinx) -> str:
     lines = [f"# {app.config.project}", "", f"> {_first_sentence(app, app.config.root_doc)}"]
     for tree in app.env.get_doctree(app.config.root_doc).findall(addnodes.toctree):
         lines += ["", f"## {tree['caption']}", ""]
-        for _, page in tree["entries"]:
-            link = app.builder.get_target_uri(page)
-            lines.append(f"- [{app.env.titles[page].astext()}]({link}): {_first_sentence(app, page)}")
+        for title, page in tree["entries"]:
+            name, link = title or app.env.titles[page].astext(), app.builder.get_target_uri(page)
+            lines.append(f"- [{name}]({link}): {_first_sentence(app, page)}")
     return "\n".join(lines) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,11 @@ def test_no_address_is_made_up():
     text = Path(ROOT / "pyproject.toml").read_text()
 
     assert re.findall(r"^Repository = .*", text, re.MULTILINE) == []
+
+
+def test_make_docs_says_where_the_site_is():
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/installed", "docs"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+
+    assert re.search(r'^echo "The site is in build/docs: .*build/docs/index\.html', done.stdout, re.MULTILINE)

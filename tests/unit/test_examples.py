@@ -1,4 +1,4 @@
-"""What people copy survives what happens: every example has retries."""
+"""Every example that people copy has retries: in the example Dags and in the documentation."""
 
 from __future__ import annotations
 
