@@ -39,19 +39,19 @@ class Reach:
     settings: Settings
     ways: Ways
 
-    def may_ask(self, url: str) -> None:
+    def may_ask(self, url: httpx.URL) -> None:
         """Judge a link by its text: an address, or a name of this machine.
 
         :raises OxenDownloadError: if the link must not be requested.
         """
-        host = _host(httpx.URL(url))
+        host = _host(url)
         address = _written(host)
         if address is not None:
             self.admit(host, [address])
 
-    async def amay_ask(self, url: str) -> None:
+    async def amay_ask(self, url: httpx.URL) -> None:
         """Judge a link as :meth:`may_ask` does; if that needs to look up the hub, do it in a thread."""
-        host = _host(httpx.URL(url))
+        host = _host(url)
         if not self.is_home(host) and _written(host) is not None:
             await asyncio.wrap_future(RESOLVERS.submit(self.may_ask, url))
 

@@ -15,12 +15,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 
 from airflow_provider_oxen.api.addresses import Address
+from airflow_provider_oxen.api.connections import Connections
 from airflow_provider_oxen.api.streams import AsyncStream, Stream, as_httpcore_errors, within
 from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.api.ways import Ways
@@ -29,6 +30,9 @@ __all__ = ["RESOLVERS", "AsyncTransport", "Transport", "resolve"]
 
 Admit = Callable[[str, Sequence[Address]], Sequence[Address]]
 """Takes a host and its addresses, and returns those that may be connected to, or raises."""
+
+_MANY = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=5.0)
+"""For an event loop. It keeps as many connections as it may open, because images come in bursts."""
 
 RESOLVERS = Threads(4, "oxen-resolve")
 """Threads that resolve names for event loops: a connection waits for them, and many connect at once."""
@@ -77,6 +81,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         **options: Any,
     ) -> None:
         self._ways = ways
+        limits = options.setdefault("limits", _MANY)
         self._straight = httpx.AsyncHTTPTransport(verify=context, trust_env=False, **options)
         self._proxied = {
             name: httpx.AsyncHTTPTransport(
@@ -84,7 +89,8 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             )
             for name, proxy in ways.proxies.items()
         }
-        _connect_by(self._straight, _AsyncBackend(admit, is_home))
+        # httpx has no argument for its pool; tests check that it uses this one.
+        self._straight._pool = cast("Any", Connections(_AsyncBackend(admit, is_home), context, limits))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
@@ -222,9 +228,6 @@ def _trusting(proxy: httpx.Proxy, context: ssl.SSLContext) -> httpx.Proxy:
     return httpx.Proxy(proxy.url, auth=proxy.auth, headers=proxy.headers, ssl_context=context)
 
 
-def _connect_by(
-    transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport,
-    backend: httpcore.NetworkBackend | httpcore.AsyncNetworkBackend,
-) -> None:
+def _connect_by(transport: httpx.HTTPTransport, backend: httpcore.NetworkBackend) -> None:
     # httpx has no argument for it. Its pool asks the backend whenever it connects; tests check that.
     transport._pool._network_backend = backend

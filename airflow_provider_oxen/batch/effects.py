@@ -247,11 +247,15 @@ class Joined(Passing):
             return await self.do.wait(record)
         since = record.submitted_at or record.time
         deadline = None if self._timeout is None else record.since + self._timeout
-        poll = Poll(deadline, since + self._lookup_grace)
+        poll = _RememberingPoll(deadline, since + self._lookup_grace)
         if self._ended is not None and (end := poll.seen(self._ended, time.time())):
             return end
         self._ended = None
-        return await self._rows.wait(str(record.generation_id), record.namespace, poll)
+        end = await self._rows.wait(str(record.generation_id), record.namespace, poll)
+        if end.status == "succeeded":
+            # The next question is for the link that this row holds.
+            self._ended = poll.last
+        return end
 
     async def linger(self, seconds: float, error: OxenImageError) -> bool:
         return self._rows.patient and await self.do.linger(seconds, error)
@@ -290,6 +294,17 @@ class Claimed(Passing):
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
         # Claimed with the intent: a write less for each image.
         return await self.do.keep(record.to(record.phase, files=record.files or self._files), same)
+
+
+@dataclass
+class _RememberingPoll(Poll):
+    """Keeps the row that it has judged, where it holds a link: it need not be asked for twice."""
+
+    last: Generation | None = None
+
+    def seen(self, row: Generation, now: float) -> End | None:
+        self.last = row if row.result_url else None
+        return super().seen(row, now)
 
 
 def _outcome(error: OxenError) -> Outcome:

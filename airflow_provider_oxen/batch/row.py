@@ -26,7 +26,7 @@ from airflow_provider_oxen.batch.rowstore import OPEN, Row, Waited, identity_of
 from airflow_provider_oxen.images.known import KnownFolder, Listing
 from airflow_provider_oxen.images.media import SUFFIXES
 from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
-from airflow_provider_oxen.images.storage import Folder
+from airflow_provider_oxen.images.storage import Folder, LocalFolder
 from airflow_provider_oxen.jobs.effects import Prepared, Remade
 from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.jobs.record import Endpoint, Record
@@ -140,7 +140,8 @@ class RowWorker:
 
     async def __aenter__(self) -> RowWorker:
         self._clients = (AsyncClient(self.settings), AsyncClient(replace(self.settings, max_retries=0)))
-        self._runtime = LoopRuntime(*self._clients, self.threads)
+        is_local = isinstance(self.folder, LocalFolder)
+        self._runtime = LoopRuntime(*self._clients, self.threads, looks_are_quick=is_local)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -392,6 +393,7 @@ class RowWorker:
             timeout=arguments.timeout,
             lookup_grace=arguments.lookup_grace,
             cancel_on_kill=False,
+            closes_kept=True,
             running=self.this_try.running,
         )
 

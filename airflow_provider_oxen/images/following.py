@@ -40,9 +40,9 @@ class Way(Protocol):
 
     async def sleep(self, seconds: float) -> None: ...
 
-    async def may_ask(self, url: str) -> None: ...
+    async def may_ask(self, url: httpx.URL) -> None: ...
 
-    async def get(self, url: str, headers: dict[str, str]) -> httpx.Response: ...
+    async def get(self, url: httpx.URL, headers: dict[str, str]) -> httpx.Response: ...
 
     def pieces(self, response: httpx.Response) -> AsyncGenerator[bytes]: ...
 
@@ -64,10 +64,10 @@ class Blocking:
     async def sleep(self, seconds: float) -> None:
         self._sleep(seconds)
 
-    async def may_ask(self, url: str) -> None:
+    async def may_ask(self, url: httpx.URL) -> None:
         self.client.reach.may_ask(url)
 
-    async def get(self, url: str, headers: dict[str, str]) -> httpx.Response:
+    async def get(self, url: httpx.URL, headers: dict[str, str]) -> httpx.Response:
         http = self.client.http
         return http.send(http.build_request("GET", url, headers=headers), stream=True)
 
@@ -91,10 +91,10 @@ class OnLoop:
     async def sleep(self, seconds: float) -> None:
         await self._sleep(seconds)
 
-    async def may_ask(self, url: str) -> None:
+    async def may_ask(self, url: httpx.URL) -> None:
         await self.client.reach.amay_ask(url)
 
-    async def get(self, url: str, headers: dict[str, str]) -> httpx.Response:
+    async def get(self, url: httpx.URL, headers: dict[str, str]) -> httpx.Response:
         http = self.client.http
         return await http.send(http.build_request("GET", url, headers=headers), stream=True)
 
@@ -110,9 +110,11 @@ async def follow(way: Way, url: str) -> httpx.Response:
     encrypted = False
     for _ in range(MAX_REDIRECTS + 1):
         _may_ask(way.client.settings, url, encrypted)
-        await way.may_ask(url)
-        encrypted = origin(url)[0] == "https"
-        response = await _ask(way, url)
+        # httpx reads a link letter by letter: once is enough for a long one.
+        link = httpx.URL(url)
+        await way.may_ask(link)
+        encrypted = link.scheme == "https"
+        response = await _ask(way, link)
         if response.next_request is None:
             try:
                 _judge(response, url)
@@ -129,13 +131,13 @@ async def follow(way: Way, url: str) -> httpx.Response:
     )
 
 
-async def _ask(way: Way, url: str) -> httpx.Response:
+async def _ask(way: Way, url: httpx.URL) -> httpx.Response:
     # identity: Content-Length is compared with the bytes that arrive, and an encoding would change that.
     headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
     response = await way.get(url, headers)
     settings = way.client.settings
     key = settings.api_key
-    if response.status_code in (401, 403) and key and origin(url) == origin(settings.base_url):
+    if response.status_code in (401, 403) and key and origin(str(url)) == origin(settings.base_url):
         await way.close(response)
         response = await way.get(url, {**headers, **bearer(key)})
     return response

@@ -95,35 +95,44 @@ class LocalFolder(Folder):
         with self._written(name, source, writer_id) as part:
             try:
                 os.link(part, self._at(name))
+                made = True
             except FileExistsError:
-                return False
+                made = False
             except OSError:
-                # A file system without links. If the process dies here, an empty file keeps the name.
-                try:
-                    os.close(os.open(self._at(name), _NEW, 0o666))
-                except FileExistsError:
-                    return False
-                try:
-                    os.replace(part, self._at(name))
-                except BaseException:
-                    self.remove(name)
-                    raise
+                return self._made_without_links(name, part)
+            _unlink(part)
+        if made:
+            self._sync()
+        return made
+
+    def _made_without_links(self, name: str, part: str) -> bool:
+        """Do the same without links. If the process dies here, an empty file keeps the name."""
+        try:
+            os.close(os.open(self._at(name), _NEW, 0o666))
+        except FileExistsError:
+            _unlink(part)
+            return False
+        try:
+            os.replace(part, self._at(name))
+        except BaseException:
+            self.remove(name)
+            raise
         self._sync()
         return True
 
     @contextlib.contextmanager
     def _written(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
-        """Write the content to a new file with an unpredictable name; remove that file afterwards."""
+        """Write the content to a new file with an unpredictable name; remove that file if anything fails."""
         shown = os.fsencode(name)[:_PART].decode(errors="ignore")
         part = self._at(f".{shown}.{writer_id}-{secrets.token_hex(8)}.part")
         source.seek(0)
         try:
             _write(part, source, lasting=lasting)
             yield part
-        finally:
+        except BaseException:
             # Useless files must not stay, least of all on a full disk.
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+            _unlink(part)
+            raise
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -183,6 +192,11 @@ def _opened(path: str) -> int:
     if stat.S_ISDIR(mode):
         raise UnreadableFile(errno.EISDIR, "Is a directory", path)
     raise UnreadableFile(errno.EINVAL, "No regular file", path)
+
+
+def _unlink(part: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(part)
 
 
 def _write(path: str, source: BinaryIO, *, lasting: bool = True) -> None:

@@ -27,6 +27,9 @@ __all__ = ["BlockingRuntime", "LoopRuntime", "Runtime"]
 
 T = TypeVar("T")
 
+_QUICK = 0.02
+"""Seconds that one check may take on the event loop. After a slower one, threads run all further checks."""
+
 
 class Runtime(Protocol):
     """What both ways offer. Only :meth:`blocking` runs blocking work."""
@@ -41,10 +44,17 @@ class Runtime(Protocol):
         """Send a call, and retry if that is safe."""
         ...
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Send a call once.
 
         :param guard: the last check before a paid call; it blocks, see :meth:`.Client.send`.
+        :param is_quick: whether the check reads only the record.
         """
         ...
 
@@ -80,7 +90,13 @@ class BlockingRuntime:
     async def send(self, call: Call[T]) -> T:
         return self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         with Client(replace(self.settings, max_retries=0)) as client:
             return client.send(call, guard=guard)
 
@@ -106,10 +122,15 @@ class LoopRuntime:
     :param client: shared by all of them.
     :param sender: sends once: the batch decides whether and when a paid request is sent again.
     :param threads: run blocking work.
+    :param looks_are_quick: whether records are on a local disk. Reading one there takes less time than a hop
+        to a thread, so the last check runs on the loop as long as it stays quick.
     """
 
-    def __init__(self, client: AsyncClient, sender: AsyncClient, threads: Threads) -> None:
+    def __init__(
+        self, client: AsyncClient, sender: AsyncClient, threads: Threads, *, looks_are_quick: bool = False
+    ) -> None:
         self.client = client
+        self._looks_are_quick = looks_are_quick
         self._sender = sender
         self._threads = threads
 
@@ -124,10 +145,23 @@ class LoopRuntime:
     async def send(self, call: Call[T]) -> T:
         return await self.client.send(call)
 
-    async def send_once(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
+    async def send_once(
+        self,
+        call: Call[T],
+        *,
+        guard: Callable[[], None] | None = None,
+        is_quick: Callable[[], bool] = lambda: False,
+    ) -> T:
         async def look() -> None:
-            if guard is not None:
+            if guard is None:
+                return
+            if not (self._looks_are_quick and is_quick()):
                 await self.blocking(guard)
+                return
+            began = time.monotonic()
+            guard()
+            # A local folder may be a mount of another machine's: it must not block all rows again.
+            self._looks_are_quick = time.monotonic() - began < _QUICK
 
         return await self._sender.send(call, guard=look)
 

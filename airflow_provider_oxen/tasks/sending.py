@@ -57,9 +57,11 @@ class Sender:
 
         try:
             # Send it only once: each request needs its own intent.
+            known = self.running.is_known
             if record.endpoint == "queue":
-                return self._accepted(await self.runtime.send_once(queue.enqueue(request), guard=look))
-            answer = await self.runtime.send_once(calls.generate(request), guard=look)
+                rows = await self.runtime.send_once(queue.enqueue(request), guard=look, is_quick=known)
+                return self._accepted(rows)
+            answer = await self.runtime.send_once(calls.generate(request), guard=look, is_quick=known)
         except OxenOutcomeUnknown as error:
             failed = error
             return await self.runtime.blocking(lambda: self._unread(record, failed))

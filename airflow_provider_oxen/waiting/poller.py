@@ -51,8 +51,9 @@ RARELY = 60.0
 """Seconds between two lists while the stream is trusted, for what it does not report, such as
 cancellations."""
 
-GATHER = 0.1
-"""Seconds in which further events join the first: many jobs end together."""
+GATHER, GATHER_FEW = 0.1, 0.01
+"""Seconds in which further events join the first, since many jobs end together; and where so few are waited
+for that their rows are asked for one by one in any case."""
 
 PREMATURE = 3
 """How many ticks ask again for a row that shows no end although an event reported it."""
@@ -119,7 +120,7 @@ class QueuePoller:
         """An event reports the end of a job: look at its row soon."""
         id = generation.generation_id
         if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
-            self._look_soon(id, GATHER)
+            self._look_soon(id, GATHER if len(self.waiters.by_id) > 2 * MANY else GATHER_FEW)
 
     def _look_soon(self, id: str, seconds: float = 0.0) -> None:
         self._urgent.add(id)

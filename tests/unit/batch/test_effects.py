@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown, OxenPollError
+from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.batch import effects
 from airflow_provider_oxen.batch.effects import Claimed, Joined, Passing, Rows
 from airflow_provider_oxen.batch.lookup import SharedLookup
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.waiting.polling import Poll
+from airflow_provider_oxen.waiting.polling import LINKLESS, Poll
 from airflow_provider_oxen.waiting.registry import KnownConnection
 
 pytestmark = pytest.mark.asyncio
@@ -104,6 +105,32 @@ async def test_job_that_only_the_history_knows_is_waited_for_alone(do, rows):
     await joined.wait(alone)
 
     assert do.asked == [("wait", alone)]
+
+
+@pytest.mark.parametrize(("link", "asks"), [("https://files.example/i.png", 0), (None, 1)])
+async def test_row_that_ended_the_waiting_is_asked_for_again_only_without_a_link(
+    do, rows, monkeypatch, link, asks
+):
+    row = Generation(generation_id="g", status="succeeded", result_url=link)
+    asked: list[str] = []
+
+    async def ended(*_: Any, poll: Poll, **__: Any) -> Any:
+        poll.linkless = LINKLESS
+        return poll.seen(row, 0.0)
+
+    async def again(generation_id: str) -> None:
+        asked.append(generation_id)
+
+    monkeypatch.setattr(effects, "wait", ended)
+    do.__dict__["row"] = again
+    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+
+    assert (await joined.wait(record())).status == "succeeded"
+    assert await joined.row("g") == (row if link else None)
+    assert len(asked) == asks
+    # Whoever asks later wants what is so by then.
+    await joined.row("g")
+    assert len(asked) == asks + 1
 
 
 async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(rows, monkeypatch):

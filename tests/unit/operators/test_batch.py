@@ -13,6 +13,8 @@ from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import identity_of
 from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.localhub import Fault
+from airflow_provider_oxen.tasks.running import Running
+from airflow_provider_oxen.tasks.runtime import LoopRuntime
 
 from .batch_scene import PROMPTS, Batch, all_kept
 from .scene import all_modes, by_call, by_queue
@@ -35,6 +37,25 @@ def test_every_prompt_is_paid_for_once_and_kept(batch, mode):
     assert len({line["seed"] for line in batch.manifest}) == 6
     assert all("generation_id" in line for line in batch.manifest) is (mode != "synchronous")
     assert played.result["cost"] == (0 if mode == "synchronous" else 0.06)
+
+
+@by_call
+def test_row_goes_to_a_thread_three_times_and_no_more(batch, monkeypatch):
+    """For its intent, for the answer, and for image, sidecar and record together."""
+    hops: list[str] = []
+    blocking = LoopRuntime.blocking
+
+    async def counted(runtime: LoopRuntime, work: Callable[[], Any]) -> Any:
+        hops.append(work.__qualname__)
+        return await blocking(runtime, work)
+
+    monkeypatch.setattr(LoopRuntime, "blocking", counted)
+    monkeypatch.setattr(Running, "is_known", lambda running, lasting=0.0: True)
+    monkeypatch.setattr("airflow_provider_oxen.tasks.runtime._QUICK", 60.0)
+
+    assert all_kept(batch, batch.play())
+    assert len(hops) == 3 * len(PROMPTS), hops
+    assert batch.left == []
 
 
 @all_modes

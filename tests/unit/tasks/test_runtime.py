@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -82,6 +84,49 @@ async def test_deadline_holds_on_the_loop(runtime):
     with pytest.raises(httpx.ReadTimeout):
         async with runtime.within(Deadline(0.001)):
             await runtime.sleep(60)
+
+
+class TestLastLook:
+    """Where it is taken: on the loop only as long as that is quick."""
+
+    @pytest_asyncio.fixture
+    async def looked(self, monkeypatch) -> AsyncIterator[Callable[..., Awaitable[str]]]:
+        async def send(call: Any, guard: Any) -> str:
+            await guard()
+            return "sent"
+
+        transport, threads = httpx.MockTransport(answer), Threads(2, "test-runtime")
+        async with AsyncClient(SETTINGS, transport=transport) as client:
+            monkeypatch.setattr(client, "send", send)
+            runtime = LoopRuntime(client, client, threads, looks_are_quick=True)
+
+            async def looked(seconds: float = 0.0, *, is_quick: bool = True) -> str:
+                names: list[str] = []
+
+                def guard() -> None:
+                    names.append(threading.current_thread().name)
+                    time.sleep(seconds)
+
+                call: Any = None
+                assert await runtime.send_once(call, guard=guard, is_quick=lambda: is_quick) == "sent"
+                return names[0]
+
+            yield looked
+        threads.shutdown()
+
+    @pytest.mark.asyncio
+    async def test_quick_look_goes_to_no_thread(self, looked, monkeypatch):
+        monkeypatch.setattr("airflow_provider_oxen.tasks.runtime._QUICK", 60.0)
+        assert [await looked() for _ in range(3)] == [threading.current_thread().name] * 3
+
+    @pytest.mark.asyncio
+    async def test_look_that_asks_airflow_too_holds_up_nobody(self, looked):
+        assert (await looked(is_quick=False)).startswith("test-runtime")
+
+    @pytest.mark.asyncio
+    async def test_slow_place_holds_up_the_loop_once(self, looked):
+        assert await looked(0.05) == threading.current_thread().name
+        assert (await looked()).startswith("test-runtime")
 
 
 def test_one_by_one_nothing_suspends():
