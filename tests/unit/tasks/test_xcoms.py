@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat import version_compat
 
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
-from airflow_provider_oxen.tasks.xcoms import KEY, MOST, TaskXComs, of_manifest, of_result
+from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES, TaskXComs, of_manifest, of_result
 
 HUB = "https://hub.oxen.ai"
 
@@ -59,7 +59,7 @@ def test_the_first_images_are_shown(show, pushed):
     show().push_images(({"prompt": str(n)} for n in range(100)), 100)
 
     assert pushed[KEY]["total"] == 100
-    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MOST)]
+    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MAX_IMAGES)]
 
 
 def test_xcom_that_does_not_take_it_is_no_reason_to_fail(show, caplog):
