@@ -1,6 +1,7 @@
 # Python 3.11 or newer and make are enough: everything else goes into .venv, from the pins in constraints/.
 
 PYTHON ?= python3
+PORT ?= 8080
 AIRFLOW ?= 2.11.2
 PYTEST_ARGS ?= -n2 --dist=worksteal
 FAIL_UNDER ?= 0
@@ -21,10 +22,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/installed ## run the scheduled example in real Airflow; images go to demo-output/
-	.venv/bin/python scripts/demo.py
+	@.venv/bin/python scripts/demo.py
 
-ui: .venv/installed ## Airflow's web interface with the examples and a local hub
-	.venv/bin/python scripts/ui.py
+# exec: what ends make ends it as well, and it cleans up.
+ui: .venv/installed ## Airflow's web interface with the examples and a local hub; PORT=8081 for another port
+	@exec .venv/bin/python scripts/ui.py --port $(PORT)
 
 test: .venv/installed ## what to run before each commit: the tests of every part, in some minutes
 	$(call run-tests,.coverage-parts,--ignore=tests/integration --ignore=tests/simulation)
@@ -116,9 +118,7 @@ define install
 	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(not ($(1)))' || \
 	  { echo "$(PYTHON) will not do: this needs $(2). Name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing $(<:constraints/%.txt=%) into $(@D). This takes a minute or two, once."
-	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
-	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
+	@scripts/install.sh $(PYTHON) $(@D) $<
 	@touch $@
 endef
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import subprocess
+import sys
+import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,9 +29,9 @@ def main() -> None:
     log = ROOT / ".demo" / "demo.log"
     with hub() as connection:
         env |= connection
-        print("Airflow: a database of its own, on SQLite …", flush=True)
+        print("Airflow: making a database of its own, on SQLite …", flush=True)
         run(["db", "migrate"], env, log)
-        print(f"Dag:     {DAG} …", flush=True)
+        print(f"Dag:     running {DAG} …", flush=True)
         run(["dags", "test", DAG, datetime.now(UTC).date().isoformat()], env, log)
     images = [check(path) for path in sorted(set(OUTPUT.rglob("*.json")) - earlier)]
     if not images:
@@ -41,7 +44,33 @@ def main() -> None:
             f"         {image['media_type']}, {image['width']} x {image['height']}, {image['bytes']:,} bytes"
         )
         print(f"         sha256 {image['sha256']}")
-    print(f"\nLook at  {page}\nLog:     {log}")
+    print(f"\nLog:     {log}\nLook at  {page}", flush=True)
+    offer(page)
+
+
+def offer(page: Path) -> None:
+    """Offer to open the page, where somebody sits who can answer, and a browser is there."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and has_browser()):
+        return
+    try:
+        answer = input("Open it in your browser now? [Y/n] ")
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return
+    if answer.strip().lower() in ("", "y", "yes"):
+        webbrowser.open(page.as_uri())
+
+
+def has_browser() -> bool:
+    """Whether there is one with windows: one of the terminal's own would show no images."""
+    places = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform != "darwin" and not any(os.environ.get(name) for name in places):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
 
 
 def run(arguments: list[str], env: dict[str, str], log: Path) -> None:

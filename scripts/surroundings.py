@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -49,6 +51,35 @@ def local_hub() -> Iterator[dict[str, str]]:
 def connection(host: str, key: str) -> dict[str, str]:
     """Return the environment that holds the Airflow connection."""
     return {"AIRFLOW_CONN_OXEN_DEFAULT": json.dumps({"conn_type": "oxen", "host": host, "password": key})}
+
+
+def end_all_of(home: Path, process: subprocess.Popen[bytes], patience: float = 15.0) -> None:
+    """End every process of an Airflow: some of them leave its group, and a killed one leaves its children.
+
+    :param home: of that Airflow, by which its processes are known.
+    :param patience: seconds until those that do not end are killed.
+    """
+    found = {each.pid: each for each in of(home)}
+    for each in found.values():
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    _, left = psutil.wait_procs(found.values(), patience)
+    # What was begun meanwhile as well.
+    while left := {each.pid: each for each in (*left, *of(home)) if each.is_running()}.values():
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        _, left = psutil.wait_procs(left, 5)
+    process.wait()
+
+
+def of(home: Path) -> Iterator[psutil.Process]:
+    """Yield the processes that have this AIRFLOW_HOME, but for this one."""
+    for each in psutil.process_iter():
+        with suppress(psutil.Error):
+            is_zombie = each.status() == psutil.STATUS_ZOMBIE
+            if each.pid != os.getpid() and not is_zombie and each.environ().get("AIRFLOW_HOME") == str(home):
+                yield each
 
 
 def airflow_home(path: Path, dags: Path, **settings: str) -> dict[str, str]:

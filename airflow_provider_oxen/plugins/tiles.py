@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.links import console
-from airflow_provider_oxen.tasks.xcoms import MOST
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 __all__ = ["Row", "Tile", "tiles_of"]
 
@@ -69,7 +69,7 @@ class _Image(BaseModel):
 
 class _Pushed(BaseModel):
     total: _Whole
-    images: list[_Image] = Field(max_length=MOST)
+    images: list[_Image] = Field(max_length=MAX_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Tile:
 
 
 def tiles_of(row: Row) -> Iterator[Tile]:
-    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MOST`."""
+    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MAX_IMAGES`."""
     pushed = _read(row.value)
     own: dict[str, Any] = {"task": _task(row), "run_id": row.run_id, "href": _href(row)}
     kind, state = _STATES.get(row.state, ("open", str(row.state)))

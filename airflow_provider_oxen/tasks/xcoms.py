@@ -16,12 +16,12 @@ from airflow_provider_oxen.images.preview import LARGE, Size
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
 from airflow_provider_oxen.tasks.assets import plain
 
-__all__ = ["KEY", "MOST", "TaskXComs", "of_manifest", "of_result"]
+__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "of_manifest", "of_result"]
 
 KEY = "oxen_images"
 """Key of the XCom with the previews."""
 
-MOST = 24
+MAX_IMAGES = 24
 """How many images of a task are shown: at most about 300 KiB of XCom, in Airflow's database."""
 
 _PROMPT = 500
@@ -84,7 +84,7 @@ class TaskXComs:
         :param images: see :func:`of_result` and :func:`of_manifest`; only the first ones are shown.
         :param total: how many there are in all.
         """
-        self._images([image for image, _ in zip(images, range(MOST), strict=False)], total)
+        self._images([image for image, _ in zip(images, range(MAX_IMAGES), strict=False)], total)
 
     def push_page(self, path: str | None) -> None:
         """Link to the output if its store has web pages.

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
-from airflow_provider_oxen.tasks.xcoms import KEY, MOST
+from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES
 
 pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2.11 has no place for the view")
 
@@ -188,15 +188,15 @@ def test_a_failed_task_says_so_and_what_was_asked_for(generated, ask, connected)
 
 
 def test_a_batch_shows_its_first_images_and_says_how_many_more(generated, ask):
-    prompts = [{"id": f"c{n:02}", "prompt": f"{n} red cubes"} for n in range(1, MOST + 4)]
+    prompts = [{"id": f"c{n:02}", "prompt": f"{n} red cubes"} for n in range(1, MAX_IMAGES + 4)]
     run = generated("gallery_batch", prompts=prompts)
     page = Page(ask("gallery_batch").text)
 
     assert run.state == "success"
-    assert len(page.all("img")) == MOST
+    assert len(page.all("img")) == MAX_IMAGES
     assert "3 more of this task" in page.text
     assert [image["id"] for image in run.ti("hero").xcom_pull(task_ids="hero", key=KEY)["images"]] == [
-        line["id"] for line in prompts[:MOST]
+        line["id"] for line in prompts[:MAX_IMAGES]
     ]
 
 
@@ -211,14 +211,14 @@ def test_pages_hold_two_hundred_and_lead_on(generated, ask, monkeypatch):
     from airflow_provider_oxen.plugins import app as module
 
     monkeypatch.setattr(module, "PAGE", 30)
-    generated("gallery_long", "one", "two", prompts=[f"{n} cubes" for n in range(MOST)])
+    generated("gallery_long", "one", "two", prompts=[f"{n} cubes" for n in range(MAX_IMAGES)])
     first = Page(ask("gallery_long").text)
     following = [a["href"] for a in first.all("a") if a.get("rel") == "next"]
 
-    assert len(first.all("img")) == MOST
+    assert len(first.all("img")) == MAX_IMAGES
     assert following == ["?offset=1"]
     second = Page(ask("gallery_long", offset=1).text)
-    assert len(second.all("img")) == MOST
+    assert len(second.all("img")) == MAX_IMAGES
     assert [a["href"] for a in second.all("a") if "?" in (a["href"] or "")] == ["?offset=0"]
 
 

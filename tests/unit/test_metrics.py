@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ class Stats:
 @pytest.fixture
 def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
     stats = Stats()
-    monkeypatch.setattr(metrics, "_stats", lambda: stats)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", stats, raising=False)
     return stats
 
 
@@ -74,10 +74,11 @@ def test_only_later_tries_are_retries(stats):
 
 
 def test_metrics_that_cannot_be_sent_are_no_error(monkeypatch):
-    def broken() -> Any:
+    def broken(*_: Any, **__: Any) -> None:
         raise OSError("no socket")
 
-    monkeypatch.setattr(metrics, "_stats", broken)
+    stats = SimpleNamespace(incr=broken, gauge=broken, timing=broken)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", stats, raising=False)
 
     metrics.image(image(), "queue", 0.0)
     metrics.batch({"generated": 1, "reused": 0, "failed": 0, "cost": 0.0}, "queue", 1.0)

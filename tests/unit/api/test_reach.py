@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import shutil
 from typing import Any
@@ -13,13 +12,14 @@ import httpcore
 import httpx
 import pytest
 
-from airflow_provider_oxen.api import streams, transports
+from airflow_provider_oxen.api import streams
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenDownloadError
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import fetch
 
 from .conftest import KEY, leaks_nothing
+from .resolving import resolve_by
 
 PUBLIC, INTERNAL = "https://hub.example", "https://hub.internal"
 
@@ -46,11 +46,11 @@ def names(monkeypatch) -> list[str]:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
-    def ask(host: str, port: int) -> list[Any]:
+    def answer(host: str) -> list[str]:
         asked.append(host)
-        return list(map(ipaddress.ip_address, TABLE[host]))
+        return TABLE[host]
 
-    monkeypatch.setattr(transports, "_ask", ask)
+    resolve_by(monkeypatch, answer)
     return asked
 
 
@@ -192,11 +192,11 @@ def test_name_is_resolved_once_and_what_was_judged_is_connected_to(monkeypatch, 
     """A name that answers another address the second time gains nothing."""
     answers = iter([["93.184.216.35"], ["127.0.0.1"]] * 20)
 
-    def ask(host: str, port: int) -> list[Any]:
+    def answer(host: str) -> list[str]:
         names.append(host)
-        return list(map(ipaddress.ip_address, next(answers)))
+        return next(answers)
 
-    monkeypatch.setattr(transports, "_ask", ask)
+    resolve_by(monkeypatch, answer)
     with pytest.raises(httpx.ConnectError), Client(Settings(PUBLIC, KEY)) as client:
         client.http.get("https://files.example/i.png")
 

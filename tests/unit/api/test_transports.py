@@ -22,6 +22,7 @@ from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.images import fetch
 
 from .conftest import FREE, KEY, PAID, Drip, leaks_nothing
+from .resolving import resolve_by
 
 BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 QUEUED = queue.enqueue(GenerateRequest(model="z-image-turbo", prompt="A red cube"))
@@ -203,17 +204,17 @@ class TestResolvingForALoop:
 
     @pytest.mark.asyncio
     async def test_name_that_nobody_knows(self, monkeypatch):
-        def unknown(host: str, port: int) -> Any:
+        def unknown(host: str) -> Any:
             raise socket.gaierror(-2, "Name or service not known")
 
-        monkeypatch.setattr(transports, "_ask", unknown)
+        resolve_by(monkeypatch, unknown)
 
         assert "ConnectError" in await self.failure()
 
     @pytest.mark.asyncio
     async def test_resolver_that_does_not_answer(self, monkeypatch):
         answered = threading.Event()
-        monkeypatch.setattr(transports, "_ask", lambda host, port: answered.wait())
+        resolve_by(monkeypatch, lambda host: answered.wait() and [])
 
         assert "ConnectTimeout" in await self.failure(connect_timeout=0.01)
         answered.set()
@@ -228,7 +229,7 @@ class TestResolving:
         return list(map(str, transports.resolve("files.example", 443, seconds)))
 
     def test_address_is_taken_as_it_is(self, monkeypatch):
-        monkeypatch.setattr(transports, "_ask", None)
+        monkeypatch.setattr(socket, "getaddrinfo", None)
 
         assert transports.resolve("::1", 443, None) == [ipaddress.ip_address("::1")]
 
@@ -246,17 +247,17 @@ class TestResolving:
         "error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label")]
     )
     def test_name_without_an_address(self, monkeypatch, error):
-        def fail(*asked: Any) -> Any:
+        def fail(host: str) -> Any:
             raise error
 
-        monkeypatch.setattr(transports, "_ask", fail)
+        resolve_by(monkeypatch, fail)
 
         with pytest.raises(httpcore.ConnectError, match=r"not known|label"):
             self.resolve()
 
     def test_resolver_that_does_not_answer_is_not_waited_for(self, monkeypatch):
         over = threading.Event()
-        monkeypatch.setattr(transports, "_ask", lambda host, port: over.wait())
+        resolve_by(monkeypatch, lambda host: over.wait() and [])
 
         with pytest.raises(httpcore.ConnectTimeout, match=r"files\.example was not resolved in time"):
             self.resolve(seconds=0.01)
@@ -264,7 +265,7 @@ class TestResolving:
 
     def test_resolver_is_not_waited_for_after_a_signal(self, monkeypatch):
         over = threading.Event()
-        monkeypatch.setattr(transports, "_ask", lambda host, port: over.wait())
+        resolve_by(monkeypatch, lambda host: over.wait() and [])
         # As where a kill arrives meanwhile: the handler outlasts the time there is for the resolver.
         former = signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.4))
         signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -278,8 +279,8 @@ class TestResolving:
 
     def test_each_address_is_tried(self, monkeypatch, loopback):
         """A host whose first address does not answer is reached by its second."""
-        table = [ipaddress.ip_address("127.0.0.2"), ipaddress.ip_address("127.0.0.1")]
-        monkeypatch.setattr(transports, "_ask", lambda host, port: table)
+        table = ["127.0.0.2", "127.0.0.1"]
+        resolve_by(monkeypatch, lambda host: table)
         with loopback() as hub, Client(Settings(f"http://hub.test:{hub.server_port}", KEY)) as client:
             assert client.send(FREE).id == "z-image-turbo"
             table.pop()

@@ -275,7 +275,7 @@ def test_folder_is_checked_as_late_as_it_is_needed(web, tmp_path, monkeypatch):
 def test_nothing_is_ever_covered_and_nothing_lost_where_names_are_taken(web, tmp_path, monkeypatch):
     other = f"cube-{hashlib.sha256(PNG).hexdigest()[:16]}"
     theirs = [tmp_path / "cube.png", tmp_path / f"{other}.png", tmp_path / f"{other}-2.png"]
-    monkeypatch.setattr(download, "_is_there", lambda folder, name: False)
+    monkeypatch.setattr(LocalFolder, "size", lambda self, name: None)
     for path in theirs:
         path.write_bytes(b"theirs")
 

@@ -256,7 +256,7 @@ def test_what_cannot_be_made_smaller_is_no_error(monkeypatch):
     def fail(*_: Any) -> None:
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr(module, "_shrink", fail)
+    monkeypatch.setattr(Image.Image, "save", fail)
 
     assert module.preview(halves((40, 30))) is None
 

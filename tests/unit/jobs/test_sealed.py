@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from airflow_provider_oxen.jobs import sealed
 from airflow_provider_oxen.jobs.record import _is_item
 from airflow_provider_oxen.jobs.sealed import seal, unseal
 
@@ -41,10 +40,10 @@ def test_without_a_key_a_link_is_kept_as_it_is():
 
 @pytest.mark.parametrize("link", [LINK, "https://hub.example/\ud800"])
 def test_what_is_paid_for_is_on_record_although_it_cannot_be_sealed(monkeypatch, link):
-    def broken(key: str) -> None:
+    def broken(key: bytes) -> None:
         raise ImportError("cryptography is broken")
 
-    monkeypatch.setattr(sealed, "_fernet", broken)
+    monkeypatch.setattr("cryptography.fernet.Fernet", broken)
 
     assert seal(link, "a key") == {"url": link}
     assert unseal({"url": link}, "a key") == link

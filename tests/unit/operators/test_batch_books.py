@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_oxen import metrics
 from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.localhub import Fault
 
@@ -56,7 +55,7 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     made = Counted()
-    monkeypatch.setattr(metrics, "_stats", lambda: made)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", made, raising=False)
     return made
 
 

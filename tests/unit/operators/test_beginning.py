@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_oxen.api import retries
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.tasks import beginning
+from airflow_provider_oxen.tasks import beginning, places
 
 from .batch_scene import Batch, all_kept
 from .scene import STORE, Store, all_modes, by_call, with_record
@@ -42,7 +42,7 @@ def test_place_that_cannot_be_asked_proves_nothing(scene, monkeypatch):
         raise OSError("away")
 
     with pytest.MonkeyPatch.context() as away:
-        away.setattr(beginning, "_open", broken)
+        away.setattr(places, "record_store", broken)
         scene.play()
     scene.arguments["num_inference_steps"] = 4
     again = scene.clear()
@@ -64,7 +64,7 @@ def test_nobody_who_cannot_be_asked_says_that_nothing_was_sent(scene, monkeypatc
     scene.try_number = 1
     beginning.begin(scene.operator, scene.context)
     assert beginning.has_sent_nothing(scene.operator, scene.context)
-    monkeypatch.setattr(beginning, "_open", broken)
+    monkeypatch.setattr(places, "record_store", broken)
     assert not beginning.has_sent_nothing(scene.operator, scene.context)
 
 

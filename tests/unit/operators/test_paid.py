@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import tenacity
 
-from airflow_provider_oxen import metrics
 from airflow_provider_oxen.api import retries
 from airflow_provider_oxen.localhub import Fault
 
@@ -18,7 +17,7 @@ __all__ = ["counted"]
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     made = Counted()
-    monkeypatch.setattr(metrics, "_stats", lambda: made)
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", made, raising=False)
     return made
 
 

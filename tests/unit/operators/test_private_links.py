@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
 import httpcore
 import pytest
 
-from airflow_provider_oxen.api import transports
-
+from ..api.resolving import resolve_by
 from .batch_scene import all_kept
 
 ASKED = "set the connection's extra allow_private_links to true and clear the task"
@@ -21,7 +19,7 @@ ASKED = "set the connection's extra allow_private_links to true and clear the ta
 def allow(hub, connect, monkeypatch) -> Callable[[bool], None]:
     """Have the hub link to a host of a private network; return what allows that, or not."""
     hub.settings.files_origin = hub.url.replace("127.0.0.1", "files.internal")
-    monkeypatch.setattr(transports, "_ask", lambda host, port: [ipaddress.ip_address("10.1.2.3")])
+    resolve_by(monkeypatch, lambda host: ["10.1.2.3"])
     plain = httpcore.SyncBackend.connect_tcp
 
     def route(self: Any, host: str, *rest: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.plugins.tiles import Row, Tile, tiles_of
-from airflow_provider_oxen.tasks.xcoms import MOST
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 PREVIEW = "data:image/webp;base64,AAAA"
 
@@ -119,7 +119,7 @@ def test_a_task_that_told_nothing_of_images_says_what_it_can(state, value, title
         '{"total": 1, "images": [' + "{}," * 20_000 + "{}]}",
         '{"total": 1, "images": [{"status": "<b>"}]}',
         json.dumps({"total": 1, "images": [{"prompt": "x" * 5000}]}),
-        json.dumps({"total": 1, "images": [{}] * (MOST + 1)}),
+        json.dumps({"total": 1, "images": [{}] * (MAX_IMAGES + 1)}),
         "[" * 100_000,
     ],
     ids=range(14),
@@ -174,10 +174,10 @@ def test_a_file_links_to_its_stores_console_and_nowhere_else(path, link):
 
 
 def test_what_is_not_shown_is_counted():
-    shown = tiles(*[image()] * MOST, total=1000)
+    shown = tiles(*[image()] * MAX_IMAGES, total=1000)
 
     assert (len(shown), shown[-1].kind, shown[-1].title) == (
-        MOST + 1,
+        MAX_IMAGES + 1,
         "none",
         "976 more of this task are not shown here.",
     )

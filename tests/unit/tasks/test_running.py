@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,17 +101,18 @@ def test_answer_that_does_not_come_is_no_leave(supervisor):
 
 
 @newer
-def test_thread_asks_only_where_airflow_keeps_apart_what_threads_ask(supervisor, monkeypatch):
-    monkeypatch.setattr(running, "_is_main", lambda: False)
-    Running(supervisor.task()).check()
-    assert supervisor.asked == 1
+def test_thread_asks_only_where_airflow_keeps_apart_what_threads_ask(supervisor):
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(Running(supervisor.task()).check).result()
+        assert supervisor.asked == 1
 
-    del supervisor._thread_lock
-    Running(supervisor.task()).check()
-    assert supervisor.asked == 1
+        del supervisor._thread_lock
+        thread.submit(Running(supervisor.task()).check).result()
+        assert supervisor.asked == 1
 
-    monkeypatch.undo()
-    assert running._is_main()
+    # pytest runs the test in the main thread.
+    Running(supervisor.task()).check()
+    assert supervisor.asked == 2
 
 
 @newer

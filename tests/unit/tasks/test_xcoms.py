@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat import version_compat
 
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
-from airflow_provider_oxen.tasks import xcoms as module
-from airflow_provider_oxen.tasks.xcoms import KEY, MOST, TaskXComs, of_manifest, of_result
+from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES, TaskXComs, of_manifest, of_result
 
 HUB = "https://hub.oxen.ai"
 
@@ -23,7 +23,7 @@ def pushed() -> dict[str, Any]:
 @pytest.fixture
 def show(pushed, monkeypatch):
     def show(*, wanted: bool = True, views: bool = True) -> TaskXComs:
-        monkeypatch.setattr(module, "_has_views", lambda: views)
+        monkeypatch.setattr(version_compat, "AIRFLOW_V_3_1_PLUS", views)
         ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
         return TaskXComs(ti, logging.getLogger("task"), wanted)
 
@@ -59,7 +59,7 @@ def test_the_first_images_are_shown(show, pushed):
     show().push_images(({"prompt": str(n)} for n in range(100)), 100)
 
     assert pushed[KEY]["total"] == 100
-    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MOST)]
+    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MAX_IMAGES)]
 
 
 def test_xcom_that_does_not_take_it_is_no_reason_to_fail(show, caplog):
