@@ -68,7 +68,7 @@ class TaskXComs:
 
     @property
     def _is_public(self) -> bool:
-        """Whether the output is where its URL says, and so in its store's own console."""
+        """Whether the output is where its URL says, and so can be seen in its store's own console."""
         return self.folder is None or self.folder.is_public
 
     def push_request(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
