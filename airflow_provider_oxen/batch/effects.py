@@ -1,7 +1,7 @@
-"""What one row's protocol can do in step with the other rows: wrappers of a single image's effects.
+"""A row's effects in step with the other rows: wrappers around the effects for a single image.
 
-From the outside in, :class:`~.costs.Budgeted` counts what is sent and charged, :class:`Claimed` gives each
-generation to one row, :class:`Joined` looks and waits together with the others, and :class:`Paced` goes at
+From the outside in, :class:`~.costs.Budgeted` counts requests and charges, :class:`Claimed` gives each
+generation to only one row, :class:`Joined` shares looks and waits with the others, and :class:`Paced` keeps
 the batch's pace.
 """
 
@@ -37,7 +37,7 @@ from airflow_provider_oxen.waiting.registry import KnownConnection, wait
 __all__ = ["Claimed", "Joined", "Paced", "Passing", "Rows"]
 
 _MOMENT = 0.5
-"""Seconds between a row's intent and its last look, mostly: a connection is opened meanwhile."""
+"""Usual seconds between a row's intent and its last check, in which a connection is opened."""
 
 
 class Passing:
@@ -84,9 +84,9 @@ class Passing:
 
 
 class Paced(Passing):
-    """Goes at the batch's pace: it waits before the intent is written, when provably nothing was sent.
+    """Keeps the batch's pace: it waits before the intent is written, when provably nothing was sent.
 
-    :ivar came_back: whether the request was sent back, provably not accepted, and may be sent again at that
+    :ivar came_back: whether the request was refused, provably not accepted, and may be sent again at that
         pace.
     """
 
@@ -105,8 +105,8 @@ class Paced(Passing):
     async def write(self, record: Record) -> None:
         if record.phase == "intent":
             await self._enter()
-            # For the last look, too: who is killed between the intent and the first byte leaves a request of
-            # which nobody can tell that it was not sent.
+            # Ask early enough to serve the last check, too: if the process is killed between the intent and
+            # the first byte, nobody can know that the request was not sent.
             if self._running.is_known(_MOMENT):
                 self._running.check(lasting=_MOMENT)
             else:
@@ -130,7 +130,7 @@ class Paced(Passing):
                 self._gate.leave(entered, outcome, retry_after)
 
     def let_go(self) -> None:
-        """Give back the place of a request that was not sent after all."""
+        """Give back the slot of a request that was not sent after all."""
         if self._entered is not None:
             self._gate.leave(self._entered, None)
             self._entered = None
@@ -144,9 +144,9 @@ class Paced(Passing):
 class Rows:
     """What the rows of a batch share on their loop.
 
-    :param lookup: the hub's lists.
+    :param lookup: reads the hub's lists.
     :param interval: seconds between two looks at the hub's queue.
-    :ivar patient: whether a row waits for an image that is not there yet; else the next try does.
+    :ivar patient: whether a row waits for an image that is not there yet; otherwise the next try does.
     """
 
     connection: KnownConnection
@@ -159,15 +159,15 @@ class Rows:
     _stopping: bool = field(default=False, init=False)
 
     def claim(self, generation_id: str, stem: str) -> bool:
-        """Note whose a generation is; return whether it is this row's: one job gives one row its image."""
+        """Claim a generation for a row; return whether it is this row's. One job gives one row its image."""
         return self._claims.setdefault(generation_id, stem) == stem
 
     def is_anothers(self, row: Generation, stem: str) -> bool:
-        """Whether a row of the hub's lists is known to be another row's job."""
+        """Return whether a row of the hub's lists is known to be another row's job."""
         return self._claims.get(row.generation_id, stem) != stem
 
     def begin_look(self) -> None:
-        """Note that a row begins to look for what an earlier try may have sent."""
+        """Record that a row begins to look for what an earlier try may have sent."""
         self._looked = self._looked or time.monotonic()
 
     def since_look(self) -> float:
@@ -177,7 +177,7 @@ class Rows:
     async def wait(self, generation_id: str, namespace: str | None, poll: Poll) -> End:
         """Wait until a generation has ended: one list request a tick, however many rows wait.
 
-        :raises OxenPollError: where the task is told to stop meanwhile.
+        :raises OxenPollError: if the task is told to stop meanwhile.
         """
         if self._stopping:
             raise _stopped()
@@ -194,16 +194,16 @@ class Rows:
             self._waiting.discard(waiting)
 
     def stop(self) -> None:
-        """Let nobody wait any longer."""
+        """End all waiting."""
         self._stopping = True
         for waiting in self._waiting:
             waiting.cancel()
 
 
 class Joined(Passing):
-    """Looks and waits together with the other rows.
+    """Shares looks and waits with the other rows.
 
-    :param unsure: whether an earlier try may have sent something for a row that has no record.
+    :param unsure: whether an earlier try may have sent something for a row without a record.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Joined(Passing):
         self._ended: Generation | None = None
 
     async def send(self, record: Record) -> Accepted:
-        # From now on there is a request of this try, with a grace of its own.
+        # From now on there is a request of this try, with its own grace.
         self._unsure = False
         return await self.do.send(record)
 
@@ -228,7 +228,7 @@ class Joined(Passing):
 
     async def pause(self, seconds: float) -> float:
         if self._unsure:
-            # Whatever was sent was sent before this try began, of all rows: one grace is enough for all.
+            # Anything that was sent, for any row, was sent before this try began: one grace serves all.
             seconds = max(0.0, seconds - self._rows.since_look())
         return await self.do.pause(seconds)
 
@@ -243,7 +243,7 @@ class Joined(Passing):
 
     async def wait(self, record: Record) -> End:
         if record.endpoint != "queue":
-            # It is in the history only, where nobody looks for many at once.
+            # It is only in the history, which is not read for many rows at once.
             return await self.do.wait(record)
         since = record.submitted_at or record.time
         deadline = None if self._timeout is None else record.since + self._timeout
@@ -267,10 +267,10 @@ class Joined(Passing):
 
 
 class Claimed(Passing):
-    """Takes no generation that is another row's.
+    """Takes no generation that belongs to another row.
 
-    :param stem: what the row goes by.
-    :param files: names that its first image may have, which are its own from the intent on.
+    :param stem: the row's stem.
+    :param files: possible names of its first image, which belong to it from the intent on.
     """
 
     def __init__(self, do: Effects, rows: Rows, stem: str, files: list[str]) -> None:
@@ -292,13 +292,13 @@ class Claimed(Passing):
         return [row for row in rows if not self._rows.is_anothers(row, self._stem)]
 
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
-        # Claimed with the intent: a write less for each image.
+        # Claim them with the intent, which saves a write for each image.
         return await self.do.keep(record.to(record.phase, files=record.files or self._files), same)
 
 
 @dataclass
 class _RememberingPoll(Poll):
-    """Keeps the row that it has judged, where it holds a link: it need not be asked for twice."""
+    """Remembers the last row with a link, so that it need not be requested twice."""
 
     last: Generation | None = None
 

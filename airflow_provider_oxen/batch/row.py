@@ -1,4 +1,4 @@
-"""The work on one row: a task of its own, whose record and images lie in the batch's folder."""
+"""The work on one row: like a task of its own, with its record and images in the batch's folder."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ __all__ = ["BatchTry", "Found", "RowOutcome", "RowWorker"]
 T = TypeVar("T")
 
 _TURNS = 6
-"""How often a row is begun anew that other runs have been at work on."""
+"""How often work on a row starts again after other runs have worked on it."""
 
 _SEPARATOR = "~"
-"""Stands in the names of a row's further images, and in no id: "cube-2" may be another row's."""
+"""Separates stem and number of a row's further images. It is in no id: "cube-2" may be another row's."""
 
 
 @dataclass(frozen=True)
 class BatchTry:
     """Which try of which task this is.
 
-    :ivar identity: of the task instance.
+    :ivar identity: the task instance.
     :ivar clear_key: which clearing of which task instance this is.
-    :ivar clear_number: how often the Dag run was cleared, whichever of its tasks; None where not known.
-    :ivar tries_left: whether Airflow would try again.
-    :ivar running: tells whether this try is the one that Airflow runs.
+    :ivar clear_number: how often the Dag run was cleared, for any of its tasks; None if not known.
+    :ivar tries_left: whether Airflow would retry.
+    :ivar running: checks whether this try is the one that Airflow runs.
     """
 
     identity: Identity
@@ -74,10 +74,10 @@ class BatchTry:
 class Found(NamedTuple):
     """What is in a row's place before anything is spent.
 
-    :ivar result: of the operator, where the row's images are kept.
+    :ivar result: the operator's result, if the row's images are kept.
     :ivar is_open: whether it has a job, which may have been paid for.
     :ivar sent: requests that this task has sent for it.
-    :ivar told: USD that they have cost; None where that is not known yet.
+    :ivar told: USD that they have cost; None if that is not known yet.
     """
 
     result: dict[str, Any] | None
@@ -88,9 +88,9 @@ class Found(NamedTuple):
 
 
 class RowOutcome(NamedTuple):
-    """What came of a row: a result, a job that is waited for elsewhere, or an error.
+    """The outcome of a row: a result, a job that the triggerer waits for, or an error.
 
-    :ivar bill: what a row has cost that ended with an error.
+    :ivar bill: what a row that ended with an error has cost.
     :ivar news: USD of a result's cost that no metric has counted yet.
     """
 
@@ -105,15 +105,15 @@ class RowOutcome(NamedTuple):
 
 @dataclass
 class RowWorker:
-    """Does the work on rows side by side, on the event loop on which it is entered.
+    """Works on rows side by side, on the event loop on which it is entered.
 
-    :param settings: of the hub's connection.
-    :param listing: of the folder, before the batch began.
-    :param threads: do what blocks.
-    :param previews: rows of the input, from its beginning, whose images get a small preview.
-    :param shown: rows, from the beginning, whose preview is shown in Airflow too, and so is larger.
-    :param defers: whether jobs of the queue are left to be waited for elsewhere.
-    :param unsure: whether a row of which nothing is found may have been sent all the same.
+    :param settings: settings of the hub's connection.
+    :param listing: the folder's listing, from before the batch began.
+    :param threads: run blocking work.
+    :param previews: number of rows, from the first, whose images get a small preview.
+    :param shown: number of rows, from the first, whose preview Airflow shows too, so that it is larger.
+    :param defers: whether the triggerer waits for jobs in the queue.
+    :param unsure: whether a row of which nothing is found may still have been sent.
     """
 
     arguments: BatchArguments
@@ -149,7 +149,7 @@ class RowWorker:
             await client.aclose()
 
     def stop(self) -> None:
-        """Have all rows that are under way end soon; for the loop's thread."""
+        """End all rows under way soon; call it in the loop's thread."""
         self._stopping = True
         self.rows.stop()
         for effects in self._under_way.values():
@@ -159,19 +159,19 @@ class RowWorker:
         return await candidates(self._runtime, namespace, [record.body for record in records])
 
     def look(self, row: Row) -> Found | None:
-        """Return what is in a row's place, or None where there is nothing. Nothing is spent or written.
+        """Return what is in a row's place, or None if nothing is. Spends and writes nothing.
 
-        It blocks, and may be called by several threads.
+        It blocks, and several threads may call it.
 
-        :raises OxenRefused: where something else is there.
-        :raises OxenRecordError: where the record of its job cannot be used.
+        :raises OxenRefused: if something else is there.
+        :raises OxenRecordError: if the record of its job cannot be used.
         """
         store, output, task, _ = self._parts(row)
         record = store.read()
         if record is None:
             kept = self._told(output, output.find())
             if kept and self.listing.records and kept.get("generation_id"):
-                # A row that looks for its own must not take this one's.
+                # Another row that looks for its job must not take this one's.
                 self.rows.claim(kept["generation_id"], row.stem)
             if kept is None:
                 return None
@@ -183,12 +183,12 @@ class RowWorker:
         if refused:
             raise refused
         sent = record.submissions if record.clear_key == self.this_try.clear_key else 0
-        # What the hub has not told of an ended job it did not charge.
+        # If the hub states no cost for an ended job, it did not charge for it.
         told = None if is_open(record) else max(record.counted, record.before)
         return Found(None if is_open(record) else result, output.preview, is_open(record), sent, told)
 
     def _told(self, output: Output, found: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Call by its name what this very task has generated in an earlier try."""
+        """Mark as "generated" what an earlier try of this very task has generated."""
         return found and {**found, "reused": not output.is_own()}
 
     def _find(self, output: Output, record: Record) -> dict[str, Any] | None:
@@ -197,15 +197,15 @@ class RowWorker:
         except OxenRefused:
             if not is_open(record):
                 raise
-            # What was paid for goes beside it.
+            # The paid image goes beside it.
             return None
 
     async def do(self, row: Row, turn: int = 0) -> RowOutcome:
-        """Bring a row to its end; never raises."""
+        """Finish a row; never raises."""
         if turn == _TURNS:
             told = "Not sent: other runs are at work on this row again and again."
             return RowOutcome(row, error=NotSent(told, passes=True))
-        # From the second turn on nothing about this row is taken for granted.
+        # From the second turn on, nothing about this row is assumed.
         done = await self._do(row, shared=turn > 0)
         return await self.do(row, turn + 1) if isinstance(done.error, Appeared) else done
 
@@ -229,7 +229,7 @@ class RowWorker:
             if shared or row.waited or self._may_hold(row):
                 before = await self._runtime.blocking(lambda: self._before(row, task, store, work))
             else:
-                # Nothing lies there, which the folder's list tells.
+                # The folder's listing shows that nothing is there.
                 before = self._before(row, task, store, work)
             budgeted.prior, is_own, looked = before
             begun = await self._begin(work, looked, effects, paced, budgeted)
@@ -238,7 +238,7 @@ class RowWorker:
                     return RowOutcome(row, waiting=begun)
                 begun = await work.finish(begun)
             elif is_own:
-                # Kept by a try of this very task that died before it could say so.
+                # An earlier try of this very task kept it, but died before it could record that.
                 begun = {**begun, "reused": False}
             return RowOutcome(row, begun, output.preview, news=_news(begun, budgeted.record))
         except Appeared as error:
@@ -251,14 +251,14 @@ class RowWorker:
             del self._under_way[id(effects)]
 
     def _may_hold(self, row: Row) -> bool:
-        """Whether anything of a row may lie in the folder."""
+        """Return whether the folder may hold anything of a row."""
         names = [file_name(row.stem, identity_of(row.stem)), f"{row.stem}.json"]
         return any(map(self.listing.has, (*names, *(f"{row.stem}{suffix}" for suffix in SUFFIXES))))
 
     def _before(
         self, row: Row, task: Task, store: RowRecordStore, work: ImageAttempt
     ) -> tuple[Record | None, bool, Looked]:
-        """Return the row's record, whether its image was kept by this very task, and what there is."""
+        """Return the row's record, whether this very task has kept its image, and what is there."""
         prior = store.read()
         if prior is None and row.waited and not self.listing.has(f"{row.stem}.json"):
             store.create(_restored(row, row.waited, task))
@@ -291,7 +291,7 @@ class RowWorker:
     async def _billed(
         self, store: RowRecordStore, costs: RowCosts, record: Record | None, error: Exception, log: _RowLog
     ) -> Bill | None:
-        """Return what the row has cost; the books must not cost it its own error."""
+        """Return what the row has cost. A failure here must not replace the row's own error."""
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
@@ -301,11 +301,11 @@ class RowWorker:
     async def _bill(
         self, store: RowRecordStore, costs: RowCosts, last: Record | None, error: Exception
     ) -> Bill | None:
-        """Return what the row has cost, which has ended with an error; None where nothing is known of a job.
+        """Return what a row that ended with an error has cost; None if no job is known.
 
-        It is written into the record, where there still is one, for the next try's books.
+        The cost is written into the record, if there still is one, for the next try's accounts.
 
-        :param last: the record that it came to; None: it came to none in this try.
+        :param last: the row's latest record; None: this try has not written one.
         """
         record = last or await self._runtime.blocking(store.known)
         if record is None:
@@ -316,7 +316,7 @@ class RowWorker:
             cost = await (costs.cost(record) if last else costs.cost_before(record))
         told = bill(record, error, cost, ours=ours)
         if last and ours and has_ended(error) and costs.is_untold(record):
-            # The price was counted when it was sent.
+            # The budget counted the price when the request was sent.
             self.budget.settle(record.price, 0.0)
         if told.news:
             await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=told.cost)))
@@ -404,7 +404,7 @@ def _news(result: dict[str, Any], record: Record | None) -> float:
 
 
 def _restored(row: Row, waited: Waited, task: Task) -> Record:
-    """Return the record of a row's job, where only the batch's record tells of it any more."""
+    """Return the record of a row's job if only the batch's record still has it."""
     asked_for = {"target_namespace": waited.namespace, "seed": waited.seed}
     return Record(
         phase="submitted",
@@ -424,7 +424,7 @@ def _restored(row: Row, waited: Waited, task: Task) -> Record:
 
 
 class _RowLog(LoggerAdapter[Logger]):
-    """Names the row, and tells of thousands of them only what is out of the ordinary."""
+    """Adds the row to its messages, and logs only unusual events, since there may be thousands of rows."""
 
     def info(self, msg: object, *args: object, **kwargs: Any) -> None:
         self.debug(msg, *args, **kwargs)

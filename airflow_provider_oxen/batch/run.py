@@ -1,4 +1,4 @@
-"""One try of a batch: planned, worked on, waited for, and told of."""
+"""One try of a batch: plan it, work on it, wait for it, and report it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
+from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
-from airflow_provider_oxen.tasks.xcoms import MOST, TaskXComs
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES, TaskXComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -49,10 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["WAITED", "BatchOperator", "BatchRun"]
 
 WAITED = "What this batch has waited for"
-"""For messages of a try that comes back from the triggerer."""
+"""Text for messages of a try that returns from the triggerer."""
 
 _SLACK = 600.0
-"""Seconds that Airflow waits beyond the trigger's own deadline: it strikes only where no triggerer runs."""
+"""Seconds that Airflow waits beyond the trigger's own deadline; this matters only if no triggerer runs."""
 
 
 class BatchOperator(TaskOperator, Protocol):
@@ -80,6 +81,7 @@ class BatchRun:
     threads: Threads
     results: Results
     xcoms: TaskXComs
+    facts: TaskFacts
     accounts: AccountStore
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
@@ -88,7 +90,7 @@ class BatchRun:
     _began: float = field(default_factory=time.monotonic, init=False)
 
     def run(self) -> dict[str, Any]:
-        """Plan, ask for what is missing, and keep it, or defer; return the operator's result.
+        """Plan, request what is missing, and keep it, or defer; return the operator's result.
 
         :raises OxenError: see the operator.
         """
@@ -97,7 +99,7 @@ class BatchRun:
 
     @contextmanager
     def _noting_the_end(self) -> Iterator[None]:
-        """Remember of an error after which Airflow does not try again that who comes then was cleared."""
+        """After an error that Airflow does not retry, record that the next try follows a clearing."""
         try:
             yield
         except OxenError as error:
@@ -123,11 +125,11 @@ class BatchRun:
         where = str(source)
         plan = Plan(self.rows, where, worker, self.results, self._stop_rule())
         budget = self.budget
-        # What a deferral has told may be in the folder too, or in one that is gone.
+        # The facts of a deferral may also be in the folder, or the folder may be gone.
         try:
             budget.at_least(*plan.look_around())
         except OxenOutputExists:
-            # The folder is somebody else's: it stays as it was.
+            # The folder belongs to another batch: leave it unchanged.
             self.accounts.withdraw()
             raise
         plan.check_models()
@@ -144,7 +146,7 @@ class BatchRun:
         )
         if tally.ended < tally.total:
             self._account = self._begun(account)
-            # From here on, what an earlier try wrote there could be wrong about what was paid for.
+            # From here on, an earlier try's files could be wrong about what was paid for.
             self.results.write(finished=False, begun=False)
             self._work(worker, self.rows.in_state(OPEN), self.rows.in_state(NEW))
             if self.rows.count(WAITING) and not self.results.outcome.interrupted:
@@ -152,9 +154,9 @@ class BatchRun:
         return self._end()
 
     def resume(self, event: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Go on after the trigger has seen the jobs' ends.
+        """Resume after the trigger has seen the jobs end.
 
-        :param kept: what :meth:`_defer` gave Airflow to keep; None where that was lost.
+        :param kept: what :meth:`_defer` gave Airflow to keep; None if it was lost.
         """
         with self._noting_the_end():
             return self._resume(event, kept)
@@ -163,7 +165,7 @@ class BatchRun:
         from airflow_provider_oxen.triggers.events import read_batch_event
 
         deferral = read_deferral(kept, event, self.this_try.identity.key)
-        # It is the same try, whoever was cleared meanwhile.
+        # It is the same try, whatever was cleared meanwhile.
         self._belong(deferral.series or self.this_try.clear_key)
         told = read_batch_event(event, deferral.record)
         if told.status != "ended":
@@ -178,22 +180,22 @@ class BatchRun:
                 remedy="Clear the task to go on with what is its own.",
             )
         with contextlib.suppress(OxenError):
-            # For the sums alone: the record has proved that this is the folder.
+            # Only for the sums: the record has proved that this is the folder.
             self._account = self.accounts.read()
-        # What was not sent before is not sent now: the batch had stopped.
+        # Do not send now what was not sent before: the batch had stopped.
         if self.results.outcome.stopped:
             self.gate.close(self.results.outcome.stopped)
         jobs = self.rows.in_state(OPEN)
         if deferral.sha256 is None:
-            # Nobody vouches for the rows: what was waited for is fetched, and no other is asked for.
+            # The record's rows are not verified: fetch what was waited for, and request nothing else.
             jobs = (job for job in jobs if job.waited)
         self._work(self._worker(defers=False), jobs, iter(()))
         return self._end()
 
     def _anew(self, deferral: Deferral) -> dict[str, Any]:
-        """Begin where the record of the deferral is not there, if that is wanted.
+        """Begin again if the record of the deferral is missing, and the user allows that.
 
-        :raises OxenRecordError: where it is not: what was submitted cannot be told.
+        :raises OxenRecordError: if the user does not: nobody knows what was submitted.
         """
         lost = lost_record(deferral, self.folder.asset_uri(deferral.record))
         if self.options.on_unknown_outcome != "resubmit":
@@ -210,7 +212,7 @@ class BatchRun:
         return self._run()
 
     def stop(self) -> None:
-        """Do what a kill asks for; called from a signal handler, and so it only sets flags."""
+        """Do what a kill asks for. Called from a signal handler, so it only sets flags."""
         self._told_to_stop = True
         if self._engine is not None:
             self._engine.told_to_stop = True
@@ -218,8 +220,8 @@ class BatchRun:
     def _admitted(self) -> Account:
         """Make sure that this is the folder in which the task has begun its batch, if it has.
 
-        :return: what the task remembers, and has to from now on.
-        :raises OxenError: where it is another, and nothing may be sent.
+        :return: the account that the task has, and must keep from now on.
+        :raises OxenError: if it is another folder, so that nothing may be sent.
         """
         options, accounts, here = self.options, self.accounts, self.folder.asset_uri("")
         with_store_errors(self.folder, self.folder.check)
@@ -261,11 +263,11 @@ class BatchRun:
         return admitted
 
     def _belong(self, clear_key: str) -> None:
-        """Do the rest of this try for one clearing of the task."""
+        """Assign the rest of this try to one clearing of the task."""
         self.this_try = self.results.this_try = replace(self.this_try, clear_key=clear_key)
 
     def _begun(self, account: Account) -> Account:
-        """Remember the folder and what was spent, before anything is sent."""
+        """Record the folder and what was spent, before anything is sent."""
         self.results.check()
         begun = account.model_copy(update={"mark": self.accounts.ensure_mark(), **self._sums()})
         self.accounts.write(begun)
@@ -277,7 +279,7 @@ class BatchRun:
         return {"series": self.this_try.clear_key, "clear_number": self.this_try.clear_number, **sums}
 
     def _sum_up(self, *, all_kept: bool = False, over: bool = False) -> None:
-        """Remember what was spent, and whether the task has its result."""
+        """Record what was spent, and whether the task has its result."""
         account = self._account
         if account is None:
             return
@@ -306,7 +308,7 @@ class BatchRun:
             threads=self.threads,
             log=self.operator.log,
             previews=PREVIEWS,
-            shown=MOST if self.xcoms.wanted else 0,
+            shown=MAX_IMAGES if self.xcoms.wanted else 0,
             defers=defers,
             unsure=unsure,
         )
@@ -327,12 +329,12 @@ class BatchRun:
         self._engine = Engine(
             worker, self.gate, stop_rule, progress, self.results, log, options.max_in_flight
         )
-        # A signal may have come before there was an engine, or just now.
+        # A signal may have arrived before the engine existed, or just now.
         self._engine.told_to_stop = self._told_to_stop
         try:
             self._engine.run(begun, fresh)
         except BaseException:
-            # Such as Airflow's timeout: what is known by now is worth to be told.
+            # For example Airflow's timeout: write what is known by now.
             with contextlib.suppress(Exception):
                 self.results.write(finished=False)
             self._count()
@@ -345,7 +347,7 @@ class BatchRun:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 
         options, now, budget = self.options, time.time(), self.budget
-        self.results.write(finished=False)
+        self.facts.push_batch(self.results.write(finished=False))
         saved = self.results.save()
         self._sum_up()
         self._count()
@@ -387,7 +389,7 @@ class BatchRun:
         )
 
     def _count(self) -> None:
-        """Tell Airflow's metrics what this process has come to."""
+        """Send this process's results to Airflow's metrics."""
         results = self.results
         here = {name: float(results.here[name]) for name in ("generated", "reused", "failed")}
         seconds = time.monotonic() - self._began
@@ -396,7 +398,7 @@ class BatchRun:
         )
 
     def _stopped(self) -> OxenError:
-        """Return what a try ends with that was told to stop. It writes nothing: the next may be at work."""
+        """Return the error for a try that was told to stop. Writes nothing: the next try may be running."""
         result = self.results.summed()
         self._count()
         where = self.folder.asset_uri("")
@@ -425,6 +427,7 @@ class BatchRun:
         self._sum_up(all_kept=all_kept, over=error is None)
         self.xcoms.push_images(self.results.shown(), result["prompts"])
         self.xcoms.push_page(result["manifest"])
+        self.facts.push_batch(result)
         self._count()
         if error is not None:
             raise error

@@ -20,7 +20,7 @@ from airflow_provider_oxen.api.jsontext import MAX_BYTES
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.stores import knows_no_conditions
 
-__all__ = ["MOST", "PROBE", "Folder", "UnreadableFile"]
+__all__ = ["MAX_READ_BYTES", "PROBE", "Folder", "UnreadableFile"]
 
 log = getLogger(__name__)
 
@@ -29,7 +29,7 @@ PROBE = ".oxen-probe"
 
 _SAYS = b"airflow-provider-oxen has written this to see whether it can. It may be removed at any time.\n"
 
-MOST = MAX_BYTES
+MAX_READ_BYTES = MAX_BYTES
 """Largest file, in bytes, that is read at once: records and sidecars, which hold a request."""
 
 _CHUNK = 1024 * 1024
@@ -67,8 +67,8 @@ class Folder(ABC):
     def read(self, name: str) -> bytes | None:
         """Return a small file's content, or None if there is no such file.
 
-        Of a file larger than :data:`MOST`, at most one byte more than that is returned: it is not one of
-        ours.
+        Of a file larger than :data:`MAX_READ_BYTES`, at most one byte more than that is returned: it is not
+        one of ours.
 
         :raises UnreadableFile: if the name is not a file, or may not be read.
         :raises OSError: if the store cannot tell; "could not read" never means "does not exist".
@@ -170,7 +170,7 @@ class Folder(ABC):
 
     @property
     def is_public(self) -> bool:
-        """Whether this is the store that its URL names, and no other behind an endpoint of one's own."""
+        """Whether this is the store that its URL names, and not another one behind a custom endpoint."""
         return True
 
     def clean(self, writer_id: str) -> None:

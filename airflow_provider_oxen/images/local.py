@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from airflow_provider_oxen.images.folder import MOST, PROBE, Folder, UnreadableFile
+from airflow_provider_oxen.images.folder import MAX_READ_BYTES, PROBE, Folder, UnreadableFile
 
 __all__ = ["LocalFolder"]
 
@@ -69,7 +69,7 @@ class LocalFolder(Folder):
     def read(self, name: str) -> bytes | None:
         try:
             with os.fdopen(_opened(self._at(name)), "rb", buffering=0) as file:
-                return file.read(min(os.fstat(file.fileno()).st_size, MOST) + 1)
+                return file.read(min(os.fstat(file.fileno()).st_size, MAX_READ_BYTES) + 1)
         except FileNotFoundError:
             return None
 

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_provider_oxen.images.folder import MOST, Folder
+from airflow_provider_oxen.images.folder import MAX_READ_BYTES, Folder
 from airflow_provider_oxen.images.stores import AZURE, S3, is_public, is_taken, store_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ObjectFolder(Folder):
 
     def read(self, name: str) -> bytes | None:
         try:
-            return bytes(self.fs.cat_file(self._key(name), end=MOST + 1))
+            return bytes(self.fs.cat_file(self._key(name), end=MAX_READ_BYTES + 1))
         except FileNotFoundError:
             return None
         except Exception:

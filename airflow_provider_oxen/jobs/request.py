@@ -35,10 +35,10 @@ __all__ = ["RESERVED", "RequestArguments", "canonical", "fingerprint", "settle"]
 RESERVED = HUB_PARAMETERS | {"prompt", "image_size", "num_inference_steps", "seed"}
 """Names that ``model_params`` may not hold: they have an argument of their own, or belong to the hub."""
 
-MOST_BYTES = 32 * 1024 * 1024
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
 """Largest request in bytes; input images may be in it as ``data:`` URIs."""
 
-MOST_VALUES = 100_000
+MAX_REQUEST_VALUES = 100_000
 """Most values in a request."""
 
 _HALF = "The request cannot be written as JSON: a text in it holds half a character."
@@ -139,11 +139,11 @@ class RequestArguments(Arguments):
             content = json.dumps(request.body(), allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise OxenInvalidRequest(f"The request cannot be written as JSON: {error}.") from None
-        if len(content) > MOST_BYTES or sum(map(content.count, (b",", b"["))) > MOST_VALUES:
+        if len(content) > MAX_REQUEST_BYTES or sum(map(content.count, (b",", b"["))) > MAX_REQUEST_VALUES:
             # A record and a sidecar hold it exactly, and have to be read again.
             raise OxenInvalidRequest(
                 f"The request has {len(content):,} bytes, or too many values: at most "
-                f"{MOST_BYTES // 2**20} MB and {MOST_VALUES:,} values are sent.",
+                f"{MAX_REQUEST_BYTES // 2**20} MB and {MAX_REQUEST_VALUES:,} values are sent.",
                 remedy="Give images as links.",
             )
         return request

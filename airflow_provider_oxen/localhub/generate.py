@@ -20,7 +20,7 @@ from airflow_provider_oxen.localhub.validation import admit, json_body, objectio
 
 __all__ = ["enqueue", "generate", "send_file"]
 
-MOST = 4
+MAX_GENERATIONS = 4
 """Most generations in one request, by the hub's own error (its OpenAPI says 12)."""
 
 _FIRST_ONLY = ("qwen-image-3",)
@@ -83,8 +83,8 @@ async def enqueue(state: State, request: Request) -> Response:
     state.need_rate()
     entry = admit(state.settings, body)
     number = body.get("num_generations", 1)
-    if type(number) is not int or not 1 <= number <= MOST:
-        raise Refused(400, f"num_generations must be an integer between 1 and {MOST}")
+    if type(number) is not int or not 1 <= number <= MAX_GENERATIONS:
+        raise Refused(400, f"num_generations must be an integer between 1 and {MAX_GENERATIONS}")
     state.billing.need_credits(catalogue.cost(entry, body) * number_of_images(entry, body) * number)
     fault = state.faults.take("enqueue", "accepted", body.get("prompt") or "")
     kind = fault.kind if fault else None

@@ -65,16 +65,16 @@ class Connection(Protocol):
 class Subscriber(Protocol):
     """Receives what the stream reports. The methods must not block."""
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """The stream reports what ends from now on; earlier ends must be looked up."""
 
-    def lost(self, *, is_answering: bool) -> None:
+    def on_lost(self, *, is_answering: bool) -> None:
         """Nothing is reported until the stream is open again.
 
         :param is_answering: whether the hub answers although it has no stream, so that its rows can be read.
         """
 
-    def told(self, generation: Generation) -> None:
+    def on_end(self, generation: Generation) -> None:
         """Receive the end of a generation, with what the stream knows about it; untrusted."""
 
 
@@ -100,7 +100,7 @@ class EventListener:
         """
         self._subscribers[subscriber] = depends
         if self._is_open:
-            subscriber.opened()
+            subscriber.on_open()
         if self._reader is None:
             # Use an empty context: otherwise its log lines would go to the log of the first task.
             self._reader = asyncio.get_running_loop().create_task(
@@ -174,7 +174,7 @@ class EventListener:
             finally:
                 self._is_open = False
             for subscriber in list(self._subscribers):
-                subscriber.lost(is_answering=is_answering)
+                subscriber.on_lost(is_answering=is_answering)
             failures = 0 if clock() - began >= STEADY else failures + 1
             pause = max(_pause(failures), min(asked, 5 * LONGEST_PAUSE))
             if failures <= 3 or failures % TELL == 0:
@@ -192,11 +192,11 @@ class EventListener:
             # Only once the stream is open: it reports what ends from now on, and earlier ends are looked up.
             self._is_open = True
             for subscriber in list(self._subscribers):
-                subscriber.opened()
+                subscriber.on_open()
             number = 0
             async for generation in stream:
                 for subscriber in list(self._subscribers):
-                    subscriber.told(generation)
+                    subscriber.on_end(generation)
                 number += 1
                 if number % BURST == 0:
                     await asyncio.sleep(0.1)

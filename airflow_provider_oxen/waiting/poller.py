@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 SHORTEST = 0.01
 """Shortest time in seconds between two ticks, whatever interval was asked for."""
 
-MANY = 60
+PAGES_FROM = 60
 """When more jobs than this leave the list at once, pages of the history (1000 rows each) are cheaper."""
 
 LINGER = 60.0
@@ -108,19 +108,19 @@ class QueuePoller:
         self._trust.forget(id)
         self._premature.pop(id, None)
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """A newly opened stream has to earn its trust again."""
         self._trust.opened()
 
-    def lost(self, *, is_answering: bool) -> None:
+    def on_lost(self, *, is_answering: bool) -> None:
         """Go on with the list alone."""
         self._trust.lost()
 
-    def told(self, generation: Generation) -> None:
+    def on_end(self, generation: Generation) -> None:
         """An event reports the end of a job: look at its row soon."""
         id = generation.generation_id
-        if self._trust.told(id, is_waited_for=id in self.waiters.by_id):
-            self._look_soon(id, GATHER if len(self.waiters.by_id) > 2 * MANY else GATHER_FEW)
+        if self._trust.reported(id, is_waited_for=id in self.waiters.by_id):
+            self._look_soon(id, GATHER if len(self.waiters.by_id) > 2 * PAGES_FROM else GATHER_FEW)
 
     def _look_soon(self, id: str, seconds: float = 0.0) -> None:
         self._urgent.add(id)
@@ -198,7 +198,7 @@ class QueuePoller:
                 ids = await self._read_list(client, ids)
             self._ended = _clock()
         missing = [id for id in ids if id in self.waiters.by_id and id not in self._rows.asked]
-        if len(missing) > MANY:
+        if len(missing) > PAGES_FROM:
             missing = await self._page_through(client, missing)
         self._rows.ask_for(client, missing)
 
@@ -231,7 +231,7 @@ class QueuePoller:
         self._trust.listed({waiter.id for waiter in running}, opening)
         await self.waiters.judge(running, lambda waiter: waiter.poll.running(now))
         # The stream may be ahead of the list: also request the rows that it reported.
-        return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_told(id)}
+        return (self.waiters.by_id.keys() - unfinished) | {id for id in ids if self._trust.is_reported(id)}
 
     async def _page_through(self, client: BulkClient, ids: list[str]) -> list[str]:
         """Look for many jobs in the history, newest first; return those that were not found."""
@@ -243,7 +243,7 @@ class QueuePoller:
                     rows = {id: row for id, row in page.items() if id in missing}
                     missing -= rows.keys()
                     await self._seen(rows)
-                    if len(missing) <= MANY:
+                    if len(missing) <= PAGES_FROM:
                         break
         except OxenError as error:
             log.warning("%s Looking again at the next tick.", error.message)
@@ -263,7 +263,7 @@ class QueuePoller:
             if rows[id].status in ENDED:
                 # It still waits: its link is not there yet.
                 self._unsettled.add(id)
-            elif self._trust.is_told(id) and self._premature[id] < PREMATURE:
+            elif self._trust.is_reported(id) and self._premature[id] < PREMATURE:
                 self._premature[id] += 1
                 self._unsettled.add(id)
 

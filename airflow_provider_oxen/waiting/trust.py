@@ -50,7 +50,7 @@ class StreamTrust:
             # Keep the jobs that have left the list since: their ends are still to be reported.
             self._must_be_told |= unfinished
 
-    def told(self, id: str, *, is_waited_for: bool) -> bool:
+    def reported(self, id: str, *, is_waited_for: bool) -> bool:
         """Take an event; return whether it is news about a job that somebody waits for."""
         self._missing.pop(id, None)
         if not is_waited_for or id in self._told:
@@ -58,7 +58,7 @@ class StreamTrust:
         self._told.add(id)
         return True
 
-    def is_told(self, id: str) -> bool:
+    def is_reported(self, id: str) -> bool:
         """Return whether an event has reported the end of a job that is waited for."""
         return id in self._told
 

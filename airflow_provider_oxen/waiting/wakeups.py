@@ -23,10 +23,10 @@ GATHER = 0.1
 """Seconds in which further events join the first: many end together, and the history gets a moment to catch
 up."""
 
-KEPT = 5
+SHARED_PAGES = 5
 """Pages of the history that followers who wake together share; each reads further pages itself."""
 
-MOST = 10_000
+MAX_EVENTS = 10_000
 """Most events kept between two wakeups. With more, the history is read as after a lost stream."""
 
 
@@ -68,7 +68,7 @@ class Wakeup:
         :raises OxenError: if the page cannot be read.
         """
         call = queue.list_history(namespace, number)
-        if number > KEPT:
+        if number > SHARED_PAGES:
             return await self._listener.send(call)
         return await self._once((namespace, number), call)
 
@@ -123,19 +123,19 @@ class Wakeups:
             self._timer.cancel()
         self._timer = loop.call_later(seconds, self._bell.set)
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """Wake up to catch up."""
         self._connected = True
         self._bell.set()
 
-    def lost(self, *, is_answering: bool) -> None:
+    def on_lost(self, *, is_answering: bool) -> None:
         """Catch up anyway if the hub has no stream but answers."""
         if is_answering:
-            self.opened()
+            self.on_open()
 
-    def told(self, generation: Generation) -> None:
+    def on_end(self, generation: Generation) -> None:
         """Keep an event for the next wakeup."""
-        if len(self._ended) < MOST:
+        if len(self._ended) < MAX_EVENTS:
             self._ended[generation.generation_id] = generation
         else:
             self._connected = True

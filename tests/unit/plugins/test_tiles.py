@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.plugins.tiles import Row, Tile, tiles_of
-from airflow_provider_oxen.tasks.xcoms import MOST
+from airflow_provider_oxen.plugins.rows import Row
+from airflow_provider_oxen.plugins.tiles import Tile, tiles_of
+from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 PREVIEW = "data:image/webp;base64,AAAA"
 
@@ -19,13 +20,11 @@ def image(**facts: Any) -> dict[str, Any]:
 
 def tiles(*images: Any, state: str | None = "success", total: int | None = None, **row: Any) -> list[Tile]:
     value = json.dumps({"total": len(images) if total is None else total, "images": list(images)})
-    return list(
-        tiles_of(Row(**{"run_id": "r", "task_id": "t", "map_index": -1, "value": value, **row}, state=state))
-    )
+    return list(tiles_of(Row(**{"run_id": "r", "task_id": "t", "map_index": -1, **row}, state=state), value))
 
 
 def bare(state: str | None, value: Any = None) -> Tile:
-    (tile,) = tiles_of(Row("r", "t", -1, state, value))
+    (tile,) = tiles_of(Row("r", "t", -1, state), value)
     return tile
 
 
@@ -119,7 +118,7 @@ def test_a_task_that_told_nothing_of_images_says_what_it_can(state, value, title
         '{"total": 1, "images": [' + "{}," * 20_000 + "{}]}",
         '{"total": 1, "images": [{"status": "<b>"}]}',
         json.dumps({"total": 1, "images": [{"prompt": "x" * 5000}]}),
-        json.dumps({"total": 1, "images": [{}] * (MOST + 1)}),
+        json.dumps({"total": 1, "images": [{}] * (MAX_IMAGES + 1)}),
         "[" * 100_000,
     ],
     ids=range(14),
@@ -129,7 +128,7 @@ def test_what_is_not_of_the_known_shape_is_left_out(value):
 
 
 def test_what_a_database_gives_as_an_object_is_read_too():
-    (tile,) = tiles_of(Row("r", "t", -1, "success", {"total": 1, "images": [image()]}))
+    (tile,) = tiles_of(Row("r", "t", -1, "success"), {"total": 1, "images": [image()]})
 
     assert tile.preview == PREVIEW
 
@@ -174,20 +173,20 @@ def test_a_file_links_to_its_stores_console_and_nowhere_else(path, link):
 
 
 def test_what_is_not_shown_is_counted():
-    shown = tiles(*[image()] * MOST, total=1000)
+    shown = tiles(*[image()] * MAX_IMAGES, total=1000)
 
     assert (len(shown), shown[-1].kind, shown[-1].title) == (
-        MOST + 1,
+        MAX_IMAGES + 1,
         "none",
         "976 more of this task are not shown here.",
     )
 
 
-def test_images_of_a_task_that_goes_on_are_followed_by_its_state():
+def test_images_of_a_task_that_goes_on_come_after_its_state():
     shown = tiles(image(), image(), state="deferred", total=5)
 
-    assert [tile.kind for tile in shown] == ["image", "image", "open"]
-    assert (shown[-1].state, shown[-1].title) == ("Waiting for the hub", "2 so far")
+    assert [tile.kind for tile in shown] == ["open", "image", "image"]
+    assert (shown[0].state, shown[0].title) == ("Waiting for the hub", "2 so far")
 
 
 def test_a_mapped_task_is_named_and_linked_by_its_index():

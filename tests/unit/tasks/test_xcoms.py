@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat import version_compat
 
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
-from airflow_provider_oxen.tasks.xcoms import KEY, MOST, TaskXComs, of_manifest, of_result
+from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES, TaskXComs, of_manifest, of_result
 
 HUB = "https://hub.oxen.ai"
 
@@ -59,7 +59,7 @@ def test_the_first_images_are_shown(show, pushed):
     show().push_images(({"prompt": str(n)} for n in range(100)), 100)
 
     assert pushed[KEY]["total"] == 100
-    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MOST)]
+    assert [image["prompt"] for image in pushed[KEY]["images"]] == [str(n) for n in range(MAX_IMAGES)]
 
 
 def test_xcom_that_does_not_take_it_is_no_reason_to_fail(show, caplog):
@@ -126,9 +126,17 @@ def test_a_result_is_shown_image_by_image():
         ],
     }
 
-    first, second = of_result(result, "p" * 600, ["data:image/webp;base64,AAAA"])
+    body = {
+        "model": "z",
+        "prompt": "p",
+        "seed": 7,
+        "image_size": {"width": 8},
+        "image_urls": ["https://elsewhere.example/x.png?signature=secret"],
+        "image": "A" * 2000,
+    }
+    first, second = of_result(result, "p" * 6000, ["data:image/webp;base64,AAAA"], body)
     assert first == {
-        "prompt": f"{'p' * 499}…",
+        "prompt": f"{'p' * 3999}…",
         "model": "z",
         "seed": 7,
         "cost": 0.01,
@@ -137,6 +145,10 @@ def test_a_result_is_shown_image_by_image():
         "height": 2,
         "bytes": 3,
         "path": "s3://bucket/a.png",
+        "request": {
+            "image_size": {"width": 8},
+            "image_urls": ["https://elsewhere.example/x.png"],
+        },
         "preview": "data:image/webp;base64,AAAA",
     }
     # A signed link is for nobody but the task that asked for it.

@@ -162,8 +162,8 @@ class TestRings:
         assert [row.generation_id for row in rows[2].generations] == [id]
         assert rows[2] is rows[3]
         assert len(hub.requests()) == before + 2
-        await first.page(None, wakeups.KEPT + 1)
-        await first.page(None, wakeups.KEPT + 1)
+        await first.page(None, wakeups.SHARED_PAGES + 1)
+        await first.page(None, wakeups.SHARED_PAGES + 1)
         assert len(hub.requests()) == before + 4
         assert await first.namespace() is None
 

@@ -653,7 +653,7 @@ class TestManyAtOnce:
 
     @pytest.fixture(autouse=True)
     def _few_are_many(self, monkeypatch):
-        monkeypatch.setattr(poller, "MANY", 4)
+        monkeypatch.setattr(poller, "PAGES_FROM", 4)
         monkeypatch.setattr(queue, "PAGE_SIZE", 8)
 
     async def test_many_that_leave_at_once_are_read_from_the_history(self, hub, hook, order, caplog):

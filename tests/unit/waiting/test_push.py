@@ -209,7 +209,7 @@ class TestWaking:
     async def test_many_that_end_together_are_read_as_pages(
         self, hub, connection, order, stream, monkeypatch
     ):
-        monkeypatch.setattr(poller, "MANY", 4)
+        monkeypatch.setattr(poller, "PAGES_FROM", 4)
         jobs = order(8)
         waiting = [wait(connection, id, interval=NEVER) for id in jobs]
         await until(lambda: stream.opened)
@@ -376,7 +376,7 @@ class TestLies:
         [id] = order()
         waiting = wait(connection, id, interval=0.1)
         await until(lambda: stream.opened)
-        the_poller()._trust.told(id, is_waited_for=True)
+        the_poller()._trust.reported(id, is_waited_for=True)
         the_poller()._urgent.add(id)
 
         await ticks(hub, 1)
@@ -501,7 +501,7 @@ class TestSharing:
         await second.aclose()
 
     async def test_a_flood_is_bounded(self, connection, stream, monkeypatch):
-        monkeypatch.setattr(wakeups, "MOST", 3)
+        monkeypatch.setattr(wakeups, "MAX_EVENTS", 3)
         monkeypatch.setattr(listener, "BURST", 2)
         following = Wakeups(registry.current().listener(connection))
         await anext(following)

@@ -17,7 +17,7 @@ def opened(*unfinished: str) -> StreamTrust:
 
 def proved(*unfinished: str) -> StreamTrust:
     trust = opened("first", *unfinished)
-    trust.told("first", is_waited_for=True)
+    trust.reported("first", is_waited_for=True)
     trust.ended("first", "succeeded", 0.0)
     trust.forget("first")
     assert trust.holds(0.0)
@@ -32,8 +32,8 @@ def test_one_that_was_only_opened_is_not_trusted():
 def test_an_event_alone_proves_nothing():
     """It may name any id: only the row of a job that somebody waits for shows that it was true."""
     trust = opened("a")
-    assert trust.told("a", is_waited_for=True)
-    assert not trust.told("nobody-knows", is_waited_for=False)
+    assert trust.reported("a", is_waited_for=True)
+    assert not trust.reported("nobody-knows", is_waited_for=False)
 
     assert not trust.holds(0.0)
     trust.ended("nobody-knows", "succeeded", 0.0)
@@ -45,7 +45,7 @@ def test_an_event_alone_proves_nothing():
 def test_an_event_that_is_repeated_is_no_news():
     trust = opened("a")
 
-    assert [trust.told("a", is_waited_for=True) for _ in range(3)] == [True, False, False]
+    assert [trust.reported("a", is_waited_for=True) for _ in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("change", [StreamTrust.lost, StreamTrust.opened])
@@ -57,7 +57,7 @@ def test_one_that_was_lost_or_opened_anew_begins_anew(change):
     assert not trust.holds(0.0)
     # What ended meanwhile was not told, and is no fault of the stream.
     trust.ended("a", "succeeded", 0.0)
-    trust.told("b", is_waited_for=True)
+    trust.reported("b", is_waited_for=True)
     trust.ended("b", "succeeded", 0.0)
     assert trust.holds(10 * WITHIN)
 
@@ -70,11 +70,11 @@ class TestAnEndThatIsNotTold:
 
         assert trust.holds(100.0 + WITHIN - 0.1)
         assert not trust.holds(100.0 + WITHIN)
-        trust.told("b", is_waited_for=True)
+        trust.reported("b", is_waited_for=True)
         trust.ended("b", "succeeded", 110.0)
         assert not trust.holds(110.0)
         trust.opened()
-        trust.told("c", is_waited_for=True)
+        trust.reported("c", is_waited_for=True)
         trust.ended("c", "succeeded", 120.0)
         assert trust.holds(120.0)
 
@@ -90,7 +90,7 @@ class TestAnEndThatIsNotTold:
         trust.ended("a", "failed", 100.0)
         trust.forget("a")
 
-        trust.told("a", is_waited_for=False)
+        trust.reported("a", is_waited_for=False)
 
         assert trust.holds(100.0 + WITHIN)
 
@@ -101,7 +101,7 @@ class TestAnEndThatIsNotTold:
         trust.opened()
         trust.listed({"listed before"}, opening)
         trust.ended("listed before", "succeeded", 0.0)
-        trust.told("b", is_waited_for=True)
+        trust.reported("b", is_waited_for=True)
         trust.ended("b", "succeeded", 0.0)
 
         assert trust.holds(10 * WITHIN)
@@ -115,7 +115,7 @@ class TestAnEndThatIsNotTold:
 
     def test_does_not_count_where_the_job_had_ended_for_somebody_before(self):
         trust = proved("a")
-        trust.told("a", is_waited_for=True)
+        trust.reported("a", is_waited_for=True)
         trust.ended("a", "succeeded", 0.0)
         trust.forget("a")
 
