@@ -11,6 +11,7 @@ $(foreach name,$(filter AIRFLOW_% _AIRFLOW_% PYTHONPATH PYTHONHOME,$(.VARIABLES)
 
 # Written last by npm.
 PRISM = tests/contract/node_modules/.package-lock.json
+AXE = tests/e2e/node_modules/.package-lock.json
 
 COVERAGE = .coverage-parts .coverage-integration .coverage-airflow-2.11.2
 
@@ -60,7 +61,7 @@ cluster: .venv/installed ## Celery, PostgreSQL, Redis: workers, triggerers and s
 contract: .venv/installed $(PRISM) ## requests, answers and the local hub held against the hub's OpenAPI, by Prism
 	.venv/bin/python tests/contract/run.py
 
-e2e: .venv/installed ## Airflow's web interface in Chromium (SCREENSHOTS=1 refreshes docs/images)
+e2e: .venv/installed $(AXE) ## Airflow's web interface in Chromium (SCREENSHOTS=1 refreshes docs/images)
 	@command -v chromium >/dev/null || scripts/chromium.sh
 	env -u OXEN_API_KEY .venv/bin/python -m pytest tests/e2e
 
@@ -112,6 +113,12 @@ $(PRISM): tests/contract/package-lock.json
 	@scripts/node.sh
 	@echo "Installing Prism into tests/contract/node_modules."
 	@cd tests/contract && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+$(AXE): tests/e2e/package-lock.json
+	@scripts/node.sh
+	@echo "Installing axe into tests/e2e/node_modules."
+	@cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 define install

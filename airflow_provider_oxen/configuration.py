@@ -1,7 +1,7 @@
 """Site-wide defaults: the section ``[oxen]`` of Airflow's configuration.
 
-They are read where a Dag file is parsed, as the defaults in the operators' signatures: an argument of the
-task or of ``default_args`` goes before them, and an explicit None does too. Reading them connects to nothing.
+They are read when a Dag file is parsed, as the defaults in the operators' signatures. An argument of the task
+or of ``default_args`` takes precedence, also an explicit None. Reading them connects to nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["SECTION", "deferrable", "max_cost", "previews", "storage_path", "vie
 SECTION = "oxen"
 
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-"""As Airflow reads its own."""
+"""The words that Airflow accepts for its own booleans."""
 
 
 def deferrable() -> bool:
-    """Return the default of ``deferrable``: where the section has none, ``[operators] default_deferrable``.
+    """Return the default of ``deferrable``; without one in the section, ``[operators] default_deferrable``.
 
-    :raises AirflowConfigException: naming section and option; so do the others.
+    :raises AirflowConfigException: naming section and option, like the other functions here.
     """
     value = _boolean("deferrable")
     return conf.getboolean("operators", "default_deferrable", fallback=False) if value is None else value
@@ -56,7 +56,7 @@ def storage_path() -> str | None:
 
 
 def view_originals() -> tuple[str, ...]:
-    """Return the folders from which the Images view may open originals: none of them by default."""
+    """Return the folders from which the Images view may open originals; by default there are none."""
     prefixes = tuple(part.strip() for part in (_text("view_originals") or "").split(",") if part.strip())
     if any(not prefix.endswith("/") for prefix in prefixes):
         raise _wrong("view_originals", "a list of folders, separated by commas, each of which ends in /")
@@ -64,7 +64,7 @@ def view_originals() -> tuple[str, ...]:
 
 
 def _text(option: str) -> str | None:
-    """Return what is set, None for nothing."""
+    """Return the value that is set, or None."""
     return (conf.get(SECTION, option, fallback=None) or "").strip() or None
 
 
@@ -72,7 +72,7 @@ def _boolean(option: str) -> bool | None:
     value = _text(option)
     if value is None:
         return None
-    # Airflow, too, allows a remark behind it.
+    # Airflow also allows a comment after a value.
     found = _BOOLEANS.get(value.split("#")[0].strip().lower())
     if found is None:
         raise _wrong(option, "True or False", value)
@@ -80,9 +80,9 @@ def _boolean(option: str) -> bool | None:
 
 
 def _wrong(option: str, rule: str, value: str | None = None) -> AirflowConfigException:
-    """Return the error.
+    """Return the error for a wrong value.
 
-    :param value: to show; a path may hold a password.
+    :param value: the value to show; a path may hold a password.
     """
     shown = "" if value is None else f", not {value[:50]!r}"
     return AirflowConfigException(

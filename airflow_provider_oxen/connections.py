@@ -11,11 +11,11 @@ __all__ = ["Missing", "missing"]
 class Missing(NamedTuple):
     """The message about a connection that is not there.
 
-    :ivar told: a sentence that names the connection, and the remedy.
+    :ivar message: a sentence that names the connection, and the remedy.
     :ivar may_pass: whether another try may find the connection.
     """
 
-    told: str
+    message: str
     may_pass: bool
 
 
@@ -31,15 +31,15 @@ def missing(conn_id: str, argument: str) -> Missing:
     head, colon, _ = conn_id[:200].partition(":")
     name, shown = f"AIRFLOW_CONN_{conn_id.upper()}", repr(f"{head}:***" if colon else head)
     if name in os.environ:
-        told = (
+        message = (
             f"The Airflow connection {shown} cannot be read: the environment variable is set, but its "
             "value is neither JSON nor a connection URI."
         )
-        return Missing(told, False)
-    told = f"The Airflow connection {shown} is not defined: create it, or set {argument} to another one."
+        return Missing(message, False)
+    message = f"The Airflow connection {shown} is not defined: create it, or set {argument} to another one."
     if _has_backend():
-        return Missing(f"{told} Or the secrets backend did not answer: see its log.", True)
-    return Missing(told, False)
+        return Missing(f"{message} Or the secrets backend did not answer: see its log.", True)
+    return Missing(message, False)
 
 
 def _has_backend() -> bool:

@@ -20,12 +20,15 @@ from surroundings import PYTHON, ROOT, airflow_home
 from ui import wait_until_up
 
 from airflow_provider_oxen.images.preview import LARGE, preview
+from airflow_provider_oxen.tasks.facts import FACTS
 from airflow_provider_oxen.tasks.xcoms import KEY
 
 __all__ = ["figures"]
 
 DAG, RUN, TASKS = "postcards", "bench", 200
-LIMIT = 300
+LIMIT = 5
+"""Times as long as Airflow's own list, measured in turn with it: both take longer on a busy machine."""
+
 ROUNDS = 30
 PORT = 18_972
 
@@ -49,7 +52,7 @@ def figures() -> Iterator[tuple[str, str, str, str]]:
         f"the Images view of a run with {TASKS} tasks, {sizes[page] / 1e6:.1f} MB",
         f"{ours:.0f}",
         "ms",
-        f"limit {LIMIT}; Airflow's own list of its task instances: {theirs:.0f} ms, "
+        f"limit {LIMIT * theirs:.0f}, {LIMIT} times Airflow's list of its task instances: {theirs:.0f} ms, "
         f"{sizes[listed] / 1e6:.1f} MB",
     )
 
@@ -104,11 +107,14 @@ def _fill(http: httpx.Client) -> None:
             "height": 1024,
             "bytes": 734_003,
             "path": f"s3://bucket/cards/{number}.webp",
+            "request": {"image_size": "square_hd", "num_inference_steps": 8},
             "preview": preview(small.resize((1024, 1024), Image.Resampling.BICUBIC), LARGE),
         }
         entries = f"/api/v2/dags/{DAG}/dagRuns/{RUN}/taskInstances/card_{number:03}/xcomEntries"
         pushed = {"key": KEY, "value": {"total": 1, "images": [image]}}
         http.post(entries, json=pushed).raise_for_status()
+        facts = {"total": 1, "generated": 1, "cost": 0.01, "cost_unknown": 0}
+        http.post(entries, json={"key": FACTS, "value": facts}).raise_for_status()
     http.patch(f"/api/v2/dags/{DAG}/dagRuns/{RUN}", json={"state": "success"}).raise_for_status()
 
 

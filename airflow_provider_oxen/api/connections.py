@@ -1,7 +1,7 @@
 """The connections of one event loop: a request takes one, and its answer gives it back.
 
-This is in place of the pool of ``httpcore``, which looks at all of its connections whenever a request comes
-or goes: with dozens of requests under way, that was a fifth of what a batch's event loop did.
+This replaces the pool of ``httpcore``, which checks all of its connections whenever a request starts or ends.
+With dozens of requests under way, that took a fifth of the time of a batch's event loop.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ __all__ = ["Connections"]
 class Connections:
     """Opens connections, and keeps those open that may serve another request.
 
-    :param backend: connects.
-    :param context: for hosts that are reached by TLS.
-    :param limits: how many requests may be under way at once, and how many connections are kept for how long.
+    :param backend: opens connections.
+    :param context: TLS context.
+    :param limits: how many requests may be under way at once, and how many idle connections are kept for how
+        long.
     """
 
     def __init__(
@@ -37,13 +38,13 @@ class Connections:
         most = limits.max_connections
         self._free = None if most is None else asyncio.Semaphore(most)
         self._busy: set[httpcore.AsyncHTTPConnection] = set()
-        # In the order in which they were used last.
+        # In the order of their last use.
         self._idle: dict[httpcore.AsyncHTTPConnection, None] = {}
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request; its connection is taken until the answer is closed.
+        """Send a request. Its connection stays taken until the answer is closed.
 
-        :raises httpcore.PoolTimeout: where all stayed taken for longer than the request allows.
+        :raises httpcore.PoolTimeout: if no connection became free within the request's limit.
         """
         await self._wait(request.extensions.get("timeout", {}).get("pool"))
         connection = self._idle_one(request.url.origin) or httpcore.AsyncHTTPConnection(
@@ -66,7 +67,7 @@ class Connections:
         """Keep a connection that may serve another request, and close any other."""
         if self._free is not None:
             self._free.release()
-        # Whoever comes back after all was closed is not kept.
+        # A connection that comes back after everything was closed is not kept.
         if connection in self._busy and connection.is_idle():
             self._idle[connection] = None
         elif not connection.is_closed():
@@ -80,7 +81,7 @@ class Connections:
             await oldest.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections, whoever uses them."""
+        """Close all connections, also those in use."""
         connections = [*self._busy, *self._idle]
         self._busy.clear()
         self._idle.clear()
@@ -97,7 +98,7 @@ class Connections:
             raise httpcore.PoolTimeout(f"no connection was free within {seconds} s") from None
 
     def _idle_one(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
-        """Take the connection to a host that was used last: the others may be closed in the end."""
+        """Take the connection to a host that was used last, so that idle ones can be closed in the end."""
         for connection in reversed(self._idle):
             if connection.can_handle_request(origin) and not connection.has_expired():
                 del self._idle[connection]
@@ -106,7 +107,7 @@ class Connections:
 
 
 class _Body:
-    """The body of an answer, whose connection is given back when it is closed."""
+    """The body of an answer; closing it gives its connection back."""
 
     def __init__(
         self, stream: AsyncIterable[bytes], connections: Connections, connection: httpcore.AsyncHTTPConnection
@@ -120,7 +121,7 @@ class _Body:
         return aiter(self._stream)
 
     async def aclose(self) -> None:
-        """Close it, however much of it was read."""
+        """Close the body, however much of it was read."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -298,7 +298,7 @@ class Claimed(Passing):
 
 @dataclass
 class _RememberingPoll(Poll):
-    """Keeps the row that it has judged, where it holds a link: it need not be asked for twice."""
+    """Remembers the last row with a link, so that it need not be requested twice."""
 
     last: Generation | None = None
 

@@ -24,6 +24,7 @@ from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs.stores import StateStore
 from airflow_provider_oxen.jobs.task import Identity
+from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.xcoms import TaskXComs
@@ -49,6 +50,18 @@ def open_batch(
     :param deferred: what a task that returns from the triggerer was deferred with.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
+    facts = TaskFacts(context["ti"], operator.log)
+    with (
+        facts.noting_failure(waited=deferred is not None),
+        _opened(operator, context, facts, deferred) as run,
+    ):
+        yield run
+
+
+@contextmanager
+def _opened(
+    operator: BatchOperator, context: Context, facts: TaskFacts, deferred: Mapping[str, Any] | None
+) -> Iterator[BatchRun]:
     options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
     folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
     ti, log = context["ti"], operator.log
@@ -85,6 +98,7 @@ def open_batch(
             threads,
             results,
             xcoms,
+            facts,
             accounts,
         )
 

@@ -29,6 +29,9 @@ FAILURES = 20
 _ERROR = 300
 """Characters of an error in XCom, which is stored in Airflow's database."""
 
+_PROMPT = 200
+"""Characters of a prompt beside it."""
+
 _IMAGE = {"path": "path", "media_type": "media_type", "width": "width", "height": "height", "bytes": "size",
           "sha256": "sha256"}  # fmt: skip
 """A fact's name in the result of an operator, and in the manifest."""
@@ -146,8 +149,10 @@ class Counts:
 
 def _failure(line: Mapping[str, Any]) -> dict[str, Any]:
     names = ("line", "id", "status", "seed", "generation_id", "cost")
-    error = redacted_line(line.get("error"), _ERROR) or ""
-    return {name: line[name] for name in names if name in line} | {"error": error}
+    shown = {name: line[name] for name in names if name in line}
+    prompt = line.get("prompt") or ""
+    shown["prompt"] = prompt if len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
+    return shown | {"error": redacted_line(line.get("error"), _ERROR) or ""}
 
 
 def write(

@@ -154,8 +154,8 @@ class Results:
 
     def shown(self) -> Iterator[dict[str, Any]]:
         """Yield what Airflow's web interface shows of the rows, in the order of the input."""
-        for line, preview in self._lines(True):
-            yield of_manifest(line, preview)
+        for row, entry, preview in self.rows.entries():
+            yield of_manifest(entry or self._unended(row, True), preview, row.request.body())
 
     def _mark_in_hand(self) -> None:
         for n in self._in_hand:

@@ -39,6 +39,7 @@ from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
+from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
@@ -81,6 +82,7 @@ class BatchRun:
     threads: Threads
     results: Results
     xcoms: TaskXComs
+    facts: TaskFacts
     accounts: AccountStore
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
@@ -347,7 +349,7 @@ class BatchRun:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 
         options, now, budget = self.options, time.time(), self.budget
-        self.results.write(finished=False)
+        self.facts.push_batch(self.results.write(finished=False))
         saved = self.results.save()
         self._sum_up()
         self._count()
@@ -428,6 +430,7 @@ class BatchRun:
         self._sum_up(all_kept=all_kept, over=error is None)
         self.xcoms.push_images(self.results.shown(), result["prompts"])
         self.xcoms.push_page(result["manifest"])
+        self.facts.push_batch(result)
         self._count()
         if error is not None:
             raise error

@@ -1,21 +1,27 @@
 """The contact sheet of a batch: one self-contained page for people, beside the images that it shows.
 
-It needs no script and loads nothing: previews and style are part of the page. Every text in it is untrusted:
-the templates escape all of them, and :func:`_text` makes them short and harmless.
+It loads nothing, so that it opens from a disk and from a bucket: previews, style and script are in it, and
+its policy lets no other script run. Without the script it is complete, and cannot be filtered. Every text in
+it is somebody else's: the templates escape all, and :func:`.pages.text` makes them short and harmless.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader
+from airflow_provider_oxen.images import pages
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["PREVIEWS", "STATUSES", "Sheet"]
 
@@ -34,9 +40,6 @@ would stutter. The number fills whole rows of two to five."""
 
 _PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
 """The form of what :func:`.preview.preview` returns; others may have changed the value in a sidecar."""
-
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What no page may hold: control characters and halves of surrogate pairs."""
 
 _TILES = "\0"
 """Stands in the page in place of its tiles; no text in it can contain it."""
@@ -91,7 +94,7 @@ class Sheet:
         :param finished: whether nothing is under way any more.
         """
         html = _templates().get_template("sheet.html").render(
-            task=_text(facts.get("task_id", "Image batch")),
+            task=pages.text(facts.get("task_id", "Image batch")),
             counts=counts,
             missing=counts["failed"] + counts["unknown"],
             facts={"made_by": "", **facts},
@@ -102,6 +105,7 @@ class Sheet:
             bare=self._images - self._embedded,
             previews=self._previews,
             tiles=_TILES,
+            **_own(),
         )  # fmt: skip
         head, foot = html.split(_TILES)
         page.write(head.encode())
@@ -112,24 +116,35 @@ class Sheet:
 
 @cache
 def _templates() -> Environment:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.filters |= {"text": _text, "kind": _kind, "link": _link, "money": _money, "size": _size}
-    templates.filters |= {"count": "{:,}".format, "leads": _leads}
+    templates = pages.environment(Path(__file__).with_name("templates"))
+    templates.filters |= {"kind": _kind, "link": _link, "leads": _leads}
     return templates
 
 
+@cache
+def _own() -> dict[str, str]:
+    """Return style and script as the page holds them, and the hashes by which its policy knows them."""
+    here = Path(__file__).with_name("templates")
+    style = (pages.SHARED / "shared.css").read_text() + (here / "sheet.css").read_text()
+    script = (pages.SHARED / "filter.js").read_text()
+    return {
+        "style": style,
+        "script": script,
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+    }
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
+
+
 def _facts(line: Mapping[str, Any]) -> list[str]:
-    """Return the facts for a row's tile, line by line."""
-    facts = [f"{_text(line['width'])} × {_text(line['height'])}"] if "width" in line else []
-    facts += [_size(line["size"])] if "size" in line else []
-    facts += [_money(line["cost"])] if "cost" in line else []
-    leads = [f"{word} {_text(value)}" for word, value in _leads(line)]
+    """Return the facts of a row's tile, line by line."""
+    facts = [f"{pages.text(line['width'])} × {pages.text(line['height'])}"] if "width" in line else []
+    facts += [pages.size(line["size"])] if "size" in line else []
+    facts += [pages.money(line["cost"])] if "cost" in line else []
+    leads = [f"{word} {pages.text(value)}" for word, value in _leads(line)]
     return [*filter(None, [" · ".join(facts)]), *(leads[:1] if "path" in line else leads)]
 
 
@@ -146,29 +161,3 @@ def _kind(status: object) -> str:
 def _link(path: object) -> str:
     """Return the link to a file beside the page, quoted so that it is neither a scheme nor markup."""
     return quote(str(path).rpartition("/")[2], errors="replace")
-
-
-def _money(cost: object) -> str:
-    """Return USD with all the digits of a price, and at least two."""
-    if not isinstance(cost, int | float):
-        return _text(cost)
-    whole, _, digits = f"{cost:,.6f}".partition(".")
-    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"
-
-
-def _size(size: object) -> str:
-    if not isinstance(size, int):
-        return _text(size)
-    value = float(size)
-    for unit in ("B", "kB", "MB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} GB"
-
-
-def _text(value: object, limit: int = 200) -> str:
-    """Return a text on one line, shortened and without what no page may hold; the templates escape it."""
-    # Process only the visible part of a text that may be megabytes long.
-    words = _UNFIT.sub("\ufffd", " ".join(str(value)[: 4 * limit + 100].split()))
-    return words if len(words) <= limit else f"{words[: limit - 1].rstrip()}…"

@@ -40,7 +40,7 @@ def translate_not_found(conn_id: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         why = missing(conn_id, "oxen_conn_id")
-        raise errors.OxenSettingsError(why.told, retry_helps=why.may_pass) from None
+        raise errors.OxenSettingsError(why.message, retry_helps=why.may_pass) from None
 
 
 def read_connection(conn_id: str, conn: Connection) -> Settings:

@@ -170,7 +170,7 @@ class Folder(ABC):
 
     @property
     def is_public(self) -> bool:
-        """Whether this is the store that its URL names, and no other behind an endpoint of one's own."""
+        """Whether this is the store that its URL names, and not another one behind a custom endpoint."""
         return True
 
     def clean(self, writer_id: str) -> None:

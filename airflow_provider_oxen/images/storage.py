@@ -93,7 +93,7 @@ def _undefined(path: str, conn_id: str | None, conn_name: str, error: Exception)
         return OxenInvalidRequest(f"{what} {without_queries(str(error))}.")
     why = missing(conn_id, conn_name)
     kind = OxenStoreUnavailable if why.may_pass else OxenInvalidRequest
-    return kind(f"{what} {why.told}")
+    return kind(f"{what} {why.message}")
 
 
 def _advice(scheme: str) -> str:

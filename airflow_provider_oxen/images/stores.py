@@ -117,12 +117,12 @@ def store_of(scheme: str) -> Store | None:
 
 
 def is_public(fs: Any) -> bool:
-    """Whether a driver speaks to Amazon's or Google's own store, and not to MinIO or another one.
+    """Return whether a driver uses Amazon's or Google's own store, and not MinIO or another one.
 
-    The client that the driver has made knows: an endpoint may come from the Airflow connection, from the
+    The client that the driver has made knows this: an endpoint may come from the Airflow connection, from the
     environment, or from a file of Amazon's.
 
-    :param fs: of fsspec, after it has asked its store for something.
+    :param fs: an fsspec file system that has already contacted its store.
     """
     client = getattr(fs, "_s3", None)
     known = (

@@ -1,37 +1,42 @@
 """The page of the Images view, served by Airflow's API server behind Airflow's own authorisation.
 
-It shows what is in Airflow's database and nothing else: it needs no credentials of a store, loads nothing
-from elsewhere, and every text in it is escaped.
+It shows what is in Airflow's database, and the originals of images where the deployment allows that. It loads
+nothing from elsewhere, and every text in it is escaped.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
-from airflow_provider_oxen.plugins.query import RUNS, rows
-from airflow_provider_oxen.plugins.tiles import Tile, tiles_of
+from airflow_provider_oxen.images import pages
+from airflow_provider_oxen.plugins import originals
+from airflow_provider_oxen.plugins.query import MOST, RUNS, pushed
+from airflow_provider_oxen.plugins.rows import Row, read_images
+from airflow_provider_oxen.plugins.view import look
 
-__all__ = ["PAGE", "build"]
+__all__ = ["build"]
 
-PAGE = 200
-"""Tiles of a page at most."""
+log = getLogger(__name__)
 
 _HERE = Path(__file__).parent / "page"
 
 _HEADERS = {
     # Airflow shows the page in a frame of its own.
-    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+    "style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -42,11 +47,14 @@ _LARGEST = 2**31 - 1
 
 _OFFSET = Query(0, ge=0, le=1_000_000)
 
+_CHUNK = 256 * 1024
+
 
 def build() -> FastAPI:
     """Return the application."""
     app = FastAPI(title="Oxen.ai images", openapi_url=None, docs_url=None, redoc_url=None)
-    pages = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
+    templates = pages.environment(_HERE, strict=True)
+    templates.filters["elapsed"] = _elapsed
 
     @app.middleware("http")
     async def guard(request: Request, call: Any) -> Any:
@@ -68,33 +76,59 @@ def build() -> FastAPI:
         offset: int = _OFFSET,
     ) -> str:
         """Return the page of a Dag, of a run where there is one, of a task where there is one."""
-        found = rows(
-            session, dag_id, run_id, task_id, _index(map_index), offset=offset, limit=PAGE + 1
+        allowed = originals.prefixes()
+        view = look(
+            session, dag_id, run_id, task_id, _index(map_index), offset=offset,
+            may_open=lambda path: originals.find(path, allowed) is not None,
         )  # fmt: skip
-        shown: list[Tile] = []
-        taken = 0
-        for row in found[:PAGE]:
-            new = list(tiles_of(row))
-            if len(shown) + len(new) > PAGE:
-                break
-            shown += new
-            taken += 1
-        return pages.get_template("images.html").render(
+        return templates.get_template("images.html").render(
             root=_root(request),
             dag_id=dag_id,
             run_id=run_id,
             task_id=task_id,
-            tiles=shown,
+            view=view,
+            totals=view.totals,
             runs=RUNS,
-            images=sum(tile.kind == "image" for tile in shown),
-            failed=sum(tile.kind == "failed" for tile in shown),
-            open=sum(tile.kind == "open" for tile in shown),
+            most=MOST,
+            now=datetime.now(UTC),
             first=_page(request, 0) if offset else None,
-            next=_page(request, offset + taken) if taken < len(found) else None,
+            next=_page(request, view.following) if view.following is not None else None,
         )
 
+    @app.get("/original/{dag_id}", dependencies=[Depends(_is_one_dag), may_see])
+    def original(
+        session: SessionDep, dag_id: str, run_id: str, task_id: str, image: int, map_index: str | None = None
+    ) -> StreamingResponse:
+        """Return the original of an image. Which file that is, the task's XCom says, never the browser."""
+        key = Row(run_id, task_id, -1 if (index := _index(map_index)) is None else index, None)
+        found = read_images(pushed(session, dag_id, [key]).get(key.key))
+        path = found.images[image].path if found and 0 <= image < len(found.images) else None
+        prefix = originals.find(path, originals.prefixes()) if path else None
+        # Nobody learns from the answer what is there and what is not.
+        missing = HTTPException(404, "There is no original that may be shown.")
+        if path is None or prefix is None:
+            raise missing
+        with ExitStack() as opening:
+            try:
+                file, kind, size = opening.enter_context(originals.open_image(path, prefix))
+            except originals.Busy:
+                raise HTTPException(503, "Other images are being opened.", {"Retry-After": "5"}) from None
+            except OSError as error:
+                log.info("The original of image %d of %s is not shown: %s", image, task_id, error)
+                raise missing from None
+            kept = opening.pop_all()
+        return StreamingResponse(_chunks(file, kept), media_type=kind, headers={"Content-Length": str(size)})
+
     app.mount("/page", StaticFiles(directory=_HERE), name="page")
+    app.mount("/shared", StaticFiles(directory=pages.SHARED), name="shared")
     return app
+
+
+def _chunks(file: BinaryIO, opened: ExitStack) -> Iterator[bytes]:
+    with opened:
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _is_one_dag(dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:
@@ -109,6 +143,16 @@ def _index(text: str | None) -> int | None:
         return None
     # A database refuses what its integers do not hold.
     return min(max(int(text or ""), -1), _LARGEST)
+
+
+def _elapsed(since: datetime, now: datetime) -> str:
+    """Return how long ago something began, as the page's script writes it, too."""
+    seconds = max(0, int((now - since).total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    )
 
 
 def _root(request: Request) -> str:

@@ -5,98 +5,47 @@ Whoever may write a Dag may push anything under the key: what is not of the know
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, Field, StringConstraints
-
-from airflow_provider_oxen.api.jsontext import loads
+from airflow_provider_oxen.images.pages import money
 from airflow_provider_oxen.links import console
-from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
+from airflow_provider_oxen.plugins.facts import Facts
+from airflow_provider_oxen.plugins.rows import Image, Pushed, Row, read_images
 
-__all__ = ["Row", "Tile", "tiles_of"]
+__all__ = ["Tile", "tiles_of"]
 
 _PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
 """What :func:`~.preview.preview` returns."""
 
-_STATES = {
-    None: ("open", "Not begun"),
-    "scheduled": ("open", "Scheduled"),
-    "queued": ("open", "Queued"),
-    "running": ("open", "Running"),
-    "deferred": ("open", "Waiting for the hub"),
-    "up_for_retry": ("open", "Failed, will be tried again"),
-    "up_for_reschedule": ("open", "Waiting"),
-    "restarting": ("open", "Restarting"),
-    "success": ("none", "Done"),
-    "failed": ("failed", "Failed"),
-    "upstream_failed": ("failed", "Not run: a task before it failed"),
-    "skipped": ("none", "Skipped"),
-    "removed": ("none", "Removed"),
-}
-"""What is shown of a task instance without images, as :class:`Tile` has it, and its state in words."""
+_WORDS = {"generated": "Generated", "reused": "Reused", "failed": "Failed", "unknown": "Outcome unknown"}
 
-LONGEST = 4 * 1024 * 1024
-"""Bytes of an XCom that is read: ten times what the largest of ours has."""
-
-VALUES = 10_000
-"""Values in an XCom that is read."""
-
-_Text = Annotated[str, StringConstraints(max_length=4000)]
-_Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-_Whole = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class _Image(BaseModel):
-    """An image, as :mod:`~airflow_provider_oxen.tasks.xcoms` pushes it."""
-
-    id: _Text | None = None
-    prompt: _Text | None = None
-    model: _Text | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
-    cost: _Number | None = None
-    status: Literal["generated", "reused", "failed", "unknown"] | None = None
-    width: _Whole | None = None
-    height: _Whole | None = None
-    bytes: _Whole | None = None
-    path: _Text | None = None
-    error: _Text | None = None
-    preview: Annotated[str, StringConstraints(max_length=20_000)] | None = None
-
-
-class _Pushed(BaseModel):
-    total: _Whole
-    images: list[_Image] = Field(max_length=MAX_IMAGES)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A task instance, and what it has pushed.
-
-    :ivar state: Airflow's word; None before it is scheduled.
-    :ivar value: of the XCom as the database holds it; None where there is none.
-    """
-
-    run_id: str
-    task_id: str
-    map_index: int
-    state: str | None
-    value: Any = None
+_ARGUMENTS = ("image_size", "num_inference_steps", "target_namespace", "response_format")
+"""Parameters of a request that the operator has arguments for; the others go into ``model_params``."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """One place of the grid.
 
-    :ivar kind: ``image``, ``open``, ``failed`` or ``none``.
+    :ivar kind: ``image``, ``open``, ``failed``, ``none`` or ``batch``.
     :ivar state: in words.
     :ivar task: its name; of a mapped task with its index.
-    :ivar href: of the task instance, relative to Airflow's root.
-    :ivar facts: label and text, in the order they are shown.
+    :ivar href: of the task instance, relative to its Dag.
+    :ivar key: names the tile on its page, also after that was loaded again.
+    :ivar try_number: of the task; 0 where it has not begun.
+    :ivar since: when the try of a task that is under way began.
+    :ivar paid: whether money was spent, in words; of failures.
     :ivar link: to the file in its store's console; None where there is no such page.
+    :ivar image: its index among those of its task, where its original may be asked for.
+    :ivar facts: label and text, in the order they are shown.
+    :ivar parameters: of the request, name and text.
+    :ivar code: the request as Python.
+    :ivar batch: the sums of a batch, and its first failures.
     """
 
     kind: str
@@ -104,62 +53,119 @@ class Tile:
     task: str
     run_id: str
     href: str
+    key: str = ""
+    task_id: str = ""
+    map_index: int = -1
+    try_number: int = 0
+    since: datetime | None = None
     title: str = ""
     preview: str | None = None
     error: str | None = None
+    paid: str | None = None
     path: str | None = None
     link: str | None = None
+    image: int | None = None
+    model: str | None = None
+    seed: int | None = None
+    cost: float | None = None
     facts: list[tuple[str, str]] = field(default_factory=list)
+    parameters: list[tuple[str, str]] = field(default_factory=list)
+    code: str | None = None
+    batch: Facts | None = None
 
 
-def tiles_of(row: Row) -> Iterator[Tile]:
-    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MAX_IMAGES`."""
-    pushed = _read(row.value)
-    own: dict[str, Any] = {"task": _task(row), "run_id": row.run_id, "href": _href(row)}
-    kind, state = _STATES.get(row.state, ("open", str(row.state)))
-    kept = [image for image in pushed.images if image.status] if pushed else []
-    for image in kept:
-        yield _image_tile(image, own)
-    more = (pushed.total if pushed else 0) - len(kept)
-    if not kept:
-        yield Tile(kind, state, title=_said(row, pushed), **own)
-    elif kind == "open":
-        yield Tile(kind, state, title=f"{len(kept)} so far", **own)
-    elif more > 0:
-        yield Tile("none", state, title=f"{more:,} more of this task are not shown here.", **own)
+def tiles_of(
+    row: Row, value: Any = None, may_open: Callable[[str], bool] = lambda path: False
+) -> Iterator[Tile]:
+    """Yield what is shown of a task instance, at most one tile more than :data:`~.xcoms.MAX_IMAGES`.
+
+    :param value: of its XCom with the previews, as the database holds it; None where there is none.
+    :param may_open: whether the view may open the file of this path.
+    """
+    pushed = read_images(value) if value is not None else None
+    facts = row.facts
+    own: dict[str, Any] = {
+        "task": row.task, "run_id": row.run_id, "href": row.href, "task_id": row.task_id,
+        "map_index": row.map_index, "try_number": row.try_number,
+        "since": row.since if row.kind == "open" else None,
+    }  # fmt: skip
+    key = f"{row.run_id}/{row.task}"
+    shown = [(n, image) for n, image in enumerate(pushed.images) if image.status] if pushed else []
+    if facts and facts.index:
+        bad = row.kind == "failed" or facts.failed or facts.unknown
+        kind = "open" if row.kind == "open" else "failed" if bad else "batch"
+        words = "Done with failures" if bad and row.state == "success" else row.words
+        yield Tile(
+            kind, words, key=key, batch=facts, error=facts.error, paid=facts.paid if bad else None,
+            path=facts.index, link=console(facts.index), title=_rest(facts, shown), cost=facts.cost, **own,
+        )  # fmt: skip
+        # Its failures are listed in the first tile.
+        shown = [(n, image) for n, image in shown if image.status in ("generated", "reused")]
+    elif not shown or row.kind in ("open", "failed"):
+        yield _task_tile(row, value, pushed, len(shown), key, own)
+    for n, image in shown:
+        yield _image_tile(row, image, n, may_open, f"{key}/{n}", own)
+    more = (pushed.total if pushed else 0) - len(shown)
+    if shown and more > 0 and row.kind == "none" and not (facts and facts.index):
+        yield Tile("none", row.words, title=f"{more:,} more of this task are not shown here.", key=key, **own)
 
 
-def _said(row: Row, pushed: _Pushed | None) -> str:
-    asked = pushed.images[0].prompt if pushed and pushed.images else None
-    if asked:
-        return asked
+def _rest(facts: Facts, shown: list[tuple[int, Image]]) -> str:
+    kept = facts.generated + facts.reused
+    seen = sum(image.status in ("generated", "reused") for _, image in shown)
+    said = f"{kept:,} of {facts.total:,} prompts have an image."
+    return said if seen >= kept else f"{said} {kept - seen:,} more of this task are not shown here."
+
+
+def _task_tile(row: Row, value: Any, pushed: Pushed | None, kept: int, key: str, own: dict[str, Any]) -> Tile:
+    facts = row.facts
+    asked = pushed.images[0] if pushed and pushed.images and not kept else Image()
+    title = f"{kept} so far" if kept else _said(row, value, pushed, asked)
+    failed = row.state in ("failed", "up_for_retry")
+    return Tile(
+        row.kind, row.words, key=key, title=title, model=asked.model,
+        error=facts.error if facts else None, paid=facts.paid if facts and failed else None,
+        facts=[("Model", asked.model)] if asked.model else [], **own,
+    )  # fmt: skip
+
+
+def _said(row: Row, value: Any, pushed: Pushed | None, asked: Image) -> str:
+    if asked.prompt:
+        return asked.prompt
     if pushed and pushed.total > 1:
         return f"{pushed.total:,} prompts"
-    if row.value is not None and pushed is None:
+    if value is not None and pushed is None:
         return "Its previews are not readable here: a custom XCom backend keeps them elsewhere."
-    if row.state == "success":
-        return "It pushed no previews."
-    return ""
+    return "It pushed no previews." if row.state == "success" else ""
 
 
-def _image_tile(image: _Image, own: dict[str, Any]) -> Tile:
+def _image_tile(
+    row: Row, image: Image, n: int, may_open: Callable[[str], bool], key: str, own: dict[str, Any]
+) -> Tile:
     bad = image.status in ("failed", "unknown")
-    words = {"generated": "Generated", "reused": "Reused", "failed": "Failed", "unknown": "Outcome unknown"}
     small = image.preview if image.preview and _PREVIEW.fullmatch(image.preview) else None
+    opens = not bad and image.path is not None and may_open(image.path)
     return Tile(
         "failed" if bad else "image",
-        words[str(image.status)],
+        _WORDS[str(image.status)],
+        key=key,
         title=image.prompt or image.id or "",
         preview=small,
         error=image.error,
         path=image.path,
         link=console(image.path),
+        image=n if opens else None,
+        model=image.model,
+        seed=image.seed,
+        cost=image.cost,
         facts=list(_facts(image)),
+        parameters=[(name, _text(value)) for name, value in (image.request or {}).items()],
+        code=_code(row, image) if image.prompt else None,
         **own,
     )
 
 
-def _facts(image: _Image) -> Iterator[tuple[str, str]]:
+def _facts(image: Image) -> Iterator[tuple[str, str]]:
     if image.id:
         yield "Id", image.id
     if image.model:
@@ -170,29 +176,27 @@ def _facts(image: _Image) -> Iterator[tuple[str, str]]:
         size = f"{image.width:,} × {image.height:,}"
         yield "Size", f"{size}, {_bytes(image.bytes)}" if image.bytes else size
     if image.cost is not None:
-        yield "Cost", f"${image.cost:.4f}".rstrip("0").rstrip(".")
+        yield "Cost", money(image.cost)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _code(row: Row, image: Image) -> str:
+    """Return the call that asks for the same image, in Python."""
+    request = image.request or {}
+    given: dict[str, Any] = {
+        "task_id": row.task_id.rpartition(".")[2],
+        "prompt": image.prompt,
+        "model": image.model,
+    }
+    given |= {"seed": image.seed, **{name: request.get(name) for name in _ARGUMENTS}}
+    rest = {name: value for name, value in request.items() if name not in _ARGUMENTS}
+    lines = [f"    {name}={value!r},\n" for name, value in given.items() if value is not None]
+    lines += [f"    model_params={rest!r},\n"] if rest else []
+    return f"ImageGenerateOperator(\n{''.join(lines)})"
 
 
 def _bytes(number: int) -> str:
     return f"{number / 1_000_000:.1f} MB" if number >= 1_000_000 else f"{max(1, number // 1000):,} kB"
-
-
-def _read(value: Any) -> _Pushed | None:
-    """Return what was pushed, None where it is not of the known shape."""
-    try:
-        # Airflow keeps an XCom's JSON as a JSON text.
-        return _Pushed.model_validate(
-            loads(value, longest=LONGEST, many=VALUES) if isinstance(value, str) else value
-        )
-    except (ValueError, RecursionError):
-        return None
-
-
-def _task(row: Row) -> str:
-    return row.task_id if row.map_index < 0 else f"{row.task_id} [{row.map_index}]"
-
-
-def _href(row: Row) -> str:
-    run, task = quote(row.run_id, safe=""), quote(row.task_id, safe="")
-    mapped = "" if row.map_index < 0 else f"/mapped/{row.map_index}"
-    return f"runs/{run}/tasks/{task}{mapped}"

@@ -124,16 +124,16 @@ class ImageAttempt:
         return record
 
     def _left(self) -> tuple[Record | None, Record | None]:
-        """Return the record of this task's job where only the output's sidecar tells of it.
+        """Return the record of this task's job if only the output's sidecar has it.
 
-        :return: the record; and, where another job may have come after it, the one whose image is replaced.
+        :return: the record; and, if another job may have come after it, the record whose image is replaced.
         """
         left = self.output.left()
         if left is None or left.phase != "kept":
             return left, None
         if not self.task.overwrite:
             return None, None
-        # Tries are numbered: this one is the first since that image was kept, or another was between.
+        # The try numbers show whether another try came between this one and the one that kept the image.
         next_one = left.try_number is not None and self.task.try_number == left.try_number + 1
         if self.task.unsure and not next_one:
             return None, left
@@ -142,7 +142,7 @@ class ImageAttempt:
     async def finish(self, record: Record, end: End | None = None) -> dict[str, Any]:
         """Wait for a job, keep its images and return the result.
 
-        :param end: how the job ended, where somebody else has waited for it.
+        :param end: how the job ended, if other code has waited for it.
         :raises OxenError: see the protocol.
         """
         result: dict[str, Any] = await complete(

@@ -31,6 +31,7 @@ from airflow_provider_oxen.tasks.attempt import ImageAttempt, is_open
 from airflow_provider_oxen.tasks.costs import Costs, counting
 from airflow_provider_oxen.tasks.deferral import ImageDeferral, TaskOperator
 from airflow_provider_oxen.tasks.effects import WorkerEffects
+from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_images
 from airflow_provider_oxen.tasks.path_warnings import path_warnings
 from airflow_provider_oxen.tasks.places import open_output, record_store
@@ -51,6 +52,7 @@ class ImageTask(ImageAttempt):
 
     :param asked: the request as the user made it, from the arguments that were read.
     :param xcoms: what Airflow's web interface shows of the task.
+    :param facts: what its Images view adds up.
     """
 
     context: Context
@@ -58,6 +60,7 @@ class ImageTask(ImageAttempt):
     operator: TaskOperator
     asked: GenerateRequest
     xcoms: TaskXComs
+    facts: TaskFacts
 
     def run(self, secret: Collection[str] = ()) -> dict[str, Any]:
         """Find a kept image or a job under way, or generate one; return the operator's result.
@@ -93,8 +96,9 @@ class ImageTask(ImageAttempt):
         self.operator.lineage = lambda: lineage(
             self.task.origin, [result.get("model", self.asked.model)], files
         )
-        images = of_result(result, self.asked.prompt, self.output.previews)
+        images = of_result(result, self.asked.prompt, self.output.previews, self.asked.body())
         self.xcoms.push_images(images, len(images))
+        self.facts.push_result(result)
         return result
 
     def _run(self) -> dict[str, Any]:
@@ -174,6 +178,13 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
     :param resumed: whether the task has been deferred before.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
+    facts = TaskFacts(context["ti"], operator.log)
+    with facts.noting_failure(waited=resumed), _opened(operator, context, facts, resumed) as task:
+        yield task
+
+
+@contextmanager
+def _opened(operator: TaskOperator, context: Context, facts: TaskFacts, resumed: bool) -> Iterator[ImageTask]:
     arguments = ImageArguments.of(operator)
     asked = arguments.request()
     output = open_output(
@@ -270,4 +281,5 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
             operator=operator,
             asked=asked,
             xcoms=xcoms,
+            facts=facts,
         )

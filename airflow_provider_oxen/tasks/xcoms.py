@@ -5,6 +5,7 @@ A failure here never fails the task: if Airflow does not accept them, a warning 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from airflow_provider_oxen.images.preview import LARGE, Size
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
 from airflow_provider_oxen.tasks.assets import plain
 
-__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "of_manifest", "of_result"]
+__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result"]
 
 KEY = "oxen_images"
 """Key of the XCom with the previews."""
@@ -24,8 +25,12 @@ KEY = "oxen_images"
 MAX_IMAGES = 24
 """How many images of a task are shown: at most about 300 KiB of XCom, in Airflow's database."""
 
-_PROMPT = 500
-"""Characters shown of a prompt."""
+_PROMPT = 4000
+"""Characters of a prompt that are shown, and copied: longer ones are rare."""
+
+_REQUEST, _PARAMETER = 4000, 1000
+"""Characters of a request's other parameters, and of one of them, as JSON: an image in a request is longer,
+and left out."""
 
 
 @dataclass
@@ -45,8 +50,8 @@ class TaskXComs:
     folder: Folder | None = None
 
     def __post_init__(self) -> None:
-        # Before Airflow 3.1, the web interface has no place for a plugin.
-        self.wanted = self.wanted and _has_views()
+        # Before Airflow 3.1 a plugin has no place in its web interface.
+        self.wanted = self.wanted and has_views()
 
     @property
     def size(self) -> Size | None:
@@ -56,14 +61,14 @@ class TaskXComs:
     @property
     def page(self) -> str | None:
         """Address of the task in the Images view, relative to Airflow's root."""
-        if not _has_views():
+        if not has_views():
             return None
         ti = self.ti
         return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     @property
     def _is_public(self) -> bool:
-        """Whether the output is where its URL says, and so in its store's own console."""
+        """Whether the output is where its URL says, and so can be seen in its store's own console."""
         return self.folder is None or self.folder.is_public
 
     def push_request(self, hub: str, model: str | None, prompt: str | None, total: int = 1) -> None:
@@ -117,8 +122,16 @@ class TaskXComs:
             self.log.warning("%s could not be pushed to XCom: %s", key, without_queries(str(error)))
 
 
-def of_result(result: Mapping[str, Any], prompt: str, previews: Sequence[str | None]) -> list[dict[str, Any]]:
-    """Return what is shown of a single operator's result."""
+def of_result(
+    result: Mapping[str, Any],
+    prompt: str,
+    previews: Sequence[str | None],
+    body: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Return what is shown of a single operator's result.
+
+    :param body: of the request.
+    """
     padded = [*previews, *[None] * len(result["images"])]
     return [
         _known(
@@ -131,20 +144,27 @@ def of_result(result: Mapping[str, Any], prompt: str, previews: Sequence[str | N
             height=image.get("height"),
             bytes=image.get("bytes"),
             path=_place(image),
+            request=_request(body),
             preview=preview,
         )
         for image, preview in zip(result["images"], padded, strict=False)
     ]
 
 
-def of_manifest(line: Mapping[str, Any], preview: str | None) -> dict[str, Any]:
-    """Return what is shown of a line of a batch's manifest."""
+def of_manifest(
+    line: Mapping[str, Any], preview: str | None, body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what is shown of a line of a batch's manifest.
+
+    :param body: of the row's request.
+    """
     facts = ("id", "model", "seed", "cost", "status", "width", "height", "error")
     return _known(
         **{name: line.get(name) for name in facts},
         prompt=_short(line.get("prompt")),
         bytes=line.get("size"),
         path=_place(line),
+        request=_request(body),
         preview=preview,
     )
 
@@ -157,11 +177,32 @@ def _short(prompt: str | None) -> str | None:
     return prompt if prompt is None or len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
 
 
+def _request(body: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the parameters beside prompt, model and seed, without images and the signatures of links."""
+    shown: dict[str, Any] = {}
+    room = _REQUEST
+    for name, value in (body or {}).items():
+        text = json.dumps(value, default=str)
+        if name not in ("prompt", "model", "seed") and len(text) <= _PARAMETER and len(text) <= room:
+            room -= len(text)
+            shown[name] = _unsigned(json.loads(text))
+    return shown or None
+
+
+def _unsigned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _unsigned(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_unsigned(one) for one in value]
+    return without_queries(value) if isinstance(value, str) else value
+
+
 def _place(facts: Mapping[str, Any]) -> str | None:
     return plain(facts["path"]) if "path" in facts else None
 
 
-def _has_views() -> bool:
+def has_views() -> bool:
+    """Return whether Airflow's web interface has a place for the Images view: from 3.1 on."""
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
     return AIRFLOW_V_3_1_PLUS

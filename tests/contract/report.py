@@ -1,4 +1,4 @@
-"""What came of it, as lines for the terminal."""
+"""The findings, as lines for the terminal."""
 
 from __future__ import annotations
 

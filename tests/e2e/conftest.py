@@ -29,7 +29,7 @@ RUN = "spring"
 FAR = {
     "postcards": {"animals": "success"} | {f"town[{index}]": "success" for index in range(4)},
     "postcards_under_way": {"town[0]": "success", "town[1]": "deferred"},
-    "postcards_failed": {"town[0]": "success", "town[1]": "failed"},
+    "postcards_failed": {"town[0]": "success", "town[1]": "failed", "birds": "success"},
     "no_postcards": {"look_around": "success"},
 }
 """How far each of the tests' own Dags gets."""
@@ -65,6 +65,7 @@ def site(hub: LocalHub, s3_server: Server) -> Iterator[Site]:
     connections = {
         "AIRFLOW_CONN_OXEN_DEFAULT": json.dumps({"conn_type": "oxen", "host": hub.url, "password": hub.key}),
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws", "extra": store, **access}),
+        "AIRFLOW__OXEN__VIEW_ORIGINALS": f"s3://aws_default@{BUCKET}/spring/",
         "OXEN_EXAMPLES_OUTPUT": f"s3://aws_default@{BUCKET}",
     }
     with Site(BUILD / "airflow", connections) as running:

@@ -30,7 +30,8 @@ from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.jobs.filestore import FileRecordStore, file_name
 from airflow_provider_oxen.jobs.stores import BothRecordStores, StateRecordStore
 from airflow_provider_oxen.jobs.task import Identity
-from airflow_provider_oxen.plugins.tiles import Row, tiles_of
+from airflow_provider_oxen.plugins.rows import Row
+from airflow_provider_oxen.plugins.tiles import tiles_of
 from airflow_provider_oxen.tasks.deferral import restore
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.triggers import batch_record
@@ -185,9 +186,22 @@ PUSHED = {
             "bytes": 1_200_000,
             "path": "s3://aws@bucket/hero.png",
             "error": None,
+            "request": {"image_size": {"width": 8}, "guidance": 3.5},
             "preview": "data:image/webp;base64,UklGRg==",
         }
     ],
+}
+FACTS = {
+    "total": 3,
+    "generated": 1,
+    "failed": 1,
+    "unknown": 1,
+    "cost": 0.01,
+    "cost_unknown": 1,
+    "spent": "yes",
+    "error": "no",
+    "index": "s3://bucket/index.html",
+    "failures": [{"line": 2, "id": "x", "status": "failed", "prompt": "A cube", "error": "no", "cost": 0.01}],
 }
 EVENTS = (
     {
@@ -418,11 +432,11 @@ def xcom(rng: Random) -> Callable[[], object]:
         "hero",
         rng.choice((-1, 0, 10**6)),
         rng.choice(("success", "failed", "running", None, "x")),
-        value,
+        value=rng.choice((None, bent(rng, FACTS))),
     )
 
     def case() -> None:
-        for tile in tiles_of(row):
+        for tile in tiles_of(row, value):
             f"{tile}".encode()
 
     return case

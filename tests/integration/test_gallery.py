@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import airflow_provider_oxen
+from airflow_provider_oxen.images.pages import SHARED
+from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.tasks.facts import FACTS
 from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES
 
 pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2.11 has no place for the view")
+
+PAGE = Path(airflow_provider_oxen.__file__).parent / "plugins" / "page"
 
 MARKUP = """<script>alert(1)</script>"><img src=x onerror=alert(2)> ' " &lt; &"""
 
@@ -42,12 +50,12 @@ def ask(app: Any) -> Any:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from starlette.testclient import TestClient
 
-    def ask(dag: str, user: str | None = "all", **query: Any) -> Any:
+    def ask(dag: str, user: str | None = "all", route: str = "images", **query: Any) -> Any:
         client = TestClient(app, follow_redirects=False)
         if user:
             token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role="viewer"))
             client.cookies.set("_token", token)
-        return client.get(f"/oxen/images/{dag}", params=query)
+        return client.get(f"/oxen/{route}/{dag}", params=query)
 
     return ask
 
@@ -105,9 +113,8 @@ def test_an_image_is_shown_with_its_facts_and_its_task(generated, ask):
     image = run.xcom("hero")["images"][0]
     assert image["path"] in page.text
     run_id = run.dag_run.run_id
-    assert [a["href"] for a in page.all("a") if "data-task" in a] == [
-        f"/dags/gallery_facts/runs/{run_id.replace(':', '%3A').replace('+', '%2B')}/tasks/hero"
-    ]
+    at = f"/dags/gallery_facts/runs/{run_id.replace(':', '%3A').replace('+', '%2B')}"
+    assert [a["href"] for a in page.all("a") if "data-task" in a] == [at, f"{at}/tasks/hero"]
 
 
 @pytest.mark.parametrize("query", [{}, {"task_id": "hero"}, {"task_id": "hero", "map_index": "-1"}])
@@ -157,8 +164,10 @@ def test_a_prompt_full_of_markup_is_text(generated, ask):
     page = Page(shown.text)
 
     assert MARKUP in page.text
-    assert len(page.all("script")) == 1
-    assert [script["src"] for script in page.all("script")] == ["/oxen/page/images.js"]
+    assert [script["src"] for script in page.all("script")] == [
+        "/oxen/shared/filter.js",
+        "/oxen/page/images.js",
+    ]
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
 
 
@@ -184,7 +193,142 @@ def test_a_failed_task_says_so_and_what_was_asked_for(generated, ask, connected)
     assert run.state == "failed"
     assert "Failed" in page.text
     assert "A cube that nobody pays for" in page.text
+    assert "Nothing spent" in page.text
+    assert run.ti("hero").xcom_pull(task_ids="hero", key=FACTS)["error"] in page.text
     assert not page.all("img")
+
+
+def test_failures_of_the_whole_run_come_first_and_are_counted_on_every_page(
+    generated, ask, connected, monkeypatch
+):
+    from airflow_provider_oxen.plugins import view
+
+    monkeypatch.setattr(view, "PAGE", 2)
+    connected.fail(Fault("status", status=422, on="generate", prompt="broken", times=None))
+    prompts = ["A cube", "A broken cube"]
+    generated("gallery_order", "z", prompts=prompts, on_error="continue")
+    generated("gallery_order", "a")
+    pages = [Page(ask("gallery_order", offset=n).text) for n in (0, 1)]
+
+    # The newest run comes first.
+    assert len(pages[0].all("img")) == 1
+    assert "A broken cube" in pages[1].text
+    for page in pages:
+        assert "2 images" in page.text
+        assert "1 failed" in page.text
+
+
+def test_failures_of_a_run_come_first(generated, ask, connected):
+    connected.fail(Fault("status", status=422, on="generate", prompt="broken", times=None))
+    run = generated(
+        "gallery_first_failed", "a", "b", prompts=["A broken cube", "A cube"], on_error="continue"
+    )
+    shown = ask("gallery_first_failed", run_id=run.dag_run.run_id).text
+
+    assert shown.index("A broken cube") < shown.index("<img ")
+
+
+def test_only_so_many_tasks_are_looked_at(generated, ask, monkeypatch):
+    from airflow_provider_oxen.plugins import query, view
+
+    for module in (query, view):
+        monkeypatch.setattr(module, "MOST", 1)
+    generated("gallery_cut", "one", "two")
+    page = Page(ask("gallery_cut").text)
+
+    assert len(page.all("img")) == 1
+    assert "Only the first" in page.text
+
+
+def test_what_is_under_way_tells_its_try_and_since_when(ask, generated):
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    generated("gallery_open")
+    for ago, words in ((5, "5 s"), (65, "1 min 5 s"), (7260, "2 h 1 min")):
+        with create_session() as session:
+            (ti,) = session.query(TaskInstance).filter_by(dag_id="gallery_open").all()
+            ti.state, ti.try_number, ti.start_date = "running", 2, datetime.now(UTC) - timedelta(seconds=ago)
+        page = Page(ask("gallery_open").text)
+        assert "Try 2" in page.text
+        assert words[:-2] in page.text
+        assert "data-open" in dict(page.elements)["body"]
+
+
+ORIGINAL = {"task_id": "hero", "image": 0}
+
+
+def test_an_original_is_streamed_where_its_folder_is_allowed(generated, ask, tmp_path, monkeypatch):
+    run = generated("gallery_original")
+    asked = {"route": "original", "run_id": run.dag_run.run_id, **ORIGINAL}
+    assert ask("gallery_original", **asked).status_code == 404
+    assert not any("data-original" in tile for tile in Page(ask("gallery_original").text).all("li"))
+
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"/elsewhere/,{tmp_path}/")
+    (tile,) = Page(ask("gallery_original").text).all("li")
+    assert (tile["data-original"] or "").startswith("/oxen/original/gallery_original?run_id=")
+    got = ask("gallery_original", **asked)
+    image = run.xcom("hero")["images"][0]
+    assert got.status_code == 200
+    assert sha256(got.content).hexdigest() == image["sha256"]
+    assert got.headers["content-type"] == image["media_type"]
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("user", "changes", "status"),
+    [
+        (None, {}, 401),
+        ("gallery_other", {}, 403),
+        ("all", {"image": 7}, 404),
+        ("all", {"image": -1}, 404),
+        ("all", {"task_id": "another"}, 404),
+        ("all", {"run_id": "another"}, 404),
+        ("all", {"map_index": "3"}, 404),
+        ("all", {"path": "/etc/passwd", "map_index": "-1"}, 200),
+    ],
+)
+def test_an_original_is_for_those_who_may_see_the_dag_and_never_of_a_path_that_they_name(
+    generated, ask, tmp_path, monkeypatch, user, changes, status
+):
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
+    run = generated("gallery_closed_original")
+    asked = {"run_id": run.dag_run.run_id, **ORIGINAL, **changes}
+
+    got = ask("gallery_closed_original", user=user, route="original", **asked)
+    assert got.status_code == status
+    assert got.headers["content-type"].startswith("image/" if status == 200 else "application/json")
+
+
+def test_a_file_that_is_no_image_is_not_shown_and_not_told_of(generated, ask, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
+    run = generated("gallery_page")
+    Path(run.xcom("hero")["images"][0]["path"]).write_text("<script>alert(1)</script>")
+    asked = {"route": "original", "run_id": run.dag_run.run_id, **ORIGINAL}
+    bad = ask("gallery_page", **asked)
+    gone = ask("gallery_page", **asked | {"task_id": "another"})
+
+    assert (bad.status_code, bad.text) == (gone.status_code, gone.text)
+
+
+def test_one_who_has_to_wait_for_an_original_is_told_so(generated, ask, tmp_path, monkeypatch):
+    from airflow_provider_oxen.plugins import originals
+
+    monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
+    monkeypatch.setattr(originals, "_PATIENCE", 0.01)
+    run = generated("gallery_busy")
+    with originals._TURNS, originals._TURNS:
+        got = ask("gallery_busy", route="original", run_id=run.dag_run.run_id, **ORIGINAL)
+
+    assert (got.status_code, got.headers["retry-after"]) == (503, "5")
+
+
+def test_a_page_is_light():
+    files = [path for folder in (PAGE, SHARED) for path in folder.iterdir() if path.suffix in (".js", ".css")]
+
+    assert len(files) == 4
+    assert sum(path.stat().st_size for path in files) <= 40_000
 
 
 def test_a_batch_shows_its_first_images_and_says_how_many_more(generated, ask):
@@ -208,7 +352,7 @@ def test_nothing_is_pushed_where_it_is_not_wanted(generated, ask):
 
 
 def test_pages_hold_two_hundred_and_lead_on(generated, ask, monkeypatch):
-    from airflow_provider_oxen.plugins import app as module
+    from airflow_provider_oxen.plugins import view as module
 
     monkeypatch.setattr(module, "PAGE", 30)
     generated("gallery_long", "one", "two", prompts=[f"{n} cubes" for n in range(MAX_IMAGES)])

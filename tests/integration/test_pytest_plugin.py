@@ -101,6 +101,50 @@ def test_the_dag_may_be_in_a_variable(installed, tmp_path):
     assert "1 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
 
 
+MAPPED = """
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import dag
+
+from airflow_provider_oxen.operators.images import ImageGenerateOperator
+
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1))
+def mapped():
+    ImageGenerateOperator.partial(
+        task_id="hero", model="z-image-turbo", storage_path="s3://bucket/hero/"
+    ).expand(prompt=["A red cube", "A blue cube"])
+
+
+mapped()
+"""
+TEST_OF_MAPPED = """
+from dags.mapped import mapped
+
+
+def test_mapped(oxen_connection, tmp_path):
+    dag = mapped()
+    dag.get_task("hero").partial_kwargs["storage_path"] = f"{tmp_path}/"
+
+    assert dag.test().state == "success"
+    assert len(list(tmp_path.glob("*.webp"))) == len(oxen_connection.ledger()) == 2
+"""
+
+
+def test_a_mapped_task_keeps_its_images_where_the_page_says(installed, tmp_path):
+    page = (ROOT / "docs/testing-your-dags.md").read_text()
+    assert '`dag.get_task("hero").partial_kwargs["storage_path"]`' in page
+    files = blocks("docs/testing-your-dags.md")
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "mapped.py").write_text(MAPPED)
+    (tmp_path / "conftest.py").write_text(files["conftest.py"])
+    (tmp_path / "test_mapped.py").write_text(TEST_OF_MAPPED)
+
+    ran = run(installed, tmp_path)
+
+    assert "1 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
 def test_the_fixtures_are_told_of(installed, tmp_path):
     ran = run(installed, tmp_path, "--fixtures")
 

@@ -20,8 +20,8 @@ from .s3 import S3, Server, bucket, server  # noqa: F401 - fixtures
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
-PATIENCE = 1200
-"""Seconds for all commands, on a machine that others use too."""
+PATIENCE = 2400
+"""Seconds for all commands, on a machine that others use too: each starts an Airflow of its own."""
 
 INSTALL, HUB, STORE = "$ python3 -m venv", "$ python -m airflow_provider_oxen.localhub", "$ moto_server"
 """How the blocks begin that the test does itself: it has the environment, and both servers run before."""
@@ -80,6 +80,7 @@ def shell(tmp_path: Path, hub: LocalHub, s3_server: Server, airflow_db: None) ->
     return {**kept, "HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 
 
+@pytest.mark.timeout(PATIENCE + 60)
 def test_the_tutorial_works_as_it_stands(shell, hub, s3_server, tmp_path):
     commands, pages = zip(*script(), strict=True)
     text = "".join(f"echo '{START}{number}'\n{command}\n" for number, command in enumerate(commands))

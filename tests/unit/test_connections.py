@@ -17,9 +17,9 @@ def test_connection_that_nobody_has_made_is_to_be_made():
 def test_variable_that_holds_none_is_named_as_that(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", "")
 
-    told, may_pass = missing("nowhere", "oxen_conn_id")
+    message, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert told.endswith(
+    assert message.endswith(
         "the environment variable is set, but its value is neither JSON nor a connection URI."
     )
     assert not may_pass
@@ -29,11 +29,11 @@ def test_variable_that_holds_none_is_named_as_that(monkeypatch):
 def test_backend_of_secrets_may_answer_the_next_time(monkeypatch, name):
     monkeypatch.setenv(f"AIRFLOW__{name}", "a.vault")
 
-    told, may_pass = missing("nowhere", "oxen_conn_id")
+    message, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert told.endswith("Or the secrets backend did not answer: see its log.")
+    assert message.endswith("Or the secrets backend did not answer: see its log.")
     assert may_pass
 
 
 def test_secret_in_a_name_is_not_told():
-    assert "'id:***'" in missing("id:secret", "storage_conn_id").told
+    assert "'id:***'" in missing("id:secret", "storage_conn_id").message

@@ -47,6 +47,15 @@ def postcards_under_way():
 @dag(schedule=None)
 def postcards_failed():
     towns("winter", ("harbour", "broken bridge"), use_queue=True)
+    ImageBatchGenerateOperator(
+        task_id="birds",
+        prompts=[{"id": name, "prompt": f"A paper {name} in the snow"} for name in ("wren", "broken owl")],
+        model="z-image-turbo",
+        seed=5,
+        use_queue=True,
+        on_error="continue",
+        storage_path=f"{OUTPUT}/birds/",
+    )
 
 
 @dag(schedule=None)

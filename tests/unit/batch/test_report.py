@@ -201,7 +201,13 @@ def test_first_failures_are_told_and_the_others_counted():
 
     assert told["failed"] + told["unknown"] == 100
     assert [item["line"] for item in told["failures"]] == list(range(1, FAILURES + 1))
-    assert told["failures"][1] == {"line": 2, "id": "row-2", "status": "unknown", "error": "No."}
+    assert told["failures"][1] == {
+        "line": 2,
+        "id": "row-2",
+        "status": "unknown",
+        "prompt": "A cube",
+        "error": "No.",
+    }
 
 
 def test_what_was_never_sent_takes_no_failures_place():

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.plugins.tiles import Row, Tile, tiles_of
+from airflow_provider_oxen.plugins.rows import Row
+from airflow_provider_oxen.plugins.tiles import Tile, tiles_of
 from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 PREVIEW = "data:image/webp;base64,AAAA"
@@ -19,13 +20,11 @@ def image(**facts: Any) -> dict[str, Any]:
 
 def tiles(*images: Any, state: str | None = "success", total: int | None = None, **row: Any) -> list[Tile]:
     value = json.dumps({"total": len(images) if total is None else total, "images": list(images)})
-    return list(
-        tiles_of(Row(**{"run_id": "r", "task_id": "t", "map_index": -1, "value": value, **row}, state=state))
-    )
+    return list(tiles_of(Row(**{"run_id": "r", "task_id": "t", "map_index": -1, **row}, state=state), value))
 
 
 def bare(state: str | None, value: Any = None) -> Tile:
-    (tile,) = tiles_of(Row("r", "t", -1, state, value))
+    (tile,) = tiles_of(Row("r", "t", -1, state), value)
     return tile
 
 
@@ -129,7 +128,7 @@ def test_what_is_not_of_the_known_shape_is_left_out(value):
 
 
 def test_what_a_database_gives_as_an_object_is_read_too():
-    (tile,) = tiles_of(Row("r", "t", -1, "success", {"total": 1, "images": [image()]}))
+    (tile,) = tiles_of(Row("r", "t", -1, "success"), {"total": 1, "images": [image()]})
 
     assert tile.preview == PREVIEW
 
@@ -183,11 +182,11 @@ def test_what_is_not_shown_is_counted():
     )
 
 
-def test_images_of_a_task_that_goes_on_are_followed_by_its_state():
+def test_images_of_a_task_that_goes_on_come_after_its_state():
     shown = tiles(image(), image(), state="deferred", total=5)
 
-    assert [tile.kind for tile in shown] == ["image", "image", "open"]
-    assert (shown[-1].state, shown[-1].title) == ("Waiting for the hub", "2 so far")
+    assert [tile.kind for tile in shown] == ["open", "image", "image"]
+    assert (shown[0].state, shown[0].title) == ("Waiting for the hub", "2 so far")
 
 
 def test_a_mapped_task_is_named_and_linked_by_its_index():

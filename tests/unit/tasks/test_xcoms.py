@@ -126,9 +126,17 @@ def test_a_result_is_shown_image_by_image():
         ],
     }
 
-    first, second = of_result(result, "p" * 600, ["data:image/webp;base64,AAAA"])
+    body = {
+        "model": "z",
+        "prompt": "p",
+        "seed": 7,
+        "image_size": {"width": 8},
+        "image_urls": ["https://elsewhere.example/x.png?signature=secret"],
+        "image": "A" * 2000,
+    }
+    first, second = of_result(result, "p" * 6000, ["data:image/webp;base64,AAAA"], body)
     assert first == {
-        "prompt": f"{'p' * 499}…",
+        "prompt": f"{'p' * 3999}…",
         "model": "z",
         "seed": 7,
         "cost": 0.01,
@@ -137,6 +145,10 @@ def test_a_result_is_shown_image_by_image():
         "height": 2,
         "bytes": 3,
         "path": "s3://bucket/a.png",
+        "request": {
+            "image_size": {"width": 8},
+            "image_urls": ["https://elsewhere.example/x.png"],
+        },
         "preview": "data:image/webp;base64,AAAA",
     }
     # A signed link is for nobody but the task that asked for it.

@@ -218,14 +218,16 @@ class TestEnd:
         assert (await told_by(batch(orders(3), deadline=time.time() - 3600)))["status"] == "ended"
 
     async def test_patience_is_had_with_ids_that_the_hub_does_not_know_yet(self, connected, orders, batch):
-        connected.settings.detail_delay, connected.settings.latency = 0.5, 0
+        connected.settings.detail_delay, connected.settings.latency = 3600, 0
         [id] = orders(1)
 
-        event = await told_by(batch([id], patience=time.time() + 60))
+        waiting = asyncio.ensure_future(told_by(batch([id], patience=time.time() + 3600)))
+        while sum(seen["path"] == f"/api/ai/queue/{id}" for seen in connected.requests()) <= TOLERATED:
+            assert not waiting.done()
+            await asyncio.sleep(0.01)
+        connected.settings.detail_delay = 0
 
-        assert event["status"] == "ended"
-        looks = [seen for seen in connected.requests() if seen["path"] == f"/api/ai/queue/{id}"]
-        assert len(looks) > TOLERATED
+        assert (await waiting)["status"] == "ended"
 
     async def test_batch_of_no_jobs(self, connected, batch):
         event = await told_by(batch([]))
