@@ -32,13 +32,13 @@ def missing(conn_id: str, argument: str) -> Missing:
     name, shown = f"AIRFLOW_CONN_{conn_id.upper()}", repr(f"{head}:***" if colon else head)
     if name in os.environ:
         message = (
-            f"The Airflow connection {shown} cannot be read: the environment variable is set, and holds no "
-            "connection as JSON or URI."
+            f"The Airflow connection {shown} cannot be read: the environment variable is set, but its "
+            "value is neither JSON nor a connection URI."
         )
         return Missing(message, False)
-    message = f"The Airflow connection {shown} is not defined: create it, or name another one by {argument}."
+    message = f"The Airflow connection {shown} is not defined: create it, or set {argument} to another one."
     if _has_backend():
-        return Missing(f"{message} Or the secrets backend did not answer: its own log tells.", True)
+        return Missing(f"{message} Or the secrets backend did not answer: see its log.", True)
     return Missing(message, False)
 
 

@@ -11,8 +11,8 @@ try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 except ImportError as error:
     raise ImportError(
-        "OxenRetryPolicy needs Airflow 3.3 or newer, and a common-compat provider of its time: "
-        "before, no task has a policy."
+        "OxenRetryPolicy needs Airflow 3.3 or newer, and a matching common-compat provider: earlier "
+        "versions have no retry policies."
     ) from error
 
 if TYPE_CHECKING:

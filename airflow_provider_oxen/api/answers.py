@@ -221,8 +221,8 @@ _REMEDY: dict[type[errors.OxenError], str] = {
     errors.OxenModelNotFound: "Check the model's name.",
     errors.OxenRouteNotFound: "The host does not serve this path: check the connection's host, and its "
     "api_layout (auto, classic or ai).",
-    errors.OxenUpdateRequired: "The hub takes this package for a program that is too old. That is the "
-    "package's fault, not yours: install a newer airflow-provider-oxen.",
+    errors.OxenUpdateRequired: "The hub no longer accepts this version of the package: install a newer "
+    "airflow-provider-oxen.",
     errors.OxenRateLimited: "Too many requests.",
     errors.OxenUnavailable: "The hub does not take requests now.",
     errors.OxenServerError: "The fault is on the hub's side.",
@@ -257,4 +257,6 @@ def _origin_of(response: httpx.Response) -> str:
 def _for(call: Call[Any]) -> str:
     if call.generation:
         return f" ({call.generation})"
-    return f" with {call.model!r}" if call.model else ""
+    if not call.model:
+        return ""
+    return f" {call.model!r}" if call.name.endswith("the model") else f" with {call.model!r}"

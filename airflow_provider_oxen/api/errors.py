@@ -228,7 +228,7 @@ class OxenGenerationTimeout(OxenGenerationError):
 
 
 class OxenPollError(OxenError):
-    """The status of a generation could not be read. It may go on; the next try asks again."""
+    """The status of a generation could not be read. It may continue; the next try asks again."""
 
     spent = "unknown"
     retry_helps = True

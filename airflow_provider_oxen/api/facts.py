@@ -5,11 +5,14 @@ The sentence has this order: money, retry, cause, remedy.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 from airflow_provider_oxen.api.redact import redacted_line, sentence
 
 __all__ = ["OxenError"]
+
+_TWO_STOPS = re.compile(r"(?<=[\w)\]'\"])([.?!])\.(?=\s|$)")
 
 _SPENT = {"no": "Nothing was spent.", "unknown": "An image may have been paid for."}
 
@@ -24,7 +27,8 @@ class _Words:
         return str(getattr(error, self._name))
 
     def __set__(self, error: OxenError, text: str) -> None:
-        setattr(error, self._name, sentence(text))
+        # What is quoted brings a full stop of its own.
+        setattr(error, self._name, _TWO_STOPS.sub(r"\1", sentence(text)))
 
 
 class OxenError(Exception):

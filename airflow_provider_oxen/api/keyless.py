@@ -44,10 +44,10 @@ def refuse_key(names: Collection[str]) -> None:
     """
     if names:
         raise OxenInvalidRequest(
-            f"{', '.join(names)}: holds the API key of the Oxen connection, which would stand in what is "
-            "recorded of the request.",
-            remedy="Look for a template such as {{ conn… }} in the text, and for who has written it: Airflow "
-            "renders what expand_kwargs is given, too.",
+            f"{', '.join(names)}: holds the API key of the Oxen connection, which would be recorded with "
+            "the request.",
+            remedy="Remove it. Look for a template such as {{ conn… }} in the text: Airflow also renders "
+            "what expand_kwargs is given.",
         )
 
 

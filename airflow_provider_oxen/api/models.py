@@ -278,11 +278,17 @@ class Model(_Answer):
         """
         if self.can_run_inference is False:
             return "the hub says it cannot run inference"
-        if self.model_type == "custom" and self.deployments is not None:
-            states = sorted({deployment.status for deployment in self.deployments})
-            if "active" not in states:
-                return f"no deployment of this custom model is active (now: {', '.join(states) or 'none'})"
+        if self.is_undeployed:
+            states = sorted({deployment.status for deployment in self.deployments or ()})
+            return f"no deployment of this custom model is active (now: {', '.join(states) or 'none'})"
         return None
+
+    @property
+    def is_undeployed(self) -> bool:
+        """Whether this is a custom model of which the hub tells no active deployment."""
+        if self.model_type != "custom" or self.deployments is None:
+            return False
+        return "active" not in {deployment.status for deployment in self.deployments}
 
 
 class User(_Answer):

@@ -97,9 +97,9 @@ class Reach:
         article = "an" if found == "unspecified" else "a"
         return OxenDownloadError(
             f"The link to the image leads to {article} {found} address ({self.settings.redact(host)[:100]}), "
-            "and the connection's own host has no such address: it was not asked.",
-            remedy="If that host is meant, set the connection's extra allow_private_links to true and clear "
-            "the task: the image is not given up, and is then fetched without being paid for again.",
+            "and the connection's own host has no such address: it was not fetched.",
+            remedy="If that is right, set the connection's extra allow_private_links to true and clear the "
+            "task: the image is fetched without paying again.",
         )
 
 

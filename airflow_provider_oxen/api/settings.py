@@ -110,11 +110,9 @@ class Settings:
         """
         for name, value in (("host", host), ("password", password), ("schema", schema)):
             if not isinstance(value, str | None):
-                raise OxenSettingsError(f"The Oxen connection's {name} must be a text, and is none.")
+                raise OxenSettingsError(f"The Oxen connection's {name} must be text.")
         if not isinstance(port, int | None) or isinstance(port, bool) or not 0 <= (port or 0) < 2**16:
-            raise OxenSettingsError(
-                "The Oxen connection's port must be a number from 1 to 65535, and is none."
-            )
+            raise OxenSettingsError("The Oxen connection's port must be a number from 1 to 65535.")
         # Do this before any message quotes a field that may also hold the key.
         register_key((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
@@ -146,9 +144,9 @@ def _check_schema(schema: str | None) -> None:
     if (schema or "").strip().lower() not in ("", "http", "https", "oxen"):
         # Do not quote it: it may be the key.
         raise OxenSettingsError(
-            "The Oxen connection's schema is neither http nor https nor empty. In a connection that is "
-            "written as a URI, what stands behind the host is the schema: write oxen://:KEY@hub.oxen.ai, or "
-            "oxen://:KEY@127.0.0.1:8750/http, and no URL of the hub, unless percent-encoded "
+            "The Oxen connection's schema must be http, https or empty. In a connection URI, the part "
+            "after the host is the schema: write oxen://:KEY@hub.oxen.ai, or "
+            "oxen://:KEY@127.0.0.1:8750/http, and no URL of the hub unless it is percent-encoded "
             "(oxen://:KEY@https%3A%2F%2Fhub.oxen.ai). As JSON, the host is such a URL."
         )
 
@@ -180,7 +178,7 @@ def _extra(value: object) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         fields = value or None
     if fields is not None and not isinstance(fields, Mapping):
-        raise OxenSettingsError("The Oxen connection's extra must be a JSON object, and is none.")
+        raise OxenSettingsError("The Oxen connection's extra must be a JSON object.")
     return fields or {}
 
 
@@ -194,9 +192,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None, allow_http
         httpx.URL(text)
     except (ValueError, httpx.InvalidURL):
         # Do not quote it: a misplaced key may stand where the port should be.
-        raise OxenSettingsError(
-            f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}, and is none."
-        ) from None
+        raise OxenSettingsError(f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}.") from None
     if parts.scheme not in ("http", "https") or not hostname:
         raise OxenSettingsError(
             f"The Oxen connection's host must be a URL such as {DEFAULT_HOST}, not one with the scheme "

@@ -9,7 +9,15 @@ from typing import Any
 
 from airflow_provider_oxen.api.redact import redacted_line
 
-__all__ = ["DOCUMENTED", "ENDED", "RUNNING", "UNKNOWN", "is_documented_failure", "normalize_status"]
+__all__ = [
+    "DOCUMENTED",
+    "ENDED",
+    "RUNNING",
+    "UNKNOWN",
+    "in_words",
+    "is_documented_failure",
+    "normalize_status",
+]
 
 RUNNING = frozenset({"queued", "processing"})
 """The hub's statuses of an unfinished job."""
@@ -40,6 +48,13 @@ def normalize_status(word: Any) -> str:
     if word in DOCUMENTED:
         return word
     return _MEANING.get(_plain(word)) or redacted_line(word) or UNKNOWN
+
+
+def in_words(status: str) -> str:
+    """Return a status as the end of a sentence that begins with a generation."""
+    if status == "cancelled":
+        return "was cancelled"
+    return f"has {status}" if status in ENDED else f"is {status[:50]}"
 
 
 def is_documented_failure(word: Any) -> bool:

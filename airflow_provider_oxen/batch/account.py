@@ -112,19 +112,19 @@ def check_folder(
         if on_changed_request == "submit":
             return False
         raise OxenChangedRequest(
-            f"This task has begun its batch in {account.folder}, and storage_path names {here} now.",
-            remedy="Give the former storage_path, in which each prompt that was paid for is found; "
-            "on_changed_request='submit' gives that up and pays for all prompts in the new folder.",
+            f"This task started its batch in {account.folder}, but storage_path is {here} now.",
+            remedy="Set storage_path back, so that what was paid for is found; on_changed_request='submit' "
+            "gives that up and pays for all prompts in the new folder.",
         )
     if on_unknown_outcome in ("adopt", "resubmit"):
         return on_unknown_outcome == "adopt"
-    what = "is another folder than" if found else "has lost the mark of"
+    what = "is another folder than" if found else "no longer has the marker file of"
     raise OxenRecordError(
-        f"{here} {what} the one that this task has begun its batch in: the worker has a disk of its own, or "
-        "the folder was removed. What was paid for by then does not lie here.",
-        remedy="Use object storage, or a disk that all workers share, and clear the task. Where the folder "
-        "is gone for good, on_unknown_outcome='adopt' looks each prompt up in the hub's lists first and "
-        "takes what was paid for, and 'resubmit' pays for everything anew.",
+        f"{here} {what} the folder in which this task started its batch: each worker has its own disk, or "
+        "the folder was removed. What was paid for until then is not here.",
+        remedy="Use object storage, or a disk that all workers share, and clear the task. If the folder is "
+        "gone for good, on_unknown_outcome='adopt' looks up each prompt in the hub's lists and takes "
+        "what was paid for; 'resubmit' pays for everything again.",
     )
 
 
@@ -283,13 +283,13 @@ def _ask(done: str, ask: Callable[[], T]) -> T:
         return ask()
     except Exception as error:
         raise OxenStoreUnavailable(
-            f"What this task remembers of its batch could not be {done}: {describe_error(error)}."
+            f"This task's record of its batch could not be {done}: {describe_error(error)}."
         ) from None
 
 
 def _unfit(where: str, why: str) -> OxenRecordError:
     return OxenRecordError(
-        f"What this task remembers of its batch, {where}, cannot be used{why}.",
+        f"This task's record of its batch, {where}, cannot be used{why}.",
         money="Images may have been paid for.",
-        remedy="Look what the task has generated; then delete it and clear the task.",
+        remedy="Check on the hub what the task has generated; then delete the record and clear the task.",
     )

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOvertaken, OxenStoreUnavailable
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.images.known import KnownFolder
 from airflow_provider_oxen.images.media import SUFFIXES
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
@@ -123,11 +124,20 @@ def claim(folder: Folder, identity: Identity, mark: str) -> None:
     if others:
         release(folder, identity)
         raise OxenStoreUnavailable(
-            f"Another task's batch is at work in {folder.asset_uri('')}, as {others[0]} says, and this store "
-            "cannot keep two apart: they could pay for one row twice.",
-            retry="The next try looks again.",
-            remedy="Give each batch a folder of its own; where the other is over for good, remove that file.",
+            f"Another task's batch{_whose(folder, others[0])} is running in {folder.asset_uri('')}, as "
+            f"{others[0]} says, and this store cannot keep two apart: both could pay for the same row.",
+            retry="The next try checks again.",
+            remedy="Give each batch its own folder; if the other batch has ended for good, remove that file.",
         )
+
+
+def _whose(folder: Folder, name: str) -> str:
+    """Return the other task by name, as far as its file tells."""
+    with contextlib.suppress(Exception):
+        facts = from_json(folder.read(name) or b"{}")
+        names = [redacted_line(facts[name]) for name in ("dag_id", "task_id")]
+        return f" (Dag {names[0]!r}, task {names[1]!r})"
+    return ""
 
 
 def release(folder: Folder, identity: Identity) -> None:

@@ -107,7 +107,7 @@ class BatchArguments(TaskArguments):
     def _fit(self) -> Self:
         if self.deferrable and not self.use_queue:
             raise OxenInvalidRequest(
-                "deferrable=True waits for generations of the queue; use_queue=False asks for none."
+                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
             )
         check_connection("prompts", self.prompts, "prompts_conn_id", self.prompts_conn_id)
         if self.max_failures is not None and self.on_error == "fail":

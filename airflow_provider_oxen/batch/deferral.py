@@ -79,19 +79,18 @@ def lost_record(deferral: Deferral, where: str) -> OxenRecordError:
     unknown = f", and {deferral.spent_unknown:,} of unknown cost" if deferral.spent_unknown else ""
     return OxenRecordError(
         f"The record of the batch, {where}, is not there. {jobs} generations were submitted before this "
-        f"task was deferred (${deferral.spent:,.2f} spent by then{unknown}), and whether their images lie "
-        "somewhere else nobody can tell: this worker does not see the folder that the batch was begun in, or "
-        "somebody removed it.",
+        f"task was deferred (${deferral.spent:,.2f} spent by then{unknown}). This worker does not see the "
+        "folder in which the batch started, or somebody removed it.",
         money="Images may have been paid for.",
         remedy="Use object storage, or a disk that all workers share; then clear the task: it looks for what "
-        "was paid for. With on_unknown_outcome='resubmit' it starts the folder anew instead, and pays for "
-        "all that is not there once more.",
+        "was paid for. With on_unknown_outcome='resubmit' it starts again instead, and pays again for what "
+        "is not there.",
     )
 
 
 def _unfit(why: str) -> OxenRecordError:
     return OxenRecordError(
-        f"What Airflow kept of this batch while it was deferred cannot be used{why}.",
+        f"The state that Airflow kept of this batch while it was deferred cannot be used{why}.",
         money=WAITED_FOR,
-        remedy="Clear the task to go on with them.",
+        remedy="Clear the task to continue with them.",
     )

@@ -282,8 +282,8 @@ class Claimed(Passing):
     async def write(self, record: Record) -> None:
         if record.phase == "submitted" and not self._rows.claim(str(record.generation_id), self._stem):
             raise OxenOutcomeUnknown(
-                f"Generation {record.generation_id}, the one that could be this row's, is another row's of "
-                "the same prompt."
+                f"Generation {record.generation_id} matches this row, but belongs to another row with the "
+                "same prompt."
             )
         await self.do.write(record)
 
@@ -315,4 +315,4 @@ def _outcome(error: OxenError) -> Outcome:
 
 
 def _stopped() -> OxenPollError:
-    return OxenPollError("The task was told to stop while the generation was on its way.")
+    return OxenPollError("The task was stopped while the generation was running.")

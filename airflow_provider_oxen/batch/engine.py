@@ -101,8 +101,8 @@ class RowLoop:
             # Such as too many open files: whoever waits for a loop, or for its rows, must not wait for ever.
             if self._begun.done():
                 ended = OxenPollError(
-                    f"The batch's event loop has ended: {describe_error(error)}.",
-                    money="What is on its way may have been paid for.",
+                    f"The batch's event loop ended unexpectedly: {describe_error(error)}.",
+                    money="Running generations may have been paid for.",
                     retry="The next try finds it.",
                 )
                 self._put(partial(_raised, ended))
@@ -196,7 +196,7 @@ class Engine:
             self._look_up()
         if self.told_to_stop:
             self.results.outcome.interrupted = True
-            self._end("the task was told to stop")
+            self._end("the task was stopped")
 
     def _look_up(self) -> None:
         """Check that this try still runs, if the clocks show that it was frozen.
@@ -220,13 +220,13 @@ class Engine:
                 self._stop(why)
         elif done.error is not None:
             self.broken = self.broken or done.error
-            self._stop(f"of an error that nobody foresaw ({type(done.error).__name__})")
+            self._stop(f"an unexpected error ({type(done.error).__name__})")
         # Paid images are still requested, but only once: a later try can wait.
         self.worker.rows.patient = not self.stop_rule.is_barren
 
     def _stop(self, why: str) -> None:
         if self.gate.why is None:
-            self.log.warning("Nothing more is sent: %s. What is under way comes to its end.", why)
+            self.log.warning("The batch sends nothing more: %s. What is running is still waited for.", why)
         self._close(why)
 
     def _close(self, why: str) -> None:

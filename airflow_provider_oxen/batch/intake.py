@@ -22,7 +22,7 @@ from airflow_provider_oxen.jobs.filestore import file_name
 
 __all__ = ["SHOWN", "FormerRows", "Problems", "read_rows"]
 
-_KEY_INSIDE = "it holds the API key of the Oxen connection, which would be recorded: who wrote this row?"
+_KEY_INSIDE = "it contains the API key of the Oxen connection: remove the key, since requests are recorded"
 
 SHOWN = 50
 """Problems that an error lists; it gives the number of the others."""

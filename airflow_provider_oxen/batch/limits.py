@@ -179,8 +179,8 @@ class Gate:
         self._changed.set()
         if closed:
             width = 1 if self._pace.pauses else int(self._pace.width)
-            why = "asks for fewer requests" if outcome == "limited" else "fails again and again"
-            self._warn(f"The hub {why}: the batch waits {closed:.0f} s, then goes on with {width} at once.")
+            why = "asks for fewer requests" if outcome == "limited" else "keeps failing"
+            self._warn(f"The hub {why}: the batch waits {closed:.0f} s, then continues with {width} at once.")
 
 
 class Budget:

@@ -111,12 +111,12 @@ def _still_runs(running: Running) -> None:
     try:
         running.check()
     except OxenOvertaken as error:
-        error.advise("What this try has paid for, the next one finds.")
+        error.advise("The next try finds what this one has paid for.")
         raise
     except OxenStoreUnavailable as error:
         raise OxenPollError(
             f"{error.message} Its manifest was left as it was.",
-            retry="What this try has paid for, the next one finds.",
+            retry="The next try finds what this one has paid for.",
         ) from None
 
 
@@ -136,5 +136,5 @@ def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: An
     folder, conn_id = deferred.get("folder", options.storage_path), deferred.get("storage_conn_id")
     if folder == options.storage_path:
         return options
-    log.warning("storage_path changed while this task waited; it goes on in %s.", folder)
+    log.warning("storage_path changed while this task waited; it continues in %s.", folder)
     return options.model_copy(update={"storage_path": folder, "storage_conn_id": conn_id})

@@ -21,14 +21,14 @@ _ALL: dict[type[errors.OxenError], str] = {
     errors.OxenAuthenticationError: "the hub does not accept the API key",
     errors.OxenPermissionError: "the key may not do this",
     errors.OxenRouteNotFound: "the host does not serve this path",
-    errors.OxenUpdateRequired: "the hub takes this package for a program that is too old",
-    errors.OxenSettingsError: "the connection does not make sense",
+    errors.OxenUpdateRequired: "the hub no longer accepts this version of the package",
+    errors.OxenSettingsError: "the Oxen connection is wrong",
     errors.OxenBudgetError: "max_cost is reached",
     errors.OxenRateLimited: "the hub asks for fewer requests, for longer than a worker waits",
     errors.OxenUnavailable: "the hub takes no requests, for longer than a worker waits",
     errors.OxenConnectionError: "the hub cannot be reached",
     errors.OxenStoreUnavailable: "the store of the images does not answer",
-    errors.OxenStorageError: "the store of the images does not take them",
+    errors.OxenStorageError: "the store of the images refuses them",
 }
 """Errors that every other row would meet, too."""
 
@@ -82,7 +82,7 @@ class StopRule:
             return _ALL[errors.OxenCreditsError]
         self.failed += 1
         if not self.continue_on_error:
-            return "a prompt gave no image (on_error='continue' would go on)"
+            return "a prompt gave no image (on_error='continue' would send the rest)"
         if self._are_too_many:
             return f"more than max_failures ({self.most}) prompts gave no image"
         if self.is_barren:
@@ -139,11 +139,15 @@ def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) ->
 
 
 _LOST = (
-    " What became of {lost:,} requests nobody can tell: each may have been paid for, and is not sent again. "
-    "Look at the account's history; to go on, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or to "
+    " The outcome of {lost:,} requests is unknown: each may have been paid for, and is not sent again. "
+    "Check the account's history; to continue, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or "
+    "to "
     "'adopt' (take the one generation that matches), and clear the task."
 )
-_LATER = " {later:,} may be had without paying again: another try, or the task once cleared, looks."
+_SHOWN = 200
+"""Characters of a row's reason in the task's own message."""
+
+_LATER = " {later:,} may still come without paying again: retry or clear the task."
 
 
 @dataclass
@@ -201,11 +205,8 @@ class BatchOutcome:
             return None
         why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
         spent = f"{'at least ' if result['cost_unknown'] else ''}${result['cost']:,.2f}"
-        first = "".join(
-            f"\n  line {item['line']} ({item['id']}): {item['error']}" for item in result["failures"][:5]
-        )
         return errors.OxenBatchError(
-            f"{self.missing(result)} {kept:,} are kept in {where}.{why}{first}",
+            f"{self.missing(result)} {kept:,} are kept in {where}.{why}",
             money=f"{spent} spent so far.",
             retry="Another try does only what is missing.",
             retry_helps=self.passes or self.interrupted or later or not self.final,
@@ -224,18 +225,23 @@ class BatchOutcome:
         parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         later = self._later(result)
         where = (
-            "the manifest is left to the next try, which may be at work already"
-            if self.interrupted
-            else f"why stands in {result['manifest']}"
+            "the next try writes the manifest" if self.interrupted else f"all reasons: {result['manifest']}"
         )
+        first = next((_shown(item) for item in result["failures"]), "")
         return (
-            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); {where}."
+            f"{unknown + failed:,} of {result['prompts']:,} prompts gave no image ({parts}); {where}.{first}"
             + (_LOST.format(lost=self.lost) if self.lost else "")
             + (_LATER.format(later=later) if later else "")
         )
 
     def _later(self, result: Mapping[str, Any]) -> int:
         return int(result["unknown"]) - self.lost + self.unfetched
+
+
+def _shown(failure: Mapping[str, Any]) -> str:
+    why = " ".join(failure["error"].split())
+    why = why if len(why) <= _SHOWN else f"{why[: _SHOWN - 1]}…"
+    return f" First, line {failure['line']} ({failure['id']}): {why}"
 
 
 def read_outcome(stored: Any) -> BatchOutcome:

@@ -49,7 +49,7 @@ def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
     except ImportError as error:
         raise OxenInvalidRequest(
             f"prompts: a .parquet file needs pyarrow ({error}).",
-            remedy="pip install 'airflow-provider-oxen[parquet]', or give a .jsonl file.",
+            remedy="Install it (pip install 'pyarrow>=16'), or give a .jsonl file.",
         ) from None
     done = 0
     try:

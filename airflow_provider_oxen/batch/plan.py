@@ -102,8 +102,8 @@ class Plan:
             self._need_own_folder()
         if left := self._listing.records - self._records:
             self._log.warning(
-                "%s records of paid jobs in %s are of no row of this input: their prompts were changed or "
-                "taken out while their images were on the way, or another task is at work there.",
+                "%s records of paid jobs in %s match no row of this input: their prompts were changed or "
+                "removed while the images were generated, or another task writes there.",
                 f"{left:,}", self._folder.asset_uri(""),
             )  # fmt: skip
         return float(spent), unknown, float(held)
@@ -139,7 +139,7 @@ class Plan:
             or (ids := with_store_errors(self._folder, lambda: ids_of(self._folder))) is None
         ):
             raise OxenOutputExists(
-                f"{where} is there already and is not of this package.",
+                f"{where} is there already, and this package did not write it.",
                 remedy="Give the batch a folder of its own.",
             )
         if ids and not any(map(self.rows.has, ids)):
@@ -190,7 +190,7 @@ class Plan:
         if unknown and not allow_unknown:
             models = ", ".join(f"{model} ({rows:,} prompts)" for model, rows in unknown.most_common(5))
             raise OxenBudgetError(
-                f"max_cost is set, and what {models} costs is not known from the catalogue.",
+                f"max_cost is set, but the catalogue has no price for {models}.",
                 remedy="Leave max_cost out, choose a model with a price, or set allow_unknown_price=True.",
             )
         if total > exact(limit):

@@ -82,7 +82,7 @@ class BatchRecord:
                     f"The record of the batch, {self.folder.asset_uri(name)}, could not be written: "
                     f"{describe_error(error)}.",
                     money="The generations that were asked for may have been paid for.",
-                    retry="The next try goes on with them.",
+                    retry="The next try continues with them.",
                     retry_helps=True,
                 ) from None
         return Saved(name, sha256)
@@ -106,7 +106,7 @@ class BatchRecord:
                 raise OxenStoreUnavailable(
                     f"The record of the batch, {where}, could not be read: {describe_error(error)}.",
                     money=WAITED_FOR,
-                    retry="The next try goes on with them.",
+                    retry="The next try continues with them.",
                 ) from None
             if sha256 not in (None, _sha256(copy)):
                 raise _damaged(where, "it is not the file that was written: its sha256 is another")
@@ -162,7 +162,7 @@ def _damaged(where: str, why: str) -> OxenRecordError:
     return OxenRecordError(
         f"The record of the batch, {where}, is damaged ({why}).",
         money=WAITED_FOR,
-        remedy="Clear the task to go on with them.",
+        remedy="Clear the task to continue with them.",
     )
 
 

@@ -137,7 +137,7 @@ class Results:
             raise
         except Exception as error:
             where = self.folder.asset_uri(MANIFEST)
-            failure = f"What comes of the batch cannot be written to {where} ({describe_error(error)})."
+            failure = f"The batch's manifest cannot be written to {where} ({describe_error(error)})."
             if not begun:
                 raise OxenStoreUnavailable(failure) from None
             raise OxenStorageError(
@@ -171,12 +171,12 @@ class Results:
             return self._line(row, "failed", error=f"Not sent: {why}.") | {"not_sent": True}
         if row.state == WAITING and row.waited:
             facts = {"seed": row.waited.seed, "generation_id": row.waited.generation}
-            why = f"Generation {row.waited.generation} is on its way, and may have been paid for."
+            why = f"Generation {row.waited.generation} is still running and may have been paid for."
             return self._line(row, "unknown", result=facts, error=why)
         if finished:
-            why = "It was under way when the task was stopped, and may have been paid for."
+            why = "It was running when the task was stopped, and may have been paid for."
         else:
-            why = "Not done yet, when this was written; the batch was at work."
+            why = "Not finished when this was written: the batch was running."
         return self._line(row, "unknown", error=why)
 
     def save(self) -> Saved:

@@ -203,7 +203,7 @@ class RowWorker:
     async def do(self, row: Row, turn: int = 0) -> RowOutcome:
         """Finish a row; never raises."""
         if turn == _TURNS:
-            told = "Not sent: other runs are at work on this row again and again."
+            told = "Not sent: other runs kept working on this row."
             return RowOutcome(row, error=NotSent(told, passes=True))
         # From the second turn on, nothing about this row is assumed.
         done = await self._do(row, shared=turn > 0)
@@ -295,7 +295,7 @@ class RowWorker:
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
-            log.warning("What this row has cost could not be found out: %s", describe_error(problem))
+            log.warning("The cost of this row could not be read: %s", describe_error(problem))
             return None
 
     async def _bill(

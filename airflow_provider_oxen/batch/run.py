@@ -33,6 +33,7 @@ from airflow_provider_oxen.batch.row import BatchTry, RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.sheet import PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
+from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
@@ -175,9 +176,9 @@ class BatchRun:
             return self._anew(deferral)
         if deferral.sha256 is None and 0 < deferral.jobs < (count := self.rows.count_waited()):
             raise OxenRecordError(
-                f"The record of the batch, {self.folder.asset_uri(deferral.record)}, tells of {count:,} "
-                f"generations, and {deferral.jobs:,} were submitted.",
-                remedy="Clear the task to go on with what is its own.",
+                f"The record of the batch, {self.folder.asset_uri(deferral.record)}, lists {count:,} "
+                f"generations, but {deferral.jobs:,} were submitted.",
+                remedy="Clear the task to continue.",
             )
         with contextlib.suppress(OxenError):
             # Only for the sums: the record has proved that this is the folder.
@@ -202,11 +203,12 @@ class BatchRun:
             raise lost
         if deferral.anew:
             raise OxenRecordError(
-                f"{lost.message} The folder was begun anew by this very try already, and is not again."
+                f"{lost.message} This try has started the folder again once already, and does not do so "
+                "twice."
             )
         self.operator.log.warning(
-            "%s on_unknown_outcome='resubmit': the folder is begun anew, and what is not in it is paid for "
-            "again.", lost,
+            "%s on_unknown_outcome='resubmit': the batch starts again in this folder, and pays again for "
+            "every image that is not in it.", lost,
         )  # fmt: skip
         self._anew_once = True
         return self._run()
@@ -256,8 +258,8 @@ class BatchRun:
             self.budget.at_least(account.spent, account.spent_unknown, account.held)
         if unsure:
             self.operator.log.warning(
-                "This is try %d, and nothing in %s tells of those before: they may have sent requests from "
-                "another folder. Each prompt that is not here is looked up before it is asked for.",
+                "This is try %d, but %s has no trace of the tries before: they may have used another "
+                "folder. Each prompt without an image here is looked up on the hub before it is sent.",
                 self.this_try.try_number, here,
             )  # fmt: skip
         return admitted
@@ -381,6 +383,7 @@ class BatchRun:
             f"{trigger.jobs:,}", self.folder.asset_uri(saved.name),
         )  # fmt: skip
         warn_of_last_try(self.context["ti"], self.operator.log)
+        warn_of_no_triggerer(self.context["ti"], self.operator.log)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -405,7 +408,7 @@ class BatchRun:
         return self.results.outcome.error(
             result, where, tries_left=self.this_try.tries_left
         ) or OxenBatchError(
-            f"The task was told to stop when all {result['prompts']:,} images were kept in {where}.",
+            f"The task was stopped when all {result['prompts']:,} images were kept in {where}.",
             retry="The next try writes the manifest, and pays for nothing.",
             retry_helps=True,
         )

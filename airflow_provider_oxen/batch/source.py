@@ -41,7 +41,7 @@ _ALLOWED = (
     "such as s3://bucket/prompts.jsonl, that ends in " + ", ".join(_READERS)
 )
 
-_ALONE = "Put a prompt of its own into a list."
+_ALONE = "Put a single prompt into a list."
 
 
 @dataclass(frozen=True)

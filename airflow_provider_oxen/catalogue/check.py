@@ -39,7 +39,7 @@ def check(model: Model, parameters: Mapping[str, Any], *, whole: bool = True) ->
     """
     never, warnings = [], []
     if "image" not in model.outputs:
-        made = ", ".join(sorted(model.outputs)) or "nothing it tells of"
+        made = ", ".join(sorted(model.outputs)) or "the catalogue does not say what"
         never.append(f"Model {model.id!r} does not make images (it makes {made})")
     if model.deprecated:
         warnings.append(f"Model {model.id!r} is deprecated")
@@ -61,10 +61,15 @@ def report(model: Model, parameters: Mapping[str, Any], validate: str) -> None:
     """
     findings = check(model, parameters)
     wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
-    if wrong and validate == "error":
+    if findings.never and validate == "error":
         raise OxenInvalidRequest(
             f"Model {model.id!r} cannot do what is asked: {'; '.join(wrong)}.",
-            remedy="validate='warn' sends it all the same.",
+            remedy="Change the request; validate='warn' sends it as it is.",
+        )
+    if findings.not_yet and validate == "error":
+        deploy = "Deploy it on the hub" if model.is_undeployed else "Choose another model"
+        raise OxenInvalidRequest(
+            f"{findings.not_yet}.", remedy=f"{deploy}, or wait until it can run with OxenModelSensor."
         )
     for message in (*wrong, *findings.warnings):
         log.warning("%s", message)
@@ -74,4 +79,4 @@ def near_names(wanted: str, models: Iterable[Model]) -> str:
     """Return a question that suggests the most similar model names, or the empty string."""
     names = [model.id for model in models]
     close = difflib.get_close_matches(wanted.lower(), names, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(redacted_line(name)) for name in close)}?" if close else ""
+    return f"Did you mean {' or '.join(repr(redacted_line(name)) for name in close)}?" if close else ""

@@ -41,12 +41,14 @@ class Readiness(NamedTuple):
     error: OxenError | None = None
 
 
-async def look(hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast: bool) -> Readiness:
+async def look(
+    hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast: bool, suggest: bool = True
+) -> Readiness:
     """Look at a model.
 
-    :param parameters: parameters that must fit the model's request schema; other required ones may be
-        missing.
+    :param parameters: must fit the model's request schema; others that it requires may be missing.
     :param fail_fast: give up at once if the hub does not know the model.
+    :param suggest: look up similar names for a model that is not there yet, with one more request.
     """
     try:
         # The catalogue answers without a key.
@@ -54,8 +56,9 @@ async def look(hub: Hub, name: str, parameters: Mapping[str, Any], *, fail_fast:
         model = await hub.send(calls.get_model(name))
     except OxenModelNotFound as error:
         if not fail_fast:
-            said = f"Model {name!r} is not there yet: the hub does not know it."
-            return Readiness("not_yet", ((logging.INFO, said),))
+            near = await _suggestion(hub, name) if suggest else ""
+            said = f"Model {name!r} is not there yet: the hub does not know it. {near}".rstrip()
+            return Readiness("not_yet", ((logging.WARNING if near else logging.INFO, said),))
         error.advise(await _suggestion(hub, name))
         return Readiness("never", error=error)
     except OxenError as error:

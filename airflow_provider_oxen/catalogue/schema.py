@@ -171,6 +171,8 @@ def _problem(error: Any) -> Problem:
         "minimum": f"must be at least {allowed}",
         "maximum": f"must be at most {allowed}",
     }.get(rule, f"breaks the rule {rule}: {allowed}")
+    if rule == "anyOf":
+        wording = _any_of(error.validator_value) or wording
     return Problem(path, rule, f"{path or 'the request'}: {wording}, not {value}", is_error=True)
 
 
@@ -184,6 +186,23 @@ def _unlisted(name: str, value: Any, listed: Mapping[str, Any]) -> Problem:
         text += f", nor width and height, so that {value!r} means nothing to it; it lists {names}"
         return Problem(name, "unlisted", text, is_error=True)
     return Problem(name, "unlisted", f"{text}; it is sent as it is", is_error=False)
+
+
+def _any_of(rules: list[Any]) -> str | None:
+    """Return what a value may be, in words; None where a rule is none of the usual ones."""
+    ways = list(map(_way, rules))
+    return f"must be {', or '.join(filter(None, ways))}" if all(ways) else None
+
+
+def _way(rule: Any) -> str | None:
+    if not isinstance(rule, Mapping):
+        return None
+    if isinstance(rule.get("enum"), list):
+        return f"one of {_shorten(rule['enum'])}"
+    needed = names(rule.get("required"))
+    if rule.get("type") != "object" or not needed:
+        return None
+    return f"a mapping with {redacted_line(' and '.join(needed))}"
 
 
 def _types(value: Any) -> str:

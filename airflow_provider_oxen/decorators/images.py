@@ -78,7 +78,7 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
     }
     custom_operator_name: str = "@task.oxen_image"
     # It is not known here whether the task was a batch.
-    at_stake = "What this task waits for goes on and"
+    at_stake = "What this task waits for continues and"
 
     def __init__(
         self,
@@ -175,8 +175,8 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
         with for_airflow():
             if batch is None:
                 raise OxenPollError(
-                    "This task was resumed, and nothing is left that tells what its function returned; it is "
-                    "not called to go on.",
+                    "This task was resumed, but what its function returned is lost; the function is not "
+                    "called again in this try.",
                     money="Generations may have been paid for.",
                     retry="The next try calls the function, and finds them.",
                 )
@@ -261,7 +261,7 @@ def _check_arguments(kwargs: Mapping[str, Any]) -> None:
     """
     if unused := [name for name in _FOR_NONE if name in kwargs]:
         raise TypeError(
-            f"@task.oxen_image takes no {', '.join(unused)}: what the function returns is what is drawn."
+            f"@task.oxen_image takes no {', '.join(unused)}: the prompt is what the function returns."
         )
     if kwargs.get("multiple_outputs"):
         raise TypeError("@task.oxen_image has one output, its operator's result: leave multiple_outputs out.")
@@ -269,7 +269,7 @@ def _check_arguments(kwargs: Mapping[str, Any]) -> None:
     if one and many:
         raise TypeError(
             f"@task.oxen_image takes {', '.join(one)} for one image, and {', '.join(many)} for a list of "
-            "them; a function returns the one or the other."
+            "them; a function returns one or the other."
         )
 
 

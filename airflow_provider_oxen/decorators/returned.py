@@ -54,10 +54,11 @@ class GoneRows(Sequence[Any]):
 
     def _tell(self) -> NoReturn:
         raise OxenPollError(
-            "The record of the batch is gone from its folder, and nothing else tells what the function "
-            "returned; it is not called to go on.",
+            "The record of the batch is gone from its folder, and with it what the function returned; the "
+            "function is not called again in this try.",
             money="Generations may have been paid for.",
-            retry="The next try calls the function, and finds those of the rows that it returns again.",
+            retry="The next try calls the function, and finds the generations of the rows that it returns "
+            "again.",
         )
 
 

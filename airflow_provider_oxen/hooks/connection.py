@@ -64,7 +64,7 @@ def read_connection(conn_id: str, conn: Connection) -> Settings:
         # Airflow decrypts the fields here, and the messages of its libraries may quote them.
         raise errors.OxenSettingsError(
             f"The Airflow connection {conn_id!r} cannot be read ({type(error).__name__}).",
-            remedy="Write its password and extra anew: they may be encrypted with another Fernet key.",
+            remedy="Enter its password and extra again: they may be encrypted with another Fernet key.",
         ) from None
 
 

@@ -120,7 +120,7 @@ def _is_there(folder: Folder, name: str) -> bool:
         return folder.size(name) is not None
     except Exception as error:
         raise OxenStorageError(
-            f"What is at {folder.asset_uri(name)} cannot be told: {describe_error(error)}"
+            f"What is at {folder.asset_uri(name)} could not be read: {describe_error(error)}"
         ) from None
 
 

@@ -124,8 +124,8 @@ def _distrust(error: BaseException | None, settings: Settings) -> str:
     if (what := governing(settings.verify)) is None:
         return said
     return (
-        f"{said} What is trusted is told by {what}, for that host as for the hub: give a bundle that holds "
-        "the public roots beside your own."
+        f"{said} Trusted certificates are set by {what}, for that host as for the hub: use a bundle that "
+        "holds the public roots beside your own."
     )
 
 

@@ -197,8 +197,8 @@ class Folder(ABC):
             _PROVEN[place] = self._prove(writer_id)
             if not _PROVEN[place]:
                 log.warning(
-                    "%s does not refuse a second file of one name: it cannot keep apart two tasks that write "
-                    "to one name at one moment. So a task's image gets a name of its own there.",
+                    "%s does not refuse to overwrite a file, so two tasks that write to one name at the "
+                    "same moment could lose an image. Each task's image gets its own name there.",
                     self.asset_uri(""),
                 )
         return _PROVEN[place]

@@ -156,7 +156,7 @@ def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
         )
     if scheme != "https" and not (scheme == "http" and (settings.allow_http or local)):
         raise OxenDownloadError(
-            f"The link to the image, {without_query(url)}, is not https; it was not asked.",
+            f"The link to the image, {without_query(url)}, is not https; it was not fetched.",
             remedy="Set the connection's extra allow_http to true if that is meant.",
         )
 

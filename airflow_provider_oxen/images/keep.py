@@ -144,8 +144,7 @@ class Keeper:
                 break
         else:
             raise OxenStorageError(
-                f"The store says of {self.folder.asset_uri(wanted)} and of {_NAMES - 1} names like it that "
-                "they are taken."
+                f"{self.folder.asset_uri(wanted)} and {_NAMES - 1} names like it are taken."
             )
         if stem != wanted:
             log.warning("%s is taken; the image goes to %s.", *map(self.folder.asset_uri, (wanted, stem)))
@@ -185,7 +184,7 @@ class Keeper:
             if error.not_yet:
                 raise
             if item.b64_json and item.url:
-                log.warning("Image %d: %s The link beside it is fetched.", index, error.message)
+                log.warning("Image %d: %s Its link is fetched instead.", index, error.message)
                 return self._image(index, item.model_copy(update={"b64_json": None}))
             raise self._reject(stem, got, error.reason) from None
         else:
@@ -210,9 +209,9 @@ class Keeper:
                 if not item.url:
                     text = item.b64_json.encode(errors="replace")
                     raise self._reject(stem, fetched.from_bytes(text), error.reason) from None
-                log.warning("%s The link beside it is fetched.", error.message)
+                log.warning("%s Its link is fetched instead.", error.message)
         if not item.url or self.download is None:
-            raise OxenImageError("The hub answered an image with neither a link nor bytes.")
+            raise OxenImageError("An image in the hub's answer has neither a link nor bytes.")
         return self.download(item.url)
 
     def keep_answer(self, answer: bytes, reason: str) -> str:
@@ -239,7 +238,12 @@ class Keeper:
         name = next(name for name in free if self._write(self.folder.create, name, got.file))
         record = {**self.facts, "file": name, "bytes": got.size, "sha256": got.sha256, "rejected": reason}
         if not self._write(self.folder.create, f"{name}.json", io.BytesIO(sidecar.dump(record))):
-            log.warning("%s.json is another's: what %s is stands here only: %s", name, name, reason)
+            log.warning(
+                "%s.json belongs to another image. The facts of %s are in this line only: %s",
+                name,
+                name,
+                reason,
+            )
         return self.folder.asset_uri(name)
 
     def _commit(self, records: Sequence[dict[str, Any]], answered: int) -> None:

@@ -60,7 +60,7 @@ def locate(path: str, argument: str) -> tuple[str, str]:
     home = re.sub("^file:(//)?", "", path)
     if home.startswith("~"):
         raise bad(
-            "begins with '~', which is another folder for each user and worker: write it out, such as "
+            "begins with '~', which is another folder for each user and worker: write the full path, such as "
             f"{os.path.expanduser(home)!r} on this one."
         )
     bucket = parts.netloc.rpartition("@")[2]
@@ -74,7 +74,7 @@ def locate(path: str, argument: str) -> tuple[str, str]:
         raise bad("must not hold '?' or '#'.")
     steps = re.split(r"[/\\]", parts.path)
     if ".." in steps or "." in steps:
-        raise bad("must not climb: '.' and '..' are not allowed in it.")
+        raise bad("must not contain '.' or '..' as a folder.")
     if not parts.path:
         raise bad("names a bucket only: end it with '/' to use it as a folder.")
     folder, _, name = (parts.path if local else path).rpartition("/")

@@ -37,7 +37,7 @@ def as_text(name: str, value: Any) -> Any:
     if "{{" in text or "{%" in text:
         raise OxenInvalidRequest(
             f"{name} is {text!r}, a path object in which Airflow has not rendered the template.",
-            remedy="Give it as a text.",
+            remedy="Give it as a string.",
         )
     return text
 

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from airflow_provider_oxen.api.errors import OxenOutputDamaged, OxenOutputExists
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import describe_error, without_queries
+from airflow_provider_oxen.api.redact import describe_error, redacted_line, without_queries
 from airflow_provider_oxen.images.folder import UnreadableFile
 from airflow_provider_oxen.images.media import FACTS, SUFFIXES
 from airflow_provider_oxen.images.names import is_plain
@@ -41,7 +41,7 @@ _LONGEST = 64 * 1024
 _MANY = 1_000
 """Most images of one output."""
 
-_AGAIN = "Set overwrite=True to have it generated, and paid for, once more."
+_AGAIN = "Set overwrite=True to generate it, and pay for it, again."
 
 
 _SAID = ("model", "generation_id", "revised_prompt", "rejected")
@@ -154,12 +154,18 @@ def find(
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
-            f"{where} describes the image of another request (model {first.get('model')!r}, run "
-            f"{first.get('run_id')!r}).",
+            f"{where} describes the image of another request ({_source(first)}).",
             remedy="Choose another storage_path, for example with {{ run_id }} in it, or set "
             "overwrite=True to replace it.",
         )
     return [_checked(folder, name, fingerprint) for name in _stems(first, stem, where)]
+
+
+def _source(first: Mapping[str, Any]) -> str:
+    """Return who wrote a sidecar, as far as it says so: two tasks with one file find each other by it."""
+    names = {"Dag": "dag_id", "task": "task_id", "run": "run_id", "model": "model"}
+    said = ((name, redacted_line(first.get(fact), 100)) for name, fact in names.items())
+    return ", ".join(f"{name} {value!r}" for name, value in said if value) or "its sidecar does not say whose"
 
 
 def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
@@ -210,7 +216,7 @@ def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
     if wrong or not is_plain(record["file"]):
         raise OxenOutputDamaged(f"{where} is damaged: look at {', '.join(wrong) or 'file'}.", remedy=_AGAIN)
     if record.get("fingerprint") != fingerprint:
-        raise OxenOutputExists(f"{where} describes by now the image of another request.", remedy=_AGAIN)
+        raise OxenOutputExists(f"{where} describes the image of another request now.", remedy=_AGAIN)
     if found := _is_other(folder, record):
         raise OxenOutputDamaged(f"{where} is there, but its image {record['file']} {found}.", remedy=_AGAIN)
     odd = [name for name, kind in _MORE.items() if not _is(record.get(name), kind)]

@@ -78,8 +78,8 @@ def with_store_errors(folder: Folder, ask: Callable[[], T]) -> T:
         if is_final(error):
             raise OxenInvalidRequest(
                 f"storage_path {folder.asset_uri('')!r} cannot be written to: {describe_error(error)}.",
-                remedy="Give a folder or a bucket that exists, or can be made, and that this worker may "
-                "write to; a bucket that asks for encryption or other headers gets them by storage_options.",
+                remedy="Give a folder or bucket that exists, or can be made, and that this worker may write "
+                "to; set the headers that a bucket asks for in storage_options.",
             ) from None
         raise OxenStoreUnavailable(
             f"The store of {folder.asset_uri('')} does not answer, or takes no files now: "
@@ -98,5 +98,6 @@ def _undefined(path: str, conn_id: str | None, conn_name: str, error: Exception)
 
 def _advice(scheme: str) -> str:
     if store := store_of(scheme):
-        return f"Install the driver: pip install 'airflow-provider-oxen[{store.extra}]'."
-    return f" Install a provider that registers the scheme {scheme!r} with Airflow's object storage."
+        floor = ".".join(map(str, store.floor))
+        return f"Install the driver: pip install '{store.provider}' '{store.driver}>={floor}'."
+    return f"Install a provider that registers the scheme {scheme!r} with Airflow's object storage."

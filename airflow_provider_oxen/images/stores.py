@@ -38,18 +38,20 @@ log = getLogger(__name__)
 class Store(NamedTuple):
     """A kind of object store, known by its driver.
 
-    :ivar schemes: its URL schemes.
-    :ivar extra: the extra of this package that installs the driver.
-    :ivar driver: the driver's package.
-    :ivar floor: the driver's lowest version, as in the extra, which nobody has to use. Drivers before
-        December 2024 overwrite an existing object although they were asked not to; later versions of s3fs
-        took an empty bucket for a missing one.
+    :ivar schemes: of its URLs.
+    :ivar extra: of this package, which installs the driver.
+    :ivar provider: the package of Airflow that registers the schemes.
+    :ivar driver: the package.
+    :ivar floor: its version, as in the extra, which nobody has to use. Drivers before December 2024 write
+        over what is there although they were asked not to; later ones of s3fs took an empty bucket for a
+        missing one.
     :ivar options: names that ``storage_options`` may hold.
     :ivar type_option: the option for a file's type; None if the driver finds it out.
     """
 
     schemes: frozenset[str]
     extra: str
+    provider: str
     driver: str
     floor: tuple[int, int]
     options: tuple[str, ...]
@@ -57,7 +59,7 @@ class Store(NamedTuple):
 
 
 S3 = Store(
-    frozenset({"s3", "s3a", "s3n"}), "s3", "s3fs", (2025, 10),
+    frozenset({"s3", "s3a", "s3n"}), "s3", "apache-airflow-providers-amazon[s3fs]", "s3fs", (2025, 10),
     # Parameters of both PutObject and CreateMultipartUpload.
     (
         "ACL", "BucketKeyEnabled", "CacheControl", "ChecksumAlgorithm", "ContentDisposition",
@@ -71,13 +73,14 @@ S3 = Store(
 )  # fmt: skip
 
 GCS = Store(
-    frozenset({"gs", "gcs"}), "gcs", "gcsfs", (2024, 12),
+    frozenset({"gs", "gcs"}), "gcs", "apache-airflow-providers-google", "gcsfs", (2024, 12),
     ("consistency", "content_type", "fixed_key_metadata", "kms_key_name", "metadata"),
     "content_type",
 )  # fmt: skip
 
 AZURE = Store(
-    frozenset({"abfs", "abfss", "az", "adl"}), "azure", "adlfs", (2026, 2),
+    frozenset({"abfs", "abfss", "az", "adl"}), "azure", "apache-airflow-providers-microsoft-azure",
+    "adlfs", (2026, 2),
     # Keywords of ``upload_blob``.
     ("content_settings", "encryption_scope", "standard_blob_tier", "tags"),
 )  # fmt: skip
@@ -146,8 +149,8 @@ def warn_of_old_driver(store: Store | None) -> None:
     if numbers < store.floor:
         wanted = ".".join(map(str, store.floor))
         log.warning(
-            "%s %s is older than %s, the first that keeps what is promised of images in its store. Upgrade "
-            "it: pip install '%s>=%s'.",
+            "%s %s is older than %s, the first version that never overwrites an image there. Upgrade it: "
+            "pip install '%s>=%s'.",
             store.driver, installed, wanted, store.driver, wanted,
         )  # fmt: skip
 

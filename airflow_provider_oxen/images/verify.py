@@ -117,9 +117,7 @@ def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> Im
             error.doubted = True
             raise error
         if got.doubt:
-            log.warning(
-                "The image is whole, and %s. It is kept: the same bytes came again and again.", got.doubt
-            )
+            log.warning("The image is whole, and %s. It is kept: the same bytes came each time.", got.doubt)
         return facts
     except OxenBadImage as found:
         head = got.file.read(HEAD)

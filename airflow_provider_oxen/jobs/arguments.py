@@ -45,6 +45,8 @@ __all__ = [
 
 _MOST = sys.float_info.max
 
+_FOLLOWS = "default_factory_not_called"
+
 _DOLLARS = r"(?:US ?\$|\$|USD|(?:US )?dollars?)"
 _AMOUNT = re.compile(
     rf"\s*\+?{_DOLLARS}?\s*"
@@ -93,7 +95,8 @@ class Arguments(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            wrong = error.errors(include_url=False)
+            # A default that follows from another argument is not to blame for that one.
+            wrong = [one for one in error.errors(include_url=False) if one["type"] != _FOLLOWS]
         raise OxenInvalidRequest(" ".join(map(_sentence, wrong)))
 
     def as_json(self) -> dict[str, Any]:

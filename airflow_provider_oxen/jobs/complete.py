@@ -33,9 +33,8 @@ _AGAIN = "The next try fetches it again, and pays nothing."
 
 
 _GO_ON = (
-    "A job that the hub leaves like that for good must be cancelled: clear the task with "
-    "cancel_on_timeout=True, or cancel it on the hub and clear the task; either asks for another. To wait "
-    "for another whole timeout, clear the task as it is."
+    "If it never ends, clear the task with cancel_on_timeout=True, or cancel it on the hub and clear the "
+    "task: both submit another. To wait for another whole timeout, just clear the task."
 )
 """The remedy for a generation that does not end; generations that stayed "processing" for weeks have been
 seen."""
@@ -131,14 +130,14 @@ async def _put_off(do: Effects, task: Task, record: Record, error: OxenImageErro
             await do.close(record.to("ended", items=[], **ended))
             error.retry_helps = True
             error.retry = "The next try pays for another, as on_unknown_outcome='resubmit' says."
-            error.advise("It was asked for again and again, in two tries.")
+            error.advise("It was asked for many times, in two tries.")
             raise error
         error.advise(
-            "There is no other link to it: where it never comes, on_unknown_outcome='resubmit' pays for "
+            "There is no other link to it. If it never comes, on_unknown_outcome='resubmit' pays for "
             "another, and so does clearing the task with overwrite=True."
         )
     elif record.generation_id is None:
-        error.advise("No record can be kept of this task, and so of the link: set storage_path.")
+        error.advise("This task has no place for a record, so the link is lost: set storage_path.")
     if task.has_store:
         await do.write(record.to("answered", unfit=_unfit(error)))
     if is_recoverable(task, record) and record.can_be_fetched:
@@ -155,8 +154,8 @@ async def _answered(do: Effects, task: Task, record: Record, end: End, cancel_on
         return await _cancelled(do, task, record)
     if end.status == "timed_out":
         raise OxenGenerationTimeout(
-            f"{_name(record)} has not ended within the timeout, and goes on. {end.message}".rstrip(),
-            retry="The next try looks whether it has ended by then, and submits nothing.",
+            f"{_name(record)} has not ended within the timeout and continues. {end.message}".rstrip(),
+            retry="The next try checks it again and submits nothing.",
             remedy=_GO_ON,
             retry_helps=is_recoverable(task, record),
         )
@@ -166,7 +165,7 @@ async def _answered(do: Effects, task: Task, record: Record, end: End, cancel_on
             retry_helps=is_recoverable(task, record) and task.on_unknown_outcome == "resubmit",
         )
     raise OxenPollError(
-        f"The status of {record.job} could not be read. {end.message} It may go on.",
+        f"The status of {record.job} could not be read. {end.message} It may continue.",
         retry="The next try asks again, and submits nothing.",
     )
 
@@ -176,7 +175,7 @@ async def _link(do: Effects, task: Task, record: Record) -> Record:
     row = await row_of(do, record)
     if row is None or not row.result_url:
         raise OxenDownloadError(
-            f"{_name(record)} has ended, and the hub gives no link to its image.",
+            f"{_name(record)} has ended, but the hub gives no link to its image.",
             retry_helps=is_recoverable(task, record),
         )
     created = whole_seconds(row.completed_at)
@@ -210,9 +209,9 @@ async def _cancelled(do: Effects, task: Task, record: Record) -> Record:
     cancelled = row is not None and row.status == "cancelled"
     raise OxenGenerationTimeout(
         f"{_name(record)} has not ended within the timeout and "
-        + ("was cancelled." if cancelled else "could not be cancelled: it goes on."),
+        + ("was cancelled." if cancelled else "could not be cancelled: it continues."),
         money=NOT_BILLED if cancelled else "",
-        retry=_next(task) if cancelled else "The next try looks again.",
+        retry=_next(task) if cancelled else "The next try checks again.",
         retry_helps=is_recoverable(task, record),
     )
 

@@ -149,11 +149,8 @@ def send_conflict(intent: Record, found: Record | None) -> str | None:
     :param found: the record as read right before the first byte.
     """
     if found is None:
-        # The store had it a moment ago. It answers like this to a try that is over.
-        return (
-            "The record of this task's job was written, and is not there any more: another try may be at "
-            "work."
-        )
+        # A store that had it a moment ago, and answers a try that is over as if there were none.
+        return "The record of this task's job has disappeared: another try may be running."
     if (found.nonce, found.phase) != (intent.nonce, "intent"):
-        return f"The record of this task's job tells of another try by now ({found.phase}, {found.job})."
+        return f"The record of this task's job belongs to another try now ({found.phase}, {found.job})."
     return None

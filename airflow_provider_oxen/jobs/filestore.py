@@ -54,9 +54,9 @@ class FileRecordStore:
                 return found
             found, self._numbered = later, following
         raise OxenRecordError(
-            f"Beside {self.folder.asset_uri(self.name)} are {_MOST} intents or more, which this package has "
-            "not written.",
-            remedy="Look at the folder, and remove what is not its own.",
+            f"Beside {self.folder.asset_uri(self.name)} are {_MOST} intents or more, which this package "
+            "did not write.",
+            remedy="Look at the folder, and remove what does not belong there.",
         )
 
     def create(self, record: Record) -> None:

@@ -91,7 +91,7 @@ def afford(task: Task, intent: Record) -> None:
         return
     if intent.price is None:
         raise OxenBudgetError(
-            f"max_cost is set, and what {intent.body.get('model')} costs is not known from the catalogue.",
+            f"max_cost is set, but the catalogue has no price for {intent.body.get('model')}.",
             remedy="Leave max_cost out, or choose a model with a price.",
         )
     total = intent.price * intent.submissions

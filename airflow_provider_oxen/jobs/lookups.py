@@ -55,7 +55,7 @@ async def must_answer(question: Awaitable[T], record: Record) -> T:
 def not_learnt(record: Record, error: OxenError) -> OxenPollError:
     """Return the error for a job whose state an earlier error leaves open."""
     return OxenPollError(
-        f"What became of {record.job} could not be learnt: {error.cause}",
+        f"The outcome of {record.job} could not be read: {error.cause}",
         remedy=error.remedy,
         retry_helps=error.retry_helps,
         status=error.status,
@@ -71,9 +71,9 @@ async def row_of(do: Effects, record: Record) -> Generation | None:
     row = await must_answer(do.row(str(record.generation_id)), record)
     if row is not None and is_another(record.body, row):
         raise OxenRecordError(
-            f"The hub's row of generation {record.generation_id} tells the model {row.model!r}; this task "
-            f"has asked for {record.body.get('model')!r}: it is another's.",
-            remedy="Look at the account's history; then delete the record and clear the task.",
+            f"The hub's row of generation {record.generation_id} is of the model {row.model!r}, but this "
+            f"task asked for {record.body.get('model')!r}: it belongs to somebody else.",
+            remedy="Check the account's history; then delete the record and clear the task.",
         )
     return row
 
@@ -222,12 +222,12 @@ def _known(record: Record) -> dict[str, Any]:
 
 def _altered(record: Record) -> OxenRecordError:
     return OxenRecordError(
-        f"The record of this task's paid job ({record.phase}) tells another seed or directory than the one "
-        "that was derived for it, and the hub's lists do not show that one: somebody has altered the record, "
-        "or moved its folder.",
+        f"The record of this task's paid job ({record.phase}) has another seed or directory than the one "
+        "derived for it, and the hub's lists do not show that one: somebody changed the record or moved "
+        "its folder.",
         money="This try sent nothing; an image may have been paid for before.",
-        remedy="Look at the account's history. To go on, set on_unknown_outcome='adopt' (take the generation "
-        "that the record tells of), or delete the record, and clear the task.",
+        remedy="Check the account's history. To continue, set on_unknown_outcome='adopt' (take the "
+        "generation in the record), or delete the record, and clear the task.",
     )
 
 
@@ -235,10 +235,10 @@ def _cannot_tell(record: Record, found: Matches) -> OxenOutcomeUnknown:
     if found.possible:
         why = f"{len(found.possible)} generation(s) of the hub's lists could be it, or another task's"
     else:
-        why = "the hub's lists do not show it, and need not: it was no request to the queue"
+        why = "the hub's lists do not show it, but they leave out requests that did not use the queue"
     if record.phase != "intent":
         return OxenOutcomeUnknown(
-            "The image came with the answer and is not where it was to be kept. The hub gives no link to it.",
+            "The image came with the answer and was not kept. The hub gives no link to it.",
             money=f"This task has paid for {record.job}.",
             remedy="To pay for another, set overwrite=True or on_unknown_outcome='resubmit', and clear the "
             "task.",
@@ -248,6 +248,6 @@ def _cannot_tell(record: Record, found: Matches) -> OxenOutcomeUnknown:
     )
     return OxenOutcomeUnknown(
         f"{lost.rstrip('.')}; {why}.",
-        remedy="Look at the account's history. To go on, set on_unknown_outcome to 'resubmit' (send it "
+        remedy="Check the account's history. To continue, set on_unknown_outcome to 'resubmit' (send it "
         "again, perhaps pay twice) or to 'adopt' (take the one generation that matches), and clear the task.",
     )

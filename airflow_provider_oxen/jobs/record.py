@@ -192,7 +192,7 @@ def read(value: Any, where: str, identity: str) -> Record:
     if not isinstance(value, Mapping) or not str(value.get("format", "")).startswith(
         "airflow-provider-oxen/"
     ):
-        raise _unfit(where, "this package has not written it")
+        raise _unfit(where, "this package did not write it")
     try:
         record = Record.model_validate(value)
     except ValidationError as error:
@@ -200,9 +200,9 @@ def read(value: Any, where: str, identity: str) -> Record:
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
         raise _unfit(where, f"it is damaged, or of a later version ({fields})") from None
     if record.identity != identity:
-        raise _unfit(where, "it is another task's, which may be at work there")
+        raise _unfit(where, "it belongs to another task, which may be running")
     if problem := _oddity(record):
-        raise _unfit(where, f"{problem}, which this package has not written")
+        raise _unfit(where, f"{problem}, which this package did not write")
     return record
 
 
@@ -210,13 +210,13 @@ def _oddity(record: Record) -> str | None:
     """Return, as a clause, what cannot be in a record of ours: others may have altered it."""
     ids = [record.generation_id, *record.past] if record.generation_id else record.past
     if len(ids) > _MANY or not all(_ID.fullmatch(id) for id in ids):
-        return "it tells an id that is none"
+        return "its generation id is not valid"
     if len(record.files) > _MANY or not all(map(_is_file, record.files)):
-        return "it tells the name of a file that is none of the folder's"
+        return "it names a file that cannot be in the folder"
     if len(record.items) > _MANY or not all(map(_is_item, record.items)):
-        return "it tells an image that is neither a link nor a text"
+        return "an image in it is neither a link nor text"
     if not 0 <= record.submissions <= _OFTEN or not 0 <= record.number <= _OFTEN:
-        return "it tells a number of requests that nobody sends"
+        return "its number of requests is impossible"
     return None
 
 
@@ -235,5 +235,5 @@ def _is_file(name: str) -> bool:
 def _unfit(where: str, problem: str) -> OxenRecordError:
     return OxenRecordError(
         f"The record of this task's paid job, {where}, cannot be used: {problem}.",
-        remedy="Look on the hub what this task has generated; then delete the record and clear the task.",
+        remedy="Check on the hub what this task has generated; then delete the record and clear the task.",
     )

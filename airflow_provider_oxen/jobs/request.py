@@ -55,8 +55,8 @@ def _words(what: str) -> PlainValidator:
         if isinstance(value, int | float) and not isinstance(value, bool):
             # 100000.0 may have been "1e5", and 42 "0x2A": the original text is lost.
             raise OxenInvalidRequest(
-                f"{name} is the number {shown(value)}, and the text that it was is lost: with "
-                "render_template_as_native_obj=True, Jinja makes numbers of texts that look like one.",
+                f"{name} is the number {shown(value)}, not text: with render_template_as_native_obj=True, "
+                "Jinja turns text that looks like a number into one.",
                 remedy=f"Add a word to it, or put quotes into the template: {name}=\"'{{{{ … }}}}'\".",
             )
         # Refuse "None" too: a template renders a missing XCom to it, and it would be paid for.

@@ -75,7 +75,7 @@ def stopped(record: Record) -> OxenGenerationError:
     job = record.job[0].upper() + record.job[1:]
     if record.status == "cancelled":
         return OxenGenerationCancelled(
-            f"{job} was cancelled ({why}).", money=NOT_BILLED, remedy="Clear the task to ask anew."
+            f"{job} was cancelled ({why}).", money=NOT_BILLED, remedy="Clear the task to submit another."
         )
     return OxenGenerationFailed(
         f"{job} failed: {why}.",
@@ -99,8 +99,8 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
         if task.on_unknown_outcome == "resubmit":
             return await submit(do, task, now, again=record)
         raise OxenGenerationNotFound(
-            f"The hub does not know {record.job} any more, which it once accepted.",
-            remedy="Look at the account's history; on_unknown_outcome='resubmit' would pay for another.",
+            f"The hub no longer knows {record.job}, which it accepted before.",
+            remedy="Check the account's history; on_unknown_outcome='resubmit' would pay for another.",
         )
     stopped_by_us = record.phase == "cancelling" and row.status == "cancelled"
     if row.status in ("failed", "cancelled") and (stopped_by_us or cleared(task, record)):
@@ -122,10 +122,10 @@ def refused_oddity(task: Task, record: Record) -> OxenRecordError | None:
     if not (odd := oddities(task, record)):
         return None
     return OxenRecordError(
-        f"The record of this task's paid job ({record.phase}) bears the fingerprint of its request and "
-        f"holds another one ({', '.join(odd)}): somebody has altered it.",
+        f"The record of this task's paid job ({record.phase}) does not match its own fingerprint "
+        f"({', '.join(odd)}): somebody changed it.",
         money="This try sent nothing; an image may have been paid for before.",
-        remedy="Look at the account's history; then delete the record and clear the task.",
+        remedy="Check the account's history; then delete the record and clear the task.",
     )
 
 

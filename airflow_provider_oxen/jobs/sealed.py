@@ -35,7 +35,7 @@ def seal(link: str, key: str | None) -> dict[str, Any]:
         return {SEALED: _fernet(key).encrypt(link.encode()).decode()} if key else {"url": link}
     except Exception as error:
         log.warning(
-            "The link to the image is on record as it is: it could not be encrypted (%s).",
+            "The link to the image is recorded in plain text: it could not be encrypted (%s).",
             describe_error(error),
         )
         return {"url": link}

@@ -173,10 +173,9 @@ def _latest(one: Record | None, other: Record | None) -> Record | None:
         return max(one, other, key=lambda record: _FURTHER.index(record.phase))
     if one.order == other.order:
         raise OxenRecordError(
-            f"The task state store remembers {one.job} ({one.phase}), and the file beside the output "
-            f"{other.job} ({other.phase}): which of them is the later one cannot be told.",
-            remedy="Look at the account's history; then delete the record of the one that is of no use, and "
-            "clear the task.",
+            f"The task state store has {one.job} ({one.phase}), the file beside the output has {other.job} "
+            f"({other.phase}), and neither is clearly the later one.",
+            remedy="Check the account's history; then delete the wrong record and clear the task.",
         )
     return max(one, other, key=lambda record: record.order)
 
@@ -190,8 +189,8 @@ def overtaken(there: Record | None) -> OxenOvertaken:
     """Return the error for a try that another one has overtaken."""
     what = "Another try" if there is None else f"Another try ({there.phase}, {there.job})"
     return OxenOvertaken(
-        f"{what} has written the record of this task's job since this one looked. This try sends nothing, "
-        "and leaves that record as it is."
+        f"{what} has written the record of this task's job meanwhile. This try sends nothing and leaves "
+        "that record as it is."
     )
 
 

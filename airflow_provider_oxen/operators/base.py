@@ -80,8 +80,8 @@ class GeneratingOperator(BaseOperator):
                 raise OxenPollError(
                     f"The deferred wait failed: {without_queries(str(error))}.",
                     money=f"{self.at_stake} may have been paid for.",
-                    retry="The next try looks again.",
-                    remedy="Where no try is left, clear the task: what was paid for is fetched without "
+                    retry="The next try checks again.",
+                    remedy="If no retry is left, clear the task: what was paid for is fetched without "
                     "paying again.",
                 ) from None
 

@@ -102,7 +102,7 @@ class ImageBatchGenerateOperator(GeneratingOperator):
         "prompts": "json",
     }
     operator_extra_links = (OxenImageLink(), OxenModelLink())
-    at_stake = "The generations of the batch go on and"
+    at_stake = "The generations of the batch continue and"
 
     def __init__(
         self,

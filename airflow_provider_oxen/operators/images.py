@@ -94,7 +94,7 @@ class ImageGenerateOperator(GeneratingOperator):
     """
 
     operator_extra_links = (OxenImageLink(), OxenGenerationLink(), OxenModelLink())
-    at_stake = "The generation (its id is in XCom) goes on and"
+    at_stake = "The generation (its id is in XCom) continues and"
 
     def __init__(
         self,

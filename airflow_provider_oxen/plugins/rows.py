@@ -66,10 +66,15 @@ class Image(BaseModel):
 
 
 class Pushed(BaseModel):
-    """The XCom with the images of a task."""
+    """The XCom with the images of a task.
+
+    :ivar console: whether the files are in the store that their paths name, and so in its web console: not in
+        MinIO, or in another store behind an endpoint of your own.
+    """
 
     total: _Whole
     images: list[Image] = Field(max_length=MAX_IMAGES)
+    console: bool = True
 
 
 @dataclass(frozen=True)

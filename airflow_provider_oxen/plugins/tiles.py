@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +83,7 @@ def tiles_of(
     :param may_open: whether the view may open the file of this path.
     """
     pushed = read_images(value) if value is not None else None
+    has_console = pushed is None or pushed.console
     facts = row.facts
     own: dict[str, Any] = {
         "task": row.task, "run_id": row.run_id, "href": row.href, "task_id": row.task_id,
@@ -97,14 +98,16 @@ def tiles_of(
         words = "Done with failures" if bad and row.state == "success" else row.words
         yield Tile(
             kind, words, key=key, batch=facts, error=facts.error, paid=facts.paid if bad else None,
-            path=facts.index, link=console(facts.index), title=_rest(facts, shown), cost=facts.cost, **own,
+            path=facts.index, link=console(facts.index) if has_console else None,
+            title=_rest(facts, shown), cost=facts.cost, **own,
         )  # fmt: skip
         # Its failures are listed in the first tile.
         shown = [(n, image) for n, image in shown if image.status in ("generated", "reused")]
     elif not shown or row.kind in ("open", "failed"):
         yield _task_tile(row, value, pushed, len(shown), key, own)
     for n, image in shown:
-        yield _image_tile(row, image, n, may_open, f"{key}/{n}", own)
+        tile = _image_tile(row, image, n, may_open, f"{key}/{n}", own)
+        yield tile if has_console else replace(tile, link=None)
     more = (pushed.total if pushed else 0) - len(shown)
     if shown and more > 0 and row.kind == "none" and not (facts and facts.index):
         yield Tile("none", row.words, title=f"{more:,} more of this task are not shown here.", key=key, **own)

@@ -36,6 +36,9 @@ class DeferringSensor(BaseSensorOperator):
         else ``[operators] default_deferrable``.
     """
 
+    task_instance: Any = None
+    """That is being executed, once it has looked."""
+
     def __init__(self, *, deferrable: bool | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if deferrable is None:
@@ -50,8 +53,10 @@ class DeferringSensor(BaseSensorOperator):
         :param arguments: as they were read. Airflow makes the sensor anew when it resumes, perhaps with
             others.
         """
+        from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
         from airflow_provider_oxen.triggers._base import SECONDS
 
+        warn_of_no_triggerer(self.task_instance, self.log)
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -94,5 +99,5 @@ class DeferringSensor(BaseSensorOperator):
         except AirflowException as error:
             # Airflow 3 raises the right error itself; 2.11 only says it in the message, and would retry.
             if type(error).__name__ == "TaskDeferralError" and "timeout" in str(error).lower():
-                raise self.timed_out() from error
+                raise self.timed_out() from None
             raise

@@ -68,6 +68,7 @@ class OxenGenerationSensor(DeferringSensor):
 
         :raises AirflowFailException: if it ended in any other way.
         """
+        self.task_instance = context.get("ti")
         facts = self._look(time.time() + self.timeout, defer=self.deferrable)
         return PokeReturnValue(is_done=facts is not None, xcom_value=facts)
 
@@ -118,6 +119,7 @@ class OxenGenerationSensor(DeferringSensor):
         """Return the row of a generation that has succeeded, or None if it goes on."""
         from airflow_provider_oxen.api import queue
         from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
+        from airflow_provider_oxen.api.statuses import in_words
         from airflow_provider_oxen.waiting.polling import Poll
 
         poll = Poll()
@@ -139,7 +141,7 @@ class OxenGenerationSensor(DeferringSensor):
                 if end is not None:
                     raise _failure(end, generation_id, client)
                 if not poll.linkless:
-                    self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+                    self.log.info("Generation %s %s.", generation_id, in_words(row.status))
                     return None
             time.sleep(min(_AGAIN, self.poke_interval))
 
@@ -152,7 +154,7 @@ class OxenGenerationSensor(DeferringSensor):
             # Only the history has the cost.
             cost = client.send(queue.get_history(row.generation_id)).charged
         except OxenError as error:
-            self.log.warning("What generation %s cost is not known: %s", row.generation_id, error.message)
+            self.log.warning("The cost of generation %s is not known: %s", row.generation_id, error.message)
             cost = None
         seed = row.echo().get("seed")
         facts = {

@@ -56,6 +56,7 @@ class OxenModelSensor(DeferringSensor):
 
         :raises AirflowFailException: if it can never be used.
         """
+        self.task_instance = context.get("ti")
         return self._look(time.time() + self.timeout, defer=self.deferrable)
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
@@ -72,11 +73,11 @@ class OxenModelSensor(DeferringSensor):
             if end.status == "timed_out":
                 raise self.timed_out()
             if end.status == "unreachable":
-                raise OxenPollError(f"The trigger could not look: {end.message}", spent="no")
+                raise OxenPollError(f"The trigger could not check the model: {end.message}", spent="no")
         if end.status == "never":
             # Look again in the worker: the same check raises the same error there.
             self._look(time.time() + self.timeout if deadline is None else deadline, defer=True)
-        self.log.info("The model can be used.")
+        self.log.info("Model %s is ready.", self.model)
 
     def _look(self, deadline: float, *, defer: bool) -> bool:
         from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended

@@ -79,7 +79,7 @@ class ImageArguments(RequestArguments, TaskArguments):
     def _in_the_queue(self) -> Self:
         if self.deferrable and not self.use_queue:
             raise OxenInvalidRequest(
-                "deferrable=True waits for a generation of the queue; use_queue=False asks for none."
+                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
             )
         if self.target_repo and not self.use_queue:
             raise OxenInvalidRequest("target_repo is a parameter of the queue: set use_queue=True.")

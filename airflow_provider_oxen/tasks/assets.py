@@ -142,4 +142,4 @@ def _warned(operator: Any, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         why = without_queries(f"{type(error).__name__}: {error}")[:_SHOWN].rstrip(".")
-        operator.log.warning("%s: %s. The output is kept, and the task goes on.", scrub(what), why)
+        operator.log.warning("%s: %s. The output is kept, and the task continues.", scrub(what), why)

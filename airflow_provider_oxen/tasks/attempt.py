@@ -26,7 +26,7 @@ from airflow_provider_oxen.jobs.task import Task, nonce_of
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.runtime import Runtime
 
-__all__ = ["ImageAttempt", "Looked", "describe", "is_open"]
+__all__ = ["ImageAttempt", "Looked", "is_open", "told_of"]
 
 
 class Looked(NamedTuple):
@@ -118,7 +118,8 @@ class ImageAttempt:
         record = self.store.read()
         if record is None:
             raise OxenStoreUnavailable(
-                "The record of this task's job was written, and is not there: its place loses what it takes."
+                "The record of this task's job was written, but is not there: its store loses what it is "
+                "given."
             )
         return record
 
@@ -147,7 +148,7 @@ class ImageAttempt:
         result: dict[str, Any] = await complete(
             self.do, self.task, record, end=end, cancel_on_timeout=self.cancel_on_timeout
         )
-        self.log.info("Kept in %s: %s", self.output, describe(result))
+        self.log.info("%s", told_of(result))
         return result
 
     def find(self, record: Record | None) -> dict[str, Any] | None:
@@ -164,7 +165,7 @@ class ImageAttempt:
             raise OxenPollError(
                 error.message,
                 money=f"This task has {record.job}, which may have been paid for.",
-                retry="A later try goes on with it.",
+                retry="A later try continues with it.",
                 retry_helps=error.retry_helps,
             ) from None
 
@@ -179,9 +180,16 @@ def is_open(record: Record | None) -> bool:
     return record is not None and record.phase not in ("kept", "ended", "not_sent")
 
 
-def describe(result: Mapping[str, Any]) -> str:
-    """Return the images of a result in words for the log, with only the unsigned part of a link."""
-    return ", ".join(_describe(image) for image in result["images"])
+def told_of(result: Mapping[str, Any]) -> str:
+    """Return where a result is and what it cost, for the log; of a link only the part that is not signed."""
+    cost = result.get("cost")
+    bill = "The hub gave no cost." if cost is None else f"It cost ${cost:g}."
+    images = ", ".join(map(_describe, result["images"]))
+    if any("path" in image for image in result["images"]):
+        return f"Kept {images}. {bill}"
+    if any("url" in image for image in result["images"]):
+        return f"Not downloaded: XCom has only a link, which expires ({images}). {bill}"
+    return f"Kept in XCom: {images}. {bill}"
 
 
 def _describe(image: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def _write(operator: Any, context: Context, *, in_files: bool) -> None:
         there = store.read() if in_files and not _has_no_store(context) else None
         store.create(there or blank(task, time.time()))
     except Exception as error:
-        operator.log.debug("That the task has begun could not be written: %s", type(error).__name__)
+        operator.log.debug("The start of the task could not be recorded: %s", type(error).__name__)
 
 
 def has_sent_nothing(operator: Any, context: Context) -> bool:

@@ -40,7 +40,7 @@ class Costs:
             return (await self._runtime.send_once(call)).charged
         except OxenError as error:
             self._log.debug(
-                "What generation %s cost is not known yet: %s", record.generation_id, error.message
+                "The cost of generation %s is not known yet: %s", record.generation_id, error.message
             )
             return None
 
@@ -89,7 +89,7 @@ def _count(do: CountedEffects, error: OxenError) -> None:
     }
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
     if told and (cost is not None or error.spent == "yes"):
-        error.advise(f"What was paid for: {told}.")
+        error.advise(f"Paid for: {told}.")
     if cost is None or cost <= record.counted:
         return
     metrics.paid(record.body.get("model"), record.endpoint, cost - record.counted)

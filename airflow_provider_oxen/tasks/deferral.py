@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.arguments import ImageArguments
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.triggers.base import BaseTrigger
 
-__all__ = ["ImageDeferral", "TaskOperator", "has_arguments", "restore", "warn_of_last_try", "with_arguments"]
+__all__ = [
+    "ImageDeferral",
+    "TaskOperator",
+    "has_arguments",
+    "restore",
+    "warn_of_last_try",
+    "with_arguments",
+]
 
 _KEY = "arguments"
 
@@ -83,6 +91,11 @@ def restore(operator: Any, kept: Any, names: Iterable[str]) -> Any:
     return rest
 
 
+def _utc(seconds: float) -> str:
+    """Return a moment for the log."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def warn_of_last_try(ti: Any, log: Any) -> None:
     """Warn if Airflow would not retry: it may fail a task that returns quickly from its deferral.
 
@@ -90,10 +103,9 @@ def warn_of_last_try(ti: Any, log: Any) -> None:
     """
     if ti.try_number > (ti.max_tries or 0):
         log.warning(
-            "This is the task's last try, and Airflow may fail a deferred task through no fault of its own, "
-            "for example where a worker dies, or a busy scheduler takes a quick return for a killed process. "
-            "Set retries to 2 or more. If Airflow fails this one, clear it: it finds what it has paid for, "
-            "and fetches it without paying again."
+            "This is the task's last try, and Airflow may fail a deferred task for reasons outside it, "
+            "such as a lost worker. Set retries to 2 or more. If it fails, clear it: it fetches what was "
+            "paid for without paying again."
         )
 
 
@@ -126,9 +138,13 @@ class ImageDeferral:
             deferred_at=time.time(),
         )
         left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
-        self.operator.log.info("Waiting for generation %s in the triggerer.", record.generation_id)
+        self.operator.log.info(
+            "Waiting for generation %s in the triggerer. It was submitted at %s; the timeout is %s.",
+            record.generation_id, _utc(since), "off" if deadline is None else f"at {_utc(deadline)}",
+        )  # fmt: skip
         if not self.resumed:
             warn_of_last_try(self.ti, self.operator.log)
+            warn_of_no_triggerer(self.ti, self.operator.log)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",

@@ -24,6 +24,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation, ImageItem
 from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.statuses import in_words
 from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
 from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.jobs.record import Record
@@ -67,7 +68,7 @@ class WorkerEffects:
     :param closes_kept: also closes the record when the images are kept, which saves a hop to a thread;
         :meth:`close` then finds it done.
     :param defers: defers the task until the generation has ended, by raising; None waits here.
-    :param page: of the task in the Images view; None where there is none.
+    :param page: the task's page in the Images view; None if there is none.
     :ivar recorder: writes the record.
     :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
@@ -119,7 +120,7 @@ class WorkerEffects:
 
     def _may_spend(self) -> None:
         if self.stopping:
-            raise OxenUnavailable("The task was told to stop before it sent its request.")
+            raise OxenUnavailable("The task was stopped before it sent its request.")
 
     async def prepare(self, counter: int) -> Prepared:
         return await self.builds(counter)
@@ -208,11 +209,13 @@ class WorkerEffects:
             if row is None:
                 raise OxenGenerationNotFound("The hub does not know it.")
         except OxenError as error:
-            self.log.warning("Generation %s could not be looked at: %s", generation_id, error.message)
+            self.log.warning(
+                "The status of generation %s could not be read: %s", generation_id, error.message
+            )
             return poll.failed(error, time.time())
         if row.status != self._status:
             self._status = row.status
-            self.log.info("Generation %s is %s.", generation_id, row.status[:50])
+            self.log.info("Generation %s %s.", generation_id, in_words(row.status))
         return poll.seen(row, time.time())
 
     def _is_fresh(self, record: Record) -> bool:
@@ -233,7 +236,7 @@ class WorkerEffects:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self.stopping:
-                raise OxenPollError("The task was told to stop while it waited.")
+                raise OxenPollError("The task was stopped while it waited.")
             await self.runtime.sleep(min(_SLICE, left))
 
     def stop(self) -> None:
@@ -257,7 +260,7 @@ class WorkerEffects:
                 unsuspended(cancel(BlockingRuntime(client), record.generation_id, self.log))
         else:
             self.log.warning(
-                "The task is stopped; generation %s goes on. The next try finds it.", record.generation_id
+                "The task is stopped; generation %s continues. The next try finds it.", record.generation_id
             )
 
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
@@ -267,10 +270,9 @@ class WorkerEffects:
         ]
         if not images and any(SEALED in item for item in record.items):
             raise OxenImageError(
-                f"The link to the image of {record.job} was sealed with the API key that the connection had "
-                "when it was asked for, and it has another now. Nothing else leads to it.",
-                remedy="Give the connection its former key, and clear the task to fetch it without paying "
-                "again.",
+                f"The link to the image of {record.job} was encrypted with the API key that the connection "
+                "had then, and it has another now. There is no other link to it.",
+                remedy="Put the former key back and clear the task to fetch it without paying again.",
             )
         if not images:
             raise OxenImageError(

@@ -58,8 +58,8 @@ async def _rows(hub: Runtime, namespace: str | None) -> AsyncGenerator[Generatio
         if len(seen) == known or (page.total_pages is not None and number >= page.total_pages):
             return
     raise OxenServerError(
-        f"The hub's history does not end: {PAGES:,} pages of it were read, and there is a next one. Whether "
-        "the job is in it cannot be told."
+        f"The hub's history is longer than the {PAGES:,} pages that are read: whether the job is in it is "
+        "not known."
     )
 
 

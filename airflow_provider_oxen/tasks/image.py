@@ -126,7 +126,7 @@ class ImageTask(ImageAttempt):
             raise OxenPollError(
                 error.message,
                 money="The generation that this task waited for may have been paid for.",
-                retry="It is known: the next try goes on with it.",
+                retry="Its id is on record: the next try continues with it.",
             ) from None
         if record is None:
             record = self._told_by(event)
@@ -135,7 +135,7 @@ class ImageTask(ImageAttempt):
         if record.nonce != deferred.nonce:
             raise OxenRecordError(
                 f"While this task waited for {deferred.job}, its record became that of {record.job}.",
-                remedy="Clear the task to go on with the latter.",
+                remedy="Clear the task to continue with that one.",
             )
         if odd := refused_oddity(self.task, record):
             raise odd
@@ -143,14 +143,14 @@ class ImageTask(ImageAttempt):
             return self._run()
         if differs := changed(self.task, record):
             self.operator.log.warning(
-                "The %s changed while this task waited; it goes on with what was asked for: %s.",
+                "The %s changed while this task waited; it continues with what it was started with: %s.",
                 " and ".join(differs),
                 record.job,
             )
         end = None if told.status == "unreachable" else told
         if end is None:
             # This worker may be able to look: it reads the connection again.
-            self.operator.log.warning("The triggerer could not look at the generation: %s", told.message)
+            self.operator.log.warning("The triggerer could not read the generation: %s", told.message)
         self.find(record)
         going_on = deferred if record.phase in ("not_sent", "intent", "kept") else record
         return self.do.drive(self.finish(going_on, end))
@@ -160,7 +160,7 @@ class ImageTask(ImageAttempt):
         generation_id = event.get("generation_id") if isinstance(event, Mapping) else None
         if not generation_id:
             raise OxenPollError(
-                "This task was resumed, and nothing is left that tells what it waited for.",
+                "This task was resumed, but nothing says what it waited for.",
                 retry="The next try looks it up.",
             )
         intent = self.do.drive(intend(self.do, self.task, 1))

@@ -119,10 +119,9 @@ class Output:
             there = bool(self.given) and folder.is_folder(self.given)
         if there:
             raise OxenInvalidRequest(
-                f"storage_path {folder.asset_uri(self.given)!r} is a folder, and the image would lie beside "
-                "it.",
-                remedy="End it with '/' to put it inside (as a text, since a path object drops it), or name "
-                f"the file with its suffix ({self.stem}.png).",
+                f"storage_path {folder.asset_uri(self.given)!r} is a folder, and does not end in '/'.",
+                remedy="End it with '/' to put the image inside (as a string, since a path object drops "
+                f"the slash), or name a file with its suffix ({self.stem}.png).",
             )
 
     def _have_a_name(self) -> None:

@@ -78,14 +78,16 @@ class JobRecorder:
             )
         except OxenStoreUnavailable as error:
             job = self.record.job if self.record else "a request"
-            self._log.error("The record of %s could not be %s; going on. %s", job, done, error.message)
+            self._log.error(
+                "The record of %s could not be %s; the task continues. %s", job, done, error.message
+            )
 
     def _take_back(self, record: Record) -> None:
         """Record that nothing was sent, unless another try may have sent something meanwhile."""
         try:
             self._running.check()
         except OxenStoreUnavailable as error:
-            self._log.warning("%s The next try looks whether it was.", error.message)
+            self._log.warning("%s The next try checks whether it was.", error.message)
             return
         self.call_with_retries("written (not sent)", lambda: self.store.write(record))
 

@@ -77,13 +77,11 @@ class Running:
                 problem = _problem(self._ti)
             except Exception as error:
                 raise OxenStoreUnavailable(
-                    f"Airflow could not be asked whether this try is the one that it runs: "
-                    f"{describe_error(error)}."
+                    f"Airflow could not say whether this is still the current try: {describe_error(error)}."
                 ) from None
             if problem:
                 raise OxenOvertaken(
-                    f"Airflow no longer runs this try: {problem}. It sends nothing, and leaves what the next "
-                    "one has written as it is."
+                    f"Airflow no longer runs this try: {problem}. It sends nothing and changes nothing."
                 )
             # The time of the question, not of the answer.
             self._asked = now
@@ -189,8 +187,8 @@ def warn_of_local_disk(operator: Any, folder: Folder | None) -> None:
     name = remote_executor(conf.get("core", "executor", fallback=""), wanted)
     if name is not None:
         operator.log.warning(
-            "storage_path is the local folder %s, and the %s runs tasks on several machines. Every worker, "
-            "and the triggerer, must see one and the same disk there: a worker with a disk of its own does "
-            "not find what another has paid for. Object storage needs no such care.",
+            "storage_path is the local folder %s, but the %s runs tasks on several machines. All workers "
+            "and the triggerer must share that disk: a worker with its own disk does not find what another "
+            "one has paid for. Object storage avoids this.",
             folder.path, name,
         )  # fmt: skip

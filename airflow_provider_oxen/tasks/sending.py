@@ -43,7 +43,7 @@ class Sender:
     async def send(self, record: Record) -> Accepted:
         request = GenerateRequest.model_validate(record.body)
         self.log.info(
-            "Asking %s for an image of %s (seed %s) by way of %s. This costs money once it is accepted.",
+            "Asking %s for an image of %s (seed %s) by %s. This costs money once it is accepted.",
             record.origin,
             request.model,
             request.seed,
@@ -86,9 +86,11 @@ class Sender:
                 raise OxenOvertaken(doubt)
             if not clocks().have_jumped(began):
                 return
-            self.log.warning("This process was stopped for a while, or a clock was set: looking again.")
+            self.log.warning(
+                "This process was paused, or the clock was changed: checking again before sending."
+            )
         raise OxenUnavailable(
-            "The look before the request took too long again and again: this machine is overloaded, or its "
+            "The check before the request took too long several times: this machine is overloaded, or its "
             "clock jumps."
         )
 
@@ -108,7 +110,7 @@ class Sender:
                 if content
                 else None
             )
-            error.advise(f"What came is kept as {where}." if where else "")
+            error.advise(f"The answer is kept as {where}." if where else "")
         except OxenError as failure:
             self.log.error("The answer could not be kept: %s", failure.message)
         self.log.warning("%s Looking for it on the hub.", error.message)
@@ -124,7 +126,7 @@ class Sender:
         asked = (request.model_extra or {}).get("num_images", 1)
         if answer.unread or len(answer.images) != asked:
             self.log.warning(
-                "The hub answered %d images and %d items that are none, and was asked for %s.",
+                "The hub answered %d images and %d items that are not images; %s were asked for.",
                 len(answer.images),
                 answer.unread,
                 asked,
@@ -133,6 +135,6 @@ class Sender:
     def _accepted(self, rows: list[Generation]) -> Accepted:
         for extra in rows[1:]:
             self.log.warning(
-                "The hub made a further generation, %s, that was not asked for.", extra.generation_id
+                "The hub made another generation, %s, that was not asked for.", extra.generation_id
             )
         return Accepted(generation_id=rows[0].generation_id)

@@ -99,7 +99,7 @@ class Positions:
             try:
                 cursors.append(Cursor.from_json(value))
             except ValueError as error:
-                log.warning("A watcher's position cannot be used: %s. Beginning anew.", error)
+                log.warning("A watcher's position cannot be used: %s. Starting again.", error)
         # An asset that has joined later has an older position, or none.
         newest = max(cursors, key=lambda cursor: cursor.since, default=None)
         return Cursor(time.time() - lookback) if newest is None else newest

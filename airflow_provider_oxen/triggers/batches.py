@@ -39,7 +39,7 @@ _SILENCE = 60.0
 """Seconds after which a log line is due if any generation has ended since the last one."""
 
 
-_ADVICE = "Keep the batch where the triggerer can read it: in object storage, or on a disk that they share."
+_ADVICE = "Put storage_path where the triggerer can read it: in object storage, or on a shared disk."
 
 
 class OxenBatchTrigger(OxenTrigger):
@@ -113,7 +113,7 @@ class OxenBatchTrigger(OxenTrigger):
             return BatchEnd(
                 "unreachable",
                 f"The triggerer does not know which generations to wait for. {error.message}{advice} The "
-                "generations go on and may have been paid for: the task looks for them itself.",
+                "generations continue and may have been paid for: the task looks for them itself.",
             ), 0
         self.log.info("Waiting for %s generations of the batch.", f"{self.jobs:,}")
         tally = await wait_for_all(
@@ -162,15 +162,15 @@ class OxenBatchTrigger(OxenTrigger):
         found = sum(map(len, ids.values()))
         if found != self.jobs:
             raise OxenRecordError(
-                f"The record of the batch, {self.record}, tells of {found:,} generations to wait for, "
-                f"and the task of {self.jobs:,}."
+                f"The record of the batch, {self.record}, lists {found:,} generations to wait for, but the "
+                f"task submitted {self.jobs:,}."
             )
         return ids
 
     async def on_kill(self) -> None:
         """Log what happens to the jobs. Airflow calls this only when somebody ends the task."""
         self.log.info(
-            "%s generations of the batch go on and may be paid for; the task's next try finds them.",
+            "%s generations of the batch continue and may be paid for; the task's next try finds them.",
             f"{self.jobs:,}",
         )
 

@@ -186,7 +186,7 @@ def _read(
             # It comes from Airflow's database, and may be of an earlier version.
             return str(status), without_queries(message[:_MOST])
     raise OxenPollError(
-        f"The task was resumed with an event that is not understood ({_shape(event)}); expected was one of "
+        f"The task was resumed with an unknown event ({_shape(event)}); expected was one of "
         f"{word} about {expected}.",
         **facts,
     )

@@ -78,7 +78,8 @@ class OxenGenerationTrigger(OxenTrigger):
         """Cancel the job if ``cancel_on_kill`` is set. Airflow calls this only if somebody ends the task."""
         if not self.cancel_on_kill:
             self.log.info(
-                "Generation %s goes on and may be paid for; the task's next try finds it.", self.generation_id
+                "Generation %s continues and may be paid for; the task's next try finds it.",
+                self.generation_id,
             )
             return
         await loaded()
@@ -91,7 +92,7 @@ class OxenGenerationTrigger(OxenTrigger):
             self.log.info("Generation %s was not cancelled: %s", self.generation_id, error.message)
         except Exception as error:
             self.log.warning(
-                "Generation %s could not be cancelled: %s It may go on and be paid for.",
+                "Generation %s could not be cancelled: %s It may continue and be paid for.",
                 self.generation_id,
                 reason(error),
             )

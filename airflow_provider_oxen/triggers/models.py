@@ -95,7 +95,9 @@ class OxenModelTrigger(OxenTrigger):
 
         try:
             async with for_look(self.deadline):
-                return await look(client, self.model, self.parameters, fail_fast=self.fail_fast)
+                return await look(
+                    client, self.model, self.parameters, fail_fast=self.fail_fast, suggest=False
+                )
         except TimeoutException:
             said = "The hub took too long for its answers. Looking again later."
             return Readiness("not_yet", ((logging.WARNING, said),))

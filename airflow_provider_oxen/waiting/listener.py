@@ -188,8 +188,8 @@ class EventListener:
         client = await self._open(anew=True)
         async with events(client) as stream:
             raise_if_cancelled()
-            log.info("Listening to what ends on %s.", client.settings.base_url)
-            # Only once the stream is open: it reports what ends from now on, and earlier ends are looked up.
+            log.info("Listening for generations that end on %s.", client.settings.base_url)
+            # Not before the stream is open: what ends from now on is told, what ended before is looked up.
             self._is_open = True
             for subscriber in list(self._subscribers):
                 subscriber.on_open()

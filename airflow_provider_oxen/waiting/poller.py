@@ -207,9 +207,9 @@ class QueuePoller:
         if is_trusted != self._is_trusted:
             self._is_trusted = is_trusted
             if is_trusted:
-                log.info("The hub's stream tells what ends: the list is read every %g s.", RARELY)
+                log.info("The hub's event stream works: its list is read only every %g s.", RARELY)
             else:
-                log.info("The hub's stream does not tell what ends: the list is read at each tick again.")
+                log.info("The hub's event stream is not reliable now: its list is read at each poll again.")
         return not is_trusted or self._is_reached(self._listed + RARELY)
 
     async def _read_list(self, client: BulkClient, ids: set[str]) -> set[str]:
@@ -221,7 +221,7 @@ class QueuePoller:
         try:
             unfinished = await self._unfinished.read(client)
         except OxenError as error:
-            log.warning("%s Looking again at the next tick.", error.message)
+            log.warning("%s Trying again at the next poll.", error.message)
             self._unsettled |= ids & self.waiters.by_id.keys()
             await self._failed(self.waiters.all(), error)
             return set()
@@ -246,11 +246,11 @@ class QueuePoller:
                     if len(missing) <= PAGES_FROM:
                         break
         except OxenError as error:
-            log.warning("%s Looking again at the next tick.", error.message)
+            log.warning("%s Trying again at the next poll.", error.message)
             await self._missed(missing, error)
             return []
         except TooLong as error:
-            log.warning("A page of the history: %s Asking row by row.", error)
+            log.warning("A page of the history could not be read: %s Asking for each generation.", error)
         return list(missing)
 
     async def _seen(self, rows: dict[str, Generation]) -> None:

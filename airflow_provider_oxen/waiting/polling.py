@@ -63,7 +63,7 @@ class Poll:
         elif row.status not in DOCUMENTED and row.status != self.odd:
             self.odd = row.status
             log.warning(
-                "Generation %s has the status %r, which this version does not know: taken for running.",
+                "Generation %s has the status %r, which this version does not know: treated as running.",
                 row.generation_id,
                 row.status[:50],
             )

@@ -105,10 +105,10 @@ def test_tile_tells_what_was_asked_for_and_where_it_is(web, runs):
 
     tile.locator("summary").click()
     expect(tile).to_contain_text("512 × 512")
-    path = tile.get_by_role("link", name=f"s3://{BUCKET}/animals/fox.webp")
-    expect(path).to_have_attribute(
-        "href", f"https://s3.console.aws.amazon.com/s3/object/{BUCKET}?prefix=animals%2Ffox.webp"
-    )
+    path = f"s3://{BUCKET}/animals/fox.webp"
+    expect(tile).to_contain_text(path)
+    # It is in a store of this machine's own, which Amazon's console does not know.
+    expect(tile.get_by_role("link", name=path)).to_have_count(0)
 
 
 def test_failures_come_first_with_their_reasons_and_their_logs(web, runs):

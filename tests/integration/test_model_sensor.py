@@ -174,7 +174,7 @@ class TestDeferred:
 
         assert run.state == "success"
         assert "no deployment of this custom model is active (now: inactive)" in run.log
-        assert "The model can be used." in run.log
+        assert " is ready." in run.log
 
     def test_what_never_will_be_is_found_by_the_trigger_and_said_by_the_worker(self, connected, run_dag):
         # The first look of the worker finds nobody to ask.

@@ -163,7 +163,7 @@ def test_the_log_tells_once_when_asked_and_once_when_kept(told):
     hero = [line for line in told["log"].splitlines() if "ImageGenerateOperator" in line]
 
     assert len([line for line in hero if "for an image of" in line]) == 1
-    assert len([line for line in hero if "Kept in" in line]) == 1
+    assert len([line for line in hero if "Kept /" in line]) == 1
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from airflow_provider_oxen.connections import missing
 
 def test_connection_that_nobody_has_made_is_to_be_made():
     assert missing("nowhere", "oxen_conn_id") == (
-        "The Airflow connection 'nowhere' is not defined: create it, or name another one by oxen_conn_id.",
+        "The Airflow connection 'nowhere' is not defined: create it, or set oxen_conn_id to another one.",
         False,
     )
 
@@ -19,7 +19,9 @@ def test_variable_that_holds_none_is_named_as_that(monkeypatch):
 
     message, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert message.endswith("the environment variable is set, and holds no connection as JSON or URI.")
+    assert message.endswith(
+        "the environment variable is set, but its value is neither JSON nor a connection URI."
+    )
     assert not may_pass
 
 
@@ -29,7 +31,7 @@ def test_backend_of_secrets_may_answer_the_next_time(monkeypatch, name):
 
     message, may_pass = missing("nowhere", "oxen_conn_id")
 
-    assert message.endswith("Or the secrets backend did not answer: its own log tells.")
+    assert message.endswith("Or the secrets backend did not answer: see its log.")
     assert may_pass
 
 

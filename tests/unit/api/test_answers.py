@@ -124,7 +124,8 @@ def test_refusal_says_what_it_means_and_that_nothing_was_spent(status, body, kin
     assert type(error).__name__ == kind
     assert says in error.message
     assert str(error).startswith("Nothing was spent. The ")
-    assert f"to the request to {call.name} with 'z-image-turbo'." in error.message
+    which = "'z-image-turbo'" if call is FREE else "with 'z-image-turbo'"
+    assert f"to the request to {call.name} {which}." in error.message
     assert (error.spent, error.status, error.request_id) == ("no", status, "F-1")
     assert error.type == body["error"].get("type")
 
@@ -265,7 +266,10 @@ class TestGates:
         assert type(error) is errors.OxenUpdateRequired
         assert (error.spent, error.retry_helps) == ("no", False)
         assert not retries.may_repeat(error)
-        assert "the package's fault, not yours: install a newer airflow-provider-oxen" in error.message
+        assert (
+            "no longer accepts this version of the package: install a newer airflow-provider-oxen"
+            in error.message
+        )
         assert error.remedy.endswith("install a newer airflow-provider-oxen.")
 
     @pytest.mark.parametrize("call", [PAID, FREE], ids=["paid", "free"])
@@ -453,7 +457,7 @@ def test_answer_that_cannot_be_read_is_the_hubs_fault_where_nothing_was_paid():
 
     assert type(error) is errors.OxenServerError
     assert str(error) == (
-        "Nothing was spent. The hub answered the request to look up the model with 'z-image-turbo', but the "
+        "Nothing was spent. The hub answered the request to look up the model 'z-image-turbo', but the "
         "body is empty. (HTTP 200, request id F-1)"
     )
 

@@ -130,6 +130,21 @@ def test_each_class_says_what_became_of_the_money(kind, money):
     assert str(kind("It failed.")) == f"{money} It failed."
 
 
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("It failed: content policy..", "It failed: content policy."),
+        ("Did you mean 'seed'?. Change it.", "Did you mean 'seed'? Change it."),
+        ("(400).. Go", "(400). Go"),
+        ("Wait...", "Wait..."),
+        ("'..' is no folder.", "'..' is no folder."),
+        ("../images is taken.", "../images is taken."),
+    ],
+)
+def test_sentence_ends_once(cause, told):
+    assert OxenError(cause).cause == told
+
+
 def test_facts_are_set_by_who_knows_more():
     error = OxenError("No such model.", status=404)
     error.remedy = "Did you mean 'z-image-turbo'?"

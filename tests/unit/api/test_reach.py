@@ -133,7 +133,7 @@ def test_nearer_hosts_are_not_asked(connections, link):
 
     assert f"leads to {REFUSED[link]} address" in str(error)
     assert "allow_private_links to true and clear" in str(error)
-    assert "without being paid for again" in str(error)
+    assert "without paying again" in str(error)
     assert (error.passing, error.not_yet) == (False, False)
     assert connections == []
 
@@ -260,7 +260,7 @@ def test_bundle_of_the_connection_is_named_where_it_does_not_know_the_images_hos
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with loopback(certificate) as server:
         assert (
-            "is not trusted: self-signed certificate. What is trusted is told by the connection's extra "
-            f"verify ({other}), for that host as for the hub: give a bundle that holds the public roots"
+            "is not trusted: self-signed certificate. Trusted certificates are set by the connection's extra "
+            f"verify ({other}), for that host as for the hub: use a bundle that holds the public roots"
         ) in refused_certificate(server, verify=str(other))
         assert refused_certificate(server).endswith("is not trusted: self-signed certificate.")

@@ -72,18 +72,18 @@ def test_task_that_has_sent_nothing_may_begin_anywhere(unsure):
 
 @pytest.mark.parametrize("found", [None, "b"])
 def test_other_folder_behind_the_same_path_stops_unless_told_otherwise(found):
-    with pytest.raises(OxenRecordError, match="disk of its own, or the folder was removed") as caught:
+    with pytest.raises(OxenRecordError, match="own disk, or the folder was removed") as caught:
         judged(account("a"), found)
 
     assert not caught.value.retry_helps
-    for words in ("does not lie here", "'adopt'", "'resubmit'"):
+    for words in ("is not here", "'adopt'", "'resubmit'"):
         assert words in caught.value.message
     assert judged(account("a"), found, unknown="resubmit") is False
     assert judged(account("a"), found, unknown="adopt") is True
 
 
 def test_folder_that_the_user_changed_is_a_changed_request():
-    with pytest.raises(OxenChangedRequest, match="and storage_path names file:///elsewhere/ now"):
+    with pytest.raises(OxenChangedRequest, match="but storage_path is file:///elsewhere/ now"):
         judged(account("a"), "b", here=THERE, unknown="resubmit")
 
     assert judged(account("a"), "b", here=THERE, changed="submit") is False
@@ -160,7 +160,7 @@ def test_damaged_account_stops(tmp_path, told):
 def test_account_of_another_task_stops(accounts):
     accounts.write(account(identity="0" * 64))
 
-    with pytest.raises(OxenRecordError, match="it is another task's"):
+    with pytest.raises(OxenRecordError, match="it belongs to another task"):
         accounts.read()
 
 

@@ -81,7 +81,7 @@ async def test_generation_of_another_row_is_neither_taken_nor_seen(do, rows, mon
     assert rows.claim("g", "first")
     second = Claimed(do, rows, "second", [])
 
-    with pytest.raises(OxenOutcomeUnknown, match="is another row's"):
+    with pytest.raises(OxenOutcomeUnknown, match="belongs to another row"):
         await second.write(record())
     do.__dict__["rows"] = rows.lookup.rows
     monkeypatch.setattr("airflow_provider_oxen.batch.lookup.is_candidate", lambda body, row: True)
@@ -143,9 +143,9 @@ async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(
 
     rows.stop()
 
-    with pytest.raises(OxenPollError, match="told to stop"):
+    with pytest.raises(OxenPollError, match="was stopped"):
         await waiting
-    with pytest.raises(OxenPollError, match="told to stop"):
+    with pytest.raises(OxenPollError, match="was stopped"):
         await rows.wait("g", None, Poll())
 
 

@@ -256,13 +256,15 @@ class TestGate:
         for moment in entered:
             gate.leave(moment, "limited", 30)
 
-        assert told == ["The hub asks for fewer requests: the batch waits 30 s, then goes on with 1 at once."]
+        assert told == [
+            "The hub asks for fewer requests: the batch waits 30 s, then continues with 1 at once."
+        ]
 
     async def test_people_are_told_of_a_hub_that_is_broken(self, gate, told):
         for _ in range(RUN):
             gate.leave(await gate.enter(), "failed")
 
-        assert told == ["The hub fails again and again: the batch waits 5 s, then goes on with 1 at once."]
+        assert told == ["The hub keeps failing: the batch waits 5 s, then continues with 1 at once."]
 
     async def test_hopeless_hub_closes_it(self, gate):
         gate.leave(await gate.enter(), "limited", PATIENCE + 1)

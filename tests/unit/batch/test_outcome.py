@@ -15,7 +15,8 @@ LOST = errors.OxenOutcomeUnknown("The answer was lost.")
 def test_first_failure_is_the_last_where_the_batch_is_to_fail():
     stop_rule = StopRule(continue_on_error=False, most=None)
 
-    assert stop_rule.reason_to_stop(FAILED) == "a prompt gave no image (on_error='continue' would go on)"
+    why = "a prompt gave no image (on_error='continue' would send the rest)"
+    assert stop_rule.reason_to_stop(FAILED) == why
     assert stop_rule.is_broken
 
 

@@ -74,11 +74,11 @@ def read() -> list[RawRow]:
     return list(read_parquet(io.BytesIO(b"PAR1")))
 
 
-def test_missing_pyarrow_names_the_extra(monkeypatch):
+def test_missing_pyarrow_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
 
-    with pytest.raises(OxenInvalidRequest, match=r"pip install 'airflow-provider-oxen\[parquet\]'"):
+    with pytest.raises(OxenInvalidRequest, match="pip install 'pyarrow>=16'"):
         read()
 
 

@@ -201,13 +201,13 @@ class TestPaths:
             "prompts must be a list, of texts or of mappings with 'prompt', or a file's path"
         )
         assert "that ends in .txt, .jsonl, .ndjson, .csv, .parquet; not " in told
-        assert told.endswith(". Put a prompt of its own into a list.")
+        assert told.endswith(". Put a single prompt into a list.")
 
     @pytest.mark.parametrize(
         "prompts", ["A red cube " * 10_000, "/a" * 3000 + ".txt"], ids=["prompt", "path"]
     )
     def test_long_text_is_not_quoted_whole(self, prompts):
-        assert "…. Put a prompt of its own into a list." in refusal(prompts)
+        assert "…. Put a single prompt into a list." in refusal(prompts)
 
     @pytest.mark.parametrize(
         ("path", "told"),
@@ -216,8 +216,8 @@ class TestPaths:
             ("data/prompts.txt", "must be an absolute path"),
             ("A red cube, as in prompts.txt", "must be an absolute path"),
             ("s3:///prompts.txt", "must be an absolute path"),
-            ("/data/../prompts.txt", "must not climb"),
-            ("s3://bucket/a/../prompts.txt", "must not climb"),
+            ("/data/../prompts.txt", "must not contain '.' or '..'"),
+            ("s3://bucket/a/../prompts.txt", "must not contain '.' or '..'"),
             ("/data/a\nb.txt", "holds a control character"),
             (f"https://bucket.example/{SECRET}?prompts.txt".replace(SECRET, "a"), "must not hold '?' or '#'"),
         ],
@@ -227,7 +227,7 @@ class TestPaths:
 
         assert text.startswith("prompts '")
         assert told in text
-        assert text.endswith(" Put a prompt of its own into a list.")
+        assert text.endswith(" Put a single prompt into a list.")
 
     @pytest.mark.parametrize(
         "path",

@@ -27,7 +27,11 @@ def test_model_that_fits_has_nothing_against_it():
 
 @pytest.mark.parametrize(
     ("output", "made"),
-    [(["video", "text"], "text, video"), ([], "nothing it tells of"), (None, "nothing it tells of")],
+    [
+        (["video", "text"], "text, video"),
+        ([], "the catalogue does not say what"),
+        (None, "the catalogue does not say what"),
+    ],
     ids=str,
 )
 def test_model_that_makes_no_images_never_will(output, made):
@@ -72,9 +76,9 @@ def test_all_is_found_at_once():
 @pytest.mark.parametrize(
     ("wanted", "question"),
     [
-        ("z-image-turb", " Did you mean 'z-image-turbo'?"),
-        ("Z-IMAGE-TURBO", " Did you mean 'z-image-turbo'?"),
-        ("flux-2-klein-4", " Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?"),
+        ("z-image-turb", "Did you mean 'z-image-turbo'?"),
+        ("Z-IMAGE-TURBO", "Did you mean 'z-image-turbo'?"),
+        ("flux-2-klein-4", "Did you mean 'flux-2-klein-4b' or 'flux-2-klein-9b'?"),
         ("something else entirely", ""),
         ("", ""),
     ],
@@ -91,6 +95,27 @@ def test_at_most_three_names_are_near():
 
 def test_nothing_is_near_in_an_empty_catalogue():
     assert near_names("turbo", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("off", "advice"),
+    [
+        (
+            {"can_run_inference": False},
+            "Choose another model, or wait until it can run with OxenModelSensor.",
+        ),
+        (
+            {"model_type": "custom", "deployments": []},
+            "Deploy it on the hub, or wait until it can run with OxenModelSensor.",
+        ),
+    ],
+)
+def test_model_that_cannot_run_is_advised_on(off, advice):
+    with pytest.raises(OxenInvalidRequest) as caught:
+        report(model(**off), {"prompt": "p"}, "error")
+
+    assert caught.value.remedy == advice
+    assert caught.value.cause.startswith("Model 'turbo' cannot run now: ")
 
 
 def test_what_is_wrong_is_refused_with_all_of_it():

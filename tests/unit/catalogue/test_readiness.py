@@ -68,11 +68,22 @@ def test_model_that_cannot_run_now_is_not_there_yet():
 def test_unknown_model_is_not_there_yet():
     script = Script(look_up_the_model=errors.OxenModelNotFound("Model not found"))
 
-    found = look(script)
+    found = unsuspended(readiness.look(script, "klein", {}, fail_fast=False, suggest=False))
 
     assert (found.state, found.error) == ("not_yet", None)
-    assert "is not there yet" in found.messages[0][1]
+    [(level, message)] = found.messages
+    assert level == logging.INFO
+    assert message.endswith(" is not there yet: the hub does not know it.")
     assert "list the models" not in script.asked
+
+
+def test_unknown_model_that_may_be_misspelt_is_told_with_near_names():
+    script = Script(look_up_the_model=errors.OxenModelNotFound("Model not found"), list_the_models=NEAR)
+
+    [(level, message)] = look(script).messages
+
+    assert level == logging.WARNING
+    assert message.endswith(" the hub does not know it. Did you mean 'klein-4b'?")
 
 
 def test_unknown_model_never_comes_with_fail_fast():

@@ -255,6 +255,24 @@ def test_schema_that_lists_nothing_calls_nothing_unlisted():
     assert messages({"type": "object"}, prompt="p", anything=1) == []
 
 
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (
+            [{"enum": ["a", "b"]}, {"type": "object", "required": ["width", "height"]}],
+            "must be one of ['a', 'b'], or a mapping with width and height",
+        ),
+        ([{"enum": ["a", "b"]}, {"type": "object"}], "breaks the rule anyOf: "),
+        ([{"enum": ["a", "b"]}, False], "breaks the rule anyOf: "),
+    ],
+)
+def test_choice_is_told_in_words_where_there_are_words(rules, said):
+    [message] = messages({"properties": {"size": {"anyOf": rules}}}, size=5)
+
+    assert message.startswith(f"size: {said}")
+    assert message.endswith(", not 5")
+
+
 def test_errors_come_first():
     problems = schema.check(KLEIN, {"prompt": "p", "a_new_one": 1, "seed": "x", "fast": "x"})
 

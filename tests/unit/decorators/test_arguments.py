@@ -44,7 +44,7 @@ def test_what_both_operators_take_has_one_default_or_one_that_is_not_set():
 
 @pytest.mark.parametrize("name", ["prompt", "prompts", "prompts_conn_id"])
 def test_prompts_are_not_given_but_returned(name):
-    with pytest.raises(TypeError, match=f"takes no {name}: what the function returns is what is drawn"):
+    with pytest.raises(TypeError, match=f"takes no {name}: the prompt is what the function returns"):
         oxen_image_task(None, **{name: "A red cube"})
 
 

@@ -116,5 +116,5 @@ def test_nothing_else_is_a_batch(returned):
 
 @pytest.mark.parametrize("ask", [list, len], ids=["read", "counted"])
 def test_rows_that_are_gone_are_not_taken_for_none(ask):
-    with pytest.raises(OxenPollError, match="it is not called to go on"):
+    with pytest.raises(OxenPollError, match="the function is not called again in this try"):
         ask(GoneRows())

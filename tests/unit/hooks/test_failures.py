@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+from typing import Any
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -27,23 +31,23 @@ def line(error: OxenError, kind: type[Exception], waited: str | None = None) -> 
     [
         (
             OxenInvalidRequest("The seed is no number.", remedy="Change it."),
-            "Nothing was spent by this try. Not tried again. The seed is no number. Change it. "
-            "(OxenInvalidRequest)",
+            "Nothing was spent by this try. Not tried again. The seed is no number. Change it.",
         ),
         (
             OxenOutcomeUnknown("The answer was lost."),
-            "An image may have been paid for. Not tried again. The answer was lost. (OxenOutcomeUnknown)",
+            "An image may have been paid for. Not tried again. The answer was lost.",
         ),
         (
             OxenDownloadError("It is gone.", retry="Once cleared, the task asks again."),
-            "Paid, image not fetched. Not tried again. Once cleared, the task asks again. It is gone. "
-            "(OxenDownloadError)",
+            "Paid, image not fetched. Not tried again. Once cleared, the task asks again. It is gone.",
         ),
     ],
     ids=["spent nothing", "unknown", "paid"],
 )
-def test_failure_for_good_says_so_and_its_cause_is_the_error(error, said):
+def test_failure_for_good_says_so_and_stays_the_error_with_its_facts(error, said):
     assert line(error, AirflowFailException) == said
+    assert isinstance(error, AirflowFailException)
+    assert error.__cause__ is error.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -76,5 +80,48 @@ def test_what_the_task_has_waited_for_may_have_been_paid_for():
 
     assert line(error, AirflowFailException, "What this task has waited for") == (
         "What this task has waited for may have been paid for. Not tried again. The seed is no number. "
-        "Clear the task to go on with it. (OxenInvalidRequest)"
+        "Clear the task to continue with it."
     )
+
+
+def fails(error: OxenError) -> None:
+    try:
+        raise KeyError("https://store.example/cube.png?sig=0123456789")
+    except KeyError as why:
+        raise error from why
+
+
+@pytest.mark.parametrize("error", [OxenInvalidRequest("Wrong."), OxenRateLimited("Too many requests.")])
+def test_airflow_prints_no_frame_of_ours_and_says_it_once(error):
+    def execute() -> None:
+        with for_airflow():
+            fails(error)
+
+    with pytest.raises(type(error)) as caught:
+        execute()
+
+    printed = "".join(traceback.format_exception(caught.value))
+    assert str(error) in printed
+    assert printed.count(error.cause) == 1
+    assert "failures.py" not in printed.replace(__file__, "")
+    assert "in fails" not in printed
+    assert "KeyError" not in printed
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_whole_story_is_logged_for_who_debugs(caplog: Any, level):
+    caplog.set_level(level)
+
+    with pytest.raises(OxenInvalidRequest), for_airflow():
+        fails(OxenInvalidRequest("Wrong."))
+
+    assert ("in fails" in caplog.text) is (level == logging.DEBUG)
+    assert ("KeyError" in caplog.text) is (level == logging.DEBUG)
+    assert "0123456789" not in caplog.text
+
+
+def test_one_within_another_says_it_once():
+    with pytest.raises(OxenInvalidRequest) as caught, for_airflow(), for_airflow():
+        raise OxenInvalidRequest("Wrong.")
+
+    assert str(caught.value) == "Nothing was spent by this try. Not tried again. Wrong."

@@ -185,7 +185,7 @@ class TestSettings:
         with pytest.raises(OxenSettingsError) as caught:
             OxenHook("sealed").settings()
         assert caught.value.message.startswith(
-            "The Airflow connection 'sealed' cannot be read (ValueError). Write "
+            "The Airflow connection 'sealed' cannot be read (ValueError). Enter "
         )
         assert KEY not in f"{caught.value!r} {caught.value.__cause__}"
 

@@ -296,7 +296,7 @@ def test_image_that_finds_no_name_is_not_told_as_written(web, tmp_path, monkeypa
 def test_store_that_cannot_tell_what_is_there_is_an_error_of_the_store(web, tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(OxenStorageError, match="cannot be told: NotADirectoryError"):
+    with pytest.raises(OxenStorageError, match="could not be read: NotADirectoryError"):
         to_path(web, tmp_path / "file" / "cube.png")
 
 

@@ -96,7 +96,7 @@ def test_store_that_ignores_the_condition_is_found_out_and_that_is_said_once(pla
 
     assert not place.is_exclusive
     [record] = caplog.records
-    assert record.getMessage().startswith(f"file://{place.path} does not refuse a second file of one name")
+    assert record.getMessage().startswith(f"file://{place.path} does not refuse to overwrite a file")
     assert os.listdir(place.path) == []
 
 

@@ -351,7 +351,7 @@ def test_whole_image_whose_checksum_never_fits_is_kept_all_the_same(web, folder,
     [record] = keep(web, folder, doubtful(web, picture()), same=sha256(picture()))
 
     assert record["sha256"] == sha256(picture())
-    assert "It is kept: the same bytes came again and again." in caplog.text
+    assert "It is kept: the same bytes came each time." in caplog.text
 
 
 def test_text_that_is_no_base64_is_kept_as_it_came(web, folder):
@@ -389,7 +389,7 @@ def test_sidecar_that_comes_between_rejected_bytes_and_theirs_stays(web, folder,
     failure(web, folder, [text(PAGE)])
 
     assert (folder.path / "hero.rejected.json").read_text() == "theirs"
-    assert "hero.rejected.json is another's" in caplog.text
+    assert "hero.rejected.json belongs to another image" in caplog.text
 
 
 def test_rejected_bytes_do_not_stand_in_the_way_of_the_next_try(web, folder):
@@ -619,7 +619,7 @@ def test_store_that_says_of_every_name_that_it_is_taken_is_an_error(web, folder)
 
     error = failure(web, folder, [text(picture())])
 
-    assert "and of 99 names like it that they are taken" in str(error)
+    assert "and 99 names like it are taken" in str(error)
     assert files(folder) == []
 
 

@@ -136,11 +136,23 @@ def test_all_images_of_an_answer_are_returned_in_its_order(folder):
     assert find(folder) == kept
 
 
+def test_output_of_another_request_that_names_nobody_is_refused_all_the_same(folder):
+    write_answer(folder)
+    path = folder.path / "hero.json"
+    named = ("dag_id", "task_id", "run_id", "model")
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name not in named})
+    )
+
+    assert "describes the image of another request (its sidecar does not say whose)." in refusal(folder, "f2")
+
+
 def test_output_of_another_request_is_refused_and_named(folder):
     write_answer(folder)
 
     refused = refusal(folder, "f2")
-    assert "hero.json describes the image of another request (model 'z-image-turbo', run 'run 1')" in refused
+    assert "hero.json describes the image of another request (" in refused
+    assert "run 'run 1', model 'z-image-turbo')" in refused
     assert "overwrite=True" in refused
 
 
@@ -222,7 +234,7 @@ def test_further_image_that_another_request_has_covered_is_told(folder):
     write_answer(folder)
     write(folder, "hero-2", fingerprint="f2")
 
-    assert "hero-2.json describes by now the image of another request" in refusal(folder)
+    assert "hero-2.json describes the image of another request now" in refusal(folder)
 
 
 @pytest.mark.parametrize("images", [4, 2, None, "3"])

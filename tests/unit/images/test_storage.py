@@ -776,8 +776,14 @@ def test_url_is_opened_with_the_connection_that_its_address_keeps(monkeypatch, u
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("gs://bucket/out", "Install the driver: pip install 'airflow-provider-oxen[gcs]'."),
-        ("abfs://container/out", "Install the driver: pip install 'airflow-provider-oxen[azure]'."),
+        (
+            "gs://bucket/out",
+            "pip install 'apache-airflow-providers-google' 'gcsfs>=2024.12'.",
+        ),
+        (
+            "abfs://container/out",
+            "pip install 'apache-airflow-providers-microsoft-azure' 'adlfs>=2026.2'.",
+        ),
         (
             "zzz://bucket/out",
             "Install a provider that registers the scheme 'zzz' with Airflow's object storage.",
@@ -800,7 +806,7 @@ def test_driver_that_is_not_installed_names_the_extra(monkeypatch):
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Missing, raising=False)
 
-    with pytest.raises(OxenInvalidRequest, match=r"airflow-provider-oxen\[s3\]"):
+    with pytest.raises(OxenInvalidRequest, match=r"s3fs>=2025\.10"):
         open_folder("s3://bucket/out", None)
 
 
@@ -816,7 +822,7 @@ def test_connection_that_is_not_defined_is_refused(monkeypatch):
         open_folder("gs://bucket/out", "nowhere")
     assert caught.value.message == (
         "storage_path 'gs://bucket/out' cannot be opened: The Airflow connection 'nowhere' is not defined: "
-        "create it, or name another one by storage_conn_id."
+        "create it, or set storage_conn_id to another one."
     )
     with pytest.raises(OxenInvalidRequest, match="cannot be opened: The conn_id `nowhere` isn't defined"):
         open_folder("gs://bucket/out", None)

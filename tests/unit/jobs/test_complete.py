@@ -404,7 +404,7 @@ class TestTimeout:
     def test_it_goes_on_and_the_next_try_looks(self, task):
         asked, error = completed(SUBMITTED, end=self.LATE, task=task)
 
-        assert "goes on" in said(
+        assert "continues" in said(
             error, OxenGenerationTimeout, spent="unknown", helps=is_recoverable(task, SUBMITTED)
         )
         assert asked == []
@@ -421,7 +421,7 @@ class TestTimeout:
         found = SUBMITTED.to("submitted", found=True)
         asked, error = completed(found, end=self.LATE, cancel_on_timeout=True)
 
-        assert "goes on" in said(error, OxenGenerationTimeout, spent="unknown", helps=True)
+        assert "continues" in said(error, OxenGenerationTimeout, spent="unknown", helps=True)
         assert asked == []
 
     def test_one_that_was_faster_is_kept(self):

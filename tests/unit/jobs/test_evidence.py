@@ -241,9 +241,9 @@ def test_own_intent_leaves_no_send_conflict():
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (None, "is not there any more"),
-        (INTENT.to("intent", nonce="n-3"), "tells of another try by now (intent, a request for m)"),
-        (INTENT.to("not_sent"), "tells of another try by now (not_sent"),
+        (None, "has disappeared"),
+        (INTENT.to("intent", nonce="n-3"), "belongs to another try now (intent, a request for m)"),
+        (INTENT.to("not_sent"), "belongs to another try now (not_sent"),
         (INTENT.to("submitted", generation_id="g-1"), "(submitted, a request for m, generation g-1)"),
     ],
     ids=["gone", "another's", "taken back", "sent"],

@@ -145,10 +145,10 @@ def without(name: str) -> dict[str, Any]:
         ("{", "it is not JSON"),
         (b"\xff\xfe", "it is not JSON"),
         ("[" * 100_000, "it is not JSON"),
-        ("[]", "this package has not written it"),
-        (7, "this package has not written it"),
-        ({}, "this package has not written it"),
-        ({"format": "another-program/1"}, "this package has not written it"),
+        ("[]", "this package did not write it"),
+        (7, "this package did not write it"),
+        ({}, "this package did not write it"),
+        ({"format": "another-program/1"}, "this package did not write it"),
         (without("nonce"), "damaged, or of a later version (nonce)"),
         ({**INTENT.as_json(), "phase": "lost"}, "damaged, or of a later version (phase)"),
         (
@@ -156,7 +156,7 @@ def without(name: str) -> dict[str, Any]:
             "damaged, or of a later version (format)",
         ),
         ({**FULL.as_json(), "items": [LINK]}, "damaged, or of a later version (items.0)"),
-        ({**INTENT.as_json(), "identity": "another's"}, "it is another task's"),
+        ({**INTENT.as_json(), "identity": "another's"}, "it belongs to another task"),
     ],
     ids=[
         "broken",
@@ -207,7 +207,7 @@ def test_record_that_cannot_be_relied_upon_stops_everything(value, problem):
 def test_record_with_what_no_record_of_ours_holds_is_a_strangers(changes):
     value = {**STRANGE, **changes}
 
-    with pytest.raises(OxenRecordError, match=r"which this package has not written|it is damaged"):
+    with pytest.raises(OxenRecordError, match=r"which this package did not write|it is damaged"):
         read(value, "there", "mine")
 
 

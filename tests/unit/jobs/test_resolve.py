@@ -325,7 +325,7 @@ class TestAnswerIsLost:
         _, error = carry_out(resolving(task, None, NOW), *self.LOST, [], NOW + 60.0, [])
 
         words = said(error, OxenOutcomeUnknown, spent="unknown", helps=False)
-        assert "it was no request to the queue" in words
+        assert "they leave out requests that did not use the queue" in words
 
 
 class TestIntent:
@@ -700,7 +700,7 @@ class TestStranger:
         altered = SUBMITTED.to(phase, body={**BODY, **changes})
         asked, error = carry_out(resolving(self.WANTING, altered, NOW))
 
-        assert "somebody has altered it" in said(error, OxenRecordError, spent="unknown", helps=False)
+        assert "somebody changed it" in said(error, OxenRecordError, spent="unknown", helps=False)
         assert asked == []
 
     def test_own_record_is_gone_on_with(self):
@@ -733,7 +733,7 @@ class TestStranger:
 
         assert kinds(asked) == [Rows, Pause, Rows]
         words = said(error, OxenRecordError, spent="unknown", helps=False)
-        assert "another seed or directory than the one that was derived for it" in words
+        assert "another seed or directory than the one derived for it" in words
 
     def test_job_of_a_folder_that_was_moved_is_taken_where_the_user_says_so(self):
         task = replace(self.WANTING, on_unknown_outcome="adopt")
@@ -799,7 +799,7 @@ class TestStranger:
         task = replace(self.WANTING, on_unknown_outcome=choice)
         _, error = carry_out(resolving(task, INTENT, NOW), [], NOW + 60.0, [], remade=[self.DOWN])
 
-        assert "could not be learnt" in said(error, OxenPollError, spent="unknown", helps=True)
+        assert "could not be read" in said(error, OxenPollError, spent="unknown", helps=True)
 
     def test_synchronous_call_that_somebody_calls_a_job_of_the_queue_is_not_sent_again(self):
         task = replace(self.WANTING, endpoint="generate")
@@ -858,7 +858,7 @@ class TestBudget:
         task = replace(TASK, max_cost=1.0)
         asked, error = carry_out(resolving(task, None, NOW), PREPARED._replace(price=None))
 
-        assert "not known" in said(error, OxenBudgetError, spent="no", helps=False)
+        assert "has no price for" in said(error, OxenBudgetError, spent="no", helps=False)
         assert kinds(asked) == [Prepare]
 
     def test_submission_that_would_cost_too_much_is_not_sent(self):

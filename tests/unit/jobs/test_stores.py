@@ -140,7 +140,7 @@ def test_home_that_fails_says_so_without_a_signature(home, monkeypatch, ask, don
 def test_record_that_cannot_be_relied_upon_is_no_missing_one(home):
     home.write(record(identity="fedcba9876543210" * 4))
 
-    with pytest.raises(OxenRecordError, match="it is another task's"):
+    with pytest.raises(OxenRecordError, match="it belongs to another task"):
         home.read()
 
 
@@ -463,7 +463,7 @@ def test_of_two_jobs_with_one_number_nobody_can_tell(both):
     both.store.write(record(nonce="n1", number=1))
     both.file.create(record(nonce="n2", number=1))
 
-    with pytest.raises(OxenRecordError, match="which of them is the later one cannot be told"):
+    with pytest.raises(OxenRecordError, match="neither is clearly the later one"):
         both.read()
 
 

@@ -116,7 +116,11 @@ class Outcome(NamedTuple):
     @property
     def error(self) -> str:
         """The last try's error, as the on-call reader sees it."""
-        return f"{type(self.errors[-1]).__name__}: {self.errors[-1]}" if self.errors else ""
+        if not self.errors:
+            return ""
+        error = self.errors[-1]
+        final = "AirflowFailException, " if isinstance(error, AirflowFailException) else ""
+        return f"{final}{type(error).__name__}: {error}"
 
     @property
     def image(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_altered_parameter_spends_nothing_and_is_told(placed, change, monkeypatc
     dies(monkeypatch, "send", after=True)
     placed.between = lambda: alter(placed, change)
 
-    assert "somebody has altered it" in stopped(placed, placed.play(), sent=1)
+    assert "somebody changed it" in stopped(placed, placed.play(), sent=1)
 
 
 @everywhere
@@ -107,7 +107,7 @@ def test_altered_seed_of_a_request_that_was_never_sent_is_told(placed, monkeypat
     dies(monkeypatch, "send")
     placed.between = lambda: alter(placed, another_seed)
 
-    assert "somebody has altered the record" in stopped(placed, placed.play(), sent=0)
+    assert "somebody changed the record" in stopped(placed, placed.play(), sent=0)
 
 
 @everywhere
@@ -145,7 +145,7 @@ def test_record_that_is_altered_while_the_task_waits_is_not_gone_on_with(placed,
     placed.meanwhile = meanwhile
     placed.deferring = placed.later
 
-    assert "somebody has altered it" in stopped(placed, placed.play(), sent=1)
+    assert "somebody changed it" in stopped(placed, placed.play(), sent=1)
 
 
 def is_paid(this: Client, call: Any, *_: Any) -> bool:
@@ -184,7 +184,7 @@ def test_row_whose_parameter_was_altered_spends_nothing_and_is_told(cast_batch, 
     played = batch.play(on_error="continue")
 
     assert played.state == "success", played.error
-    told = [line for line in batch.manifest if "somebody has altered it" in line.get("error", "")]
+    told = [line for line in batch.manifest if "somebody changed it" in line.get("error", "")]
     assert len(told) == altered[0] > 0
     assert max(batch.asked.values()) == 1
     assert len(batch.asked) >= len(PROMPTS) - altered[0]

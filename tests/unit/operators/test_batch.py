@@ -231,8 +231,8 @@ def test_empty_list_is_refused(batch):
         ({"on_error": "continue", "max_failures": True}, "max_failures must be a count"),
         ({"requests_per_minute": 0}, "requests_per_minute must be a number above 0"),
         ({"max_cost": "much"}, "max_cost must be a number above 0"),
-        ({"prompts": "A red cube"}, "Put a prompt of its own into a list"),
-        ({"use_queue": False, "deferrable": True}, "use_queue=False asks for none"),
+        ({"prompts": "A red cube"}, "Put a single prompt into a list"),
+        ({"use_queue": False, "deferrable": True}, "deferrable=True needs the queue"),
     ],
 )
 def test_argument_that_makes_no_sense_is_refused(batch, arguments, told):
@@ -343,14 +343,14 @@ def test_file_that_is_somebody_elses_is_not_written_over(batch, name):
     batch.out.mkdir()
     (batch.out / name).write_text("mine\n")
 
-    assert "is there already and is not of this package" in refused(batch)
+    assert "is there already, and this package did not write it" in refused(batch)
     assert (batch.out / name).read_text() == "mine\n"
 
 
 def test_folder_in_the_manifests_place_is_somebody_elses(batch):
     (batch.out / "manifest.jsonl").mkdir(parents=True)
 
-    assert "is there already and is not of this package" in refused(batch)
+    assert "is there already, and this package did not write it" in refused(batch)
 
 
 def test_image_without_a_sidecar_is_somebody_elses(batch):
@@ -401,7 +401,7 @@ def test_model_without_a_price_is_refused_unless_that_is_allowed(batch):
 
     message = refused(batch, prompts=rows, max_cost=5)
 
-    assert "what local-user-product-shots (1 prompts) costs is not known" in message
+    assert "the catalogue has no price for local-user-product-shots (1 prompts)" in message
     assert batch.clear(prompts=rows, max_cost=5, allow_unknown_price=True).state == "success"
 
 
@@ -439,7 +439,7 @@ def test_first_failure_stops_the_batch(batch):
     assert played.state == "failed"
     assert batch.posts() == 1
     assert "6 of 6 prompts gave no image (1 failed, 5 not sent)" in played.error
-    assert "a prompt gave no image (on_error='continue' would go on)" in played.error
+    assert "a prompt gave no image (on_error='continue' would send the rest)" in played.error
     assert "line 1 (a-red-cube-number-1-" in played.error
     assert batch.summary["not_sent"] == 5
     assert [line["status"] for line in batch.manifest] == ["failed"] * 6

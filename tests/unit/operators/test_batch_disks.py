@@ -112,8 +112,8 @@ def test_folder_that_is_gone_is_begun_anew_once_where_that_is_wanted(batch):
     played = batch.play(on_unknown_outcome="resubmit")
 
     assert played.state == "failed"
-    assert "The folder was begun anew by this very try already, and is not again." in played.error
-    assert "on_unknown_outcome='resubmit': the folder is begun anew" in batch.logged
+    assert "This try has started the folder again once already, and does not do so twice." in played.error
+    assert "on_unknown_outcome='resubmit': the batch starts again in this folder" in batch.logged
     assert batch.posts() == 12
 
 
@@ -227,7 +227,7 @@ def smuggle(batch: Batch, **facts: Any) -> None:
 
 SMUGGLED = {
     "without a job": ({"generation": None}, None),
-    "with a job": ({}, "tells of 7 generations, and 6 were submitted"),
+    "with a job": ({}, "lists 7 generations, but 6 were submitted"),
     "in another place": ({"stem": "../theirs"}, "'../theirs' is the name of no file"),
 }
 
@@ -358,7 +358,7 @@ def test_retry_on_another_disk_pays_for_nothing_and_says_why(remembering, disks,
     assert played.state == "failed"
     assert len(played.errors) == 2
     assert "Not tried again." in played.error
-    assert "begun its batch in: the worker has a disk of its own, or the folder was removed" in played.error
+    assert "started its batch: each worker has its own disk, or the folder was removed" in played.error
     assert len(batch.asked) == sum(batch.asked.values())
     sent = batch.posts()
     assert batch.clear().state == "failed"
@@ -379,7 +379,7 @@ def test_retry_on_a_disk_that_another_run_has_used_pays_for_nothing(remembering,
 
     played = batch.next_run(prompts=[*PROMPTS, "A blue ball"])
 
-    assert "is another folder than the one that this task has begun its batch in" in played.error
+    assert "is another folder than the folder in which this task started its batch" in played.error
     assert batch.asked["A blue ball"] <= 1
     assert batch.posts() <= sent + 7
 
@@ -407,7 +407,7 @@ def test_cleared_batch_whose_storage_path_changed_pays_only_where_that_is_wanted
 
     played = batch.clear(storage_path=elsewhere)
 
-    assert "This task has begun its batch in" in played.error
+    assert "This task started its batch in" in played.error
     assert "Not tried again." in played.error
     assert batch.posts() == 6
     assert batch.clear(on_changed_request="submit").state == "success"
@@ -437,7 +437,7 @@ def test_store_that_was_discarded_is_made_good_by_the_folder(remembering, disks)
 
     assert all_kept(batch, batch.clear(timeout=60))
     assert batch.posts() == 6
-    assert "looked up before" not in batch.logged
+    assert "looked up on the hub before" not in batch.logged
 
 
 @with_store
@@ -453,7 +453,7 @@ def test_store_that_does_not_take_the_account_lets_nothing_be_sent(remembering):
 
     played = batch.play()
 
-    assert "What this task remembers of its batch could not be written: OSError: no answer" in played.error
+    assert "This task's record of its batch could not be written: OSError: no answer" in played.error
     assert batch.posts() == 0
     batch.store.failing = lambda done, value: None
     assert all_kept(batch, batch.clear())
@@ -503,7 +503,7 @@ def test_try_of_an_earlier_version_is_gone_on_with(batch, monkeypatch):
     played = batch.play(on_unknown_outcome="resubmit")
 
     assert played.state == "success"
-    assert "looked up before" not in batch.logged
+    assert "looked up on the hub before" not in batch.logged
 
 
 def test_second_try_that_finds_nothing_of_the_first_asks_before_it_pays(batch, disks, monkeypatch):
@@ -512,7 +512,7 @@ def test_second_try_that_finds_nothing_of_the_first_asks_before_it_pays(batch, d
 
     played = batch.play(model="gpt-image-2", max_in_flight=1)
 
-    assert "This is try 2, and nothing in" in batch.logged
+    assert "This is try 2, but " in batch.logged
     assert played.state == "failed"
     assert "may have been sent" in played.error
     assert set(batch.asked.values()) == {1}
@@ -525,7 +525,7 @@ def test_second_try_on_another_disk_finds_what_the_first_has_paid_for(batch, dis
 
     played = batch.play()
 
-    assert "looked up before" in batch.logged
+    assert "looked up on the hub before" in batch.logged
     assert all_kept(batch, played)
 
 
@@ -562,7 +562,7 @@ def test_prompts_that_are_all_looked_up_wait_for_one_grace(batch, disks, monkeyp
     played = batch.play(max_in_flight=1, validate="off")
 
     assert all_kept(batch, played)
-    assert "looked up before" in batch.logged
+    assert "looked up on the hub before" in batch.logged
     assert len(paused) == 6
     # Where the look itself takes as long as the grace, nothing is left to wait for.
     assert sum(seconds > 0 for seconds in paused) <= 1

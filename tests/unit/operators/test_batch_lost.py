@@ -305,5 +305,5 @@ def test_task_that_is_told_to_stop_ends_soon_and_the_next_goes_on(batch):
         played = batch.play()
 
     assert played.state == "failed"
-    assert "the task was told to stop" in played.error
+    assert "the task was stopped" in played.error
     assert all_kept(batch, batch.clear())

@@ -110,7 +110,7 @@ def test_try_that_was_frozen_at_its_work_asks_and_stops(
 
     tried = batch.once(timeout=60)
 
-    assert "Airflow no longer runs this try. What this try has paid for, the next one finds." in tried.error
+    assert "Airflow no longer runs this try. The next try finds what this one has paid for." in tried.error
     assert batch.summary["finished"] is False
 
 
@@ -176,5 +176,5 @@ def test_row_whose_record_became_anothers_right_before_its_request_is_not_sent(c
 
     tried = batch.once()
 
-    assert "tells of another try by now" in tried.error
+    assert "belongs to another try now" in tried.error
     assert batch.posts() == 0

@@ -79,7 +79,7 @@ def test_run_of_failures_pauses_and_probes_instead_of_burning_through_the_prompt
     played = batch.play(max_in_flight=3)
 
     assert all_kept(batch, played)
-    assert "The hub fails again and again: the batch waits" in batch.logged
+    assert "The hub keeps failing: the batch waits" in batch.logged
     # Three that were under way, and from then on one at a time.
     assert len(posts(batch)) == 14
 

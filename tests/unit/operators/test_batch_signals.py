@@ -105,7 +105,7 @@ def test_kill_ends_the_loop_and_the_next_try_goes_on(batch, on_signal):
     with struck(batch, signal.SIGTERM):
         played = batch.once()
 
-    assert "the task was told to stop" in played.error
+    assert "the task was stopped" in played.error
     assert loops() == []
     assert batch.posts() == BUSY
     batch.quick()
@@ -125,7 +125,7 @@ def test_kill_whose_handler_takes_long_ends_the_loop(batch, on_signal):
     with struck(batch, signal.SIGTERM):
         played = batch.once()
 
-    assert "the task was told to stop" in played.error
+    assert "the task was stopped" in played.error
     assert loops() == []
 
 
@@ -141,7 +141,7 @@ def test_many_rows_at_once_take_few_threads(batch, on_signal, monkeypatch):
             prompts=[f"A red cube, number {number}" for number in range(600)], max_in_flight=512
         )
 
-    assert "the task was told to stop" in played.error
+    assert "the task was stopped" in played.error
     assert batch.posts() == 512
     # Beside them there are the main thread and, for an object store, those of its driver.
     assert 2 <= max(most) <= 16

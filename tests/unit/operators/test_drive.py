@@ -182,7 +182,7 @@ def test_record_that_cannot_be_closed_does_not_cost_the_image(scene, broken):
     played = scene.play()
 
     assert played.state == "success"
-    assert "could not be closed; going on." in scene.logged
+    assert "could not be closed; the task continues." in scene.logged
     broken.fails = lambda asked, record: False
     assert scene.clear().state == "success"
     assert scene.paid == 1
@@ -241,9 +241,9 @@ def test_kill_lets_the_generation_go_on_and_the_next_try_takes_it(scene, monkeyp
     played = scene.play()
 
     [error] = played.errors
-    assert "The task was told to stop while it waited." in str(error)
+    assert "The task was stopped while it waited." in str(error)
     generation_id = played.result["generation_id"]
-    assert f"generation {generation_id} goes on. The next try finds it." in scene.logged
+    assert f"generation {generation_id} continues. The next try finds it." in scene.logged
     assert paid_once(scene, played)
 
 
@@ -330,7 +330,7 @@ def test_kill_before_the_request_sends_nothing_and_the_next_try_does(scene, mode
     if (mode, home) == ("synchronous", "none"):
         assert "No record can be kept of this task" in stopped(scene, played, sent=0)
         return
-    assert "told to stop before it sent its request." in str(played.errors[0])
+    assert "was stopped before it sent its request." in str(played.errors[0])
     assert seen == [(0, None)]
     assert paid_once(scene, played)
 
@@ -388,7 +388,7 @@ def test_generation_that_nobody_asked_for_is_told(scene):
 
     stopped(scene, scene.play(), sent=1)
 
-    assert "The hub made a further generation, further, that was not asked for." in scene.logged
+    assert "The hub made another generation, further, that was not asked for." in scene.logged
 
 
 @by_queue
@@ -554,7 +554,7 @@ def test_pause_ends_when_the_task_is_told_to_stop_while_it_waits(driver):
     made = driver()
     made.stopping = True
 
-    with pytest.raises(OxenPollError, match="told to stop"):
+    with pytest.raises(OxenPollError, match="was stopped"):
         unsuspended(made.pause(60))
 
 

@@ -164,7 +164,7 @@ def test_job_that_somebody_cancelled_stops_the_task_until_it_is_cleared(scene):
     message = stopped(scene, scene.play(), sent=1)
 
     assert "OxenGenerationCancelled" in message
-    assert "Clear the task to ask anew." in message
+    assert "Clear the task to submit another." in message
     assert paid_once(scene, scene.clear(), sent=2, jobs=2)
 
 
@@ -277,7 +277,7 @@ def test_job_that_takes_too_long_goes_on_and_the_next_try_takes_its_image(scene)
 
     [error] = played.errors
     assert type(error).__name__ == "OxenGenerationTimeout"
-    assert "goes on" in str(error)
+    assert "continues" in str(error)
     assert "submits nothing" in str(error)
     assert paid_once(scene, played)
 

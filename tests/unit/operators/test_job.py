@@ -114,7 +114,7 @@ def test_image_that_costs_too_much_is_refused_before_anything_is_sent(scene):
 def test_image_whose_price_is_not_known_is_refused_before_anything_is_sent(scene):
     message = stopped(scene, scene.play(max_cost=5, model=TIMED), sent=0)
 
-    assert "is not known from the catalogue" in message
+    assert "the catalogue has no price for" in message
 
 
 @with_record
@@ -141,14 +141,14 @@ def test_price_that_no_layout_tells_is_not_known(scene):
 
     message = stopped(scene, scene.play(max_cost=0.01), sent=0)
 
-    assert "is not known from the catalogue" in message
+    assert "the catalogue has no price for" in message
 
 
 # The record itself.
 
 UNFIT = {
-    "another program's": ({"job": 1}, "this package has not written it"),
-    "a list": ([1], "this package has not written it"),
+    "another program's": ({"job": 1}, "this package did not write it"),
+    "a list": ([1], "this package did not write it"),
     "damaged": ({"format": "airflow-provider-oxen/job/1", "phase": "intent"}, "it is damaged"),
     "of a later version": ({"format": "airflow-provider-oxen/job/9"}, "or of a later version"),
 }
@@ -182,7 +182,7 @@ def test_record_of_another_task_stops_the_task_before_anything_is_asked(cast):
     left_running(first)
     second.remember(first.record)
 
-    assert "it is another task's" in stopped(second, second.play(), sent=1)
+    assert "it belongs to another task" in stopped(second, second.play(), sent=1)
 
 
 @with_record
@@ -226,7 +226,7 @@ def test_intent_that_is_not_there_after_it_was_written_is_not_sent(scene, monkey
 
     tried = scene.once()
 
-    assert "is not there any more: another try may be at work" in tried.error
+    assert "has disappeared: another try may be running" in tried.error
     assert (tried.state, scene.sent) == ("up_for_retry", 0)
     monkeypatch.setattr(home, "read", read)
     assert scene.record["phase"] == "intent", "whoever is overtaken writes nothing"
@@ -279,7 +279,7 @@ def test_intent_of_another_process_that_came_first_is_resolved_and_not_doubled(s
         ({"lookup_grace": float("inf")}, "lookup_grace must be a number above 0, not inf."),
         ({"target_repo": 5}, "target_repo must be a text, not 5."),
         ({"use_queue": False, "target_repo": "a/b"}, "target_repo is a parameter of the queue"),
-        ({"use_queue": False, "deferrable": True}, "use_queue=False asks for none"),
+        ({"use_queue": False, "deferrable": True}, "deferrable=True needs the queue"),
     ],
     ids=repr,
 )

@@ -215,7 +215,7 @@ def test_lost_answer_of_a_call_that_is_not_found_stops_without_a_second_payment(
 
     assert "OxenOutcomeUnknown" in message
     assert "may have been paid for" in message
-    assert "it was no request to the queue" in message
+    assert "they leave out requests that did not use the queue" in message
     assert "set on_unknown_outcome to 'resubmit'" in message
     assert scene.paid == 1
 

@@ -120,7 +120,7 @@ def test_job_that_could_not_be_cancelled_is_not_called_cancelled(scene, monkeypa
 
     tried = scene.once(timeout=0.05, cancel_on_timeout=True)
 
-    assert "could not be cancelled: it goes on" in tried.error
+    assert "could not be cancelled: it continues" in tried.error
 
 
 @deferred

@@ -268,7 +268,7 @@ def test_paid_answer_that_cannot_be_read_is_kept_and_said_to_have_come(scene, ca
     assert kept == (came.decode() if isinstance(came, bytes) else json.dumps({"pictures": ["***"]}))
     assert "The hub answered the request to" in message
     assert "lost" not in message
-    assert f"What came is kept as file://{scene.out}/cube.rejected" in message
+    assert f"The answer is kept as file://{scene.out}/cube.rejected" in message
     # A later try knows it, too, and spends nothing.
     again = stopped(scene, scene.clear(), sent=1)
     assert "The hub answered the request to" in again
@@ -396,4 +396,4 @@ def test_fewer_images_than_asked_for_are_kept_and_told(scene):
     assert played.errors == []
     assert played.image["path"]
     if scene.mode == "synchronous":
-        assert "The hub answered 1 images and 0 items that are none, and was asked for 3." in scene.logged
+        assert "The hub answered 1 images and 0 items that are not images; 3 were asked for." in scene.logged

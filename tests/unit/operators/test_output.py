@@ -15,7 +15,7 @@ from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.local import LocalFolder
 from airflow_provider_oxen.images.sidecar import FORMAT
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.tasks.attempt import describe
+from airflow_provider_oxen.tasks.attempt import told_of
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.places import open_output
 
@@ -181,7 +181,7 @@ def test_deleted_file_of_a_call_is_fetched_as_long_as_its_link_works(filed):
     message = stopped(filed, filed.clear(), sent=1)
 
     assert "OxenOutcomeUnknown" in message
-    assert "is not where it was to be kept" in message
+    assert "was not kept" in message
 
 
 @by_queue
@@ -304,7 +304,7 @@ def test_place_that_cannot_be_looked_at_is_told_together_with_the_job_that_was_p
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
     assert generation_id in str(error)
-    assert "may have been paid for. A later try goes on with it." in str(error)
+    assert "may have been paid for. A later try continues with it." in str(error)
     assert filed.sent == 1
     assert is_whole(filed, played)
 
@@ -374,9 +374,14 @@ def test_result_is_told_in_words_without_a_signature():
     link = {"url": "https://hub.example/a.png?signature=x"}
     facts = {"media_type": "image/png", "width": 4, "height": 5, "bytes": 1234}
 
-    assert describe({"images": [link]}) == "https://hub.example/a.png"
-    assert describe({"images": [{"path": "/a.png", **facts}, facts]}) == (
-        "/a.png, image/png 4x5, 1,234 bytes, image/png 4x5, 1,234 bytes"
+    assert told_of({"cost": 0.014, "images": [link]}) == (
+        "Not downloaded: XCom has only a link, which expires (https://hub.example/a.png). It cost $0.014."
+    )
+    assert told_of({"images": [{"path": "/a.png", **facts}, facts]}) == (
+        "Kept /a.png, image/png 4x5, 1,234 bytes, image/png 4x5, 1,234 bytes. The hub gave no cost."
+    )
+    assert told_of({"cost": 0, "images": [facts]}) == (
+        "Kept in XCom: image/png 4x5, 1,234 bytes. It cost $0."
     )
 
 

@@ -53,7 +53,7 @@ def test_try_that_is_stopped_in_a_wait_for_429_does_not_send_beside_its_successo
     tried = scene.once()
 
     assert phases == ["not_sent"]
-    assert "has written the record of this task's job since this one looked" in tried.error
+    assert "has written the record of this task's job meanwhile" in tried.error
     assert isinstance(tried.errors[0], OxenOvertaken)
     assert scene.paid == 1
     assert scene.sent == 2, "one was refused"
@@ -127,7 +127,7 @@ def test_refused_try_that_cannot_ask_airflow_leaves_it_to_the_next_to_look(scene
 
     assert "OxenRateLimited" in scene.once().error
     assert scene.record["phase"] == "intent"
-    assert "Airflow could not be asked. The next try looks whether it was." in scene.logged
+    assert "Airflow could not be asked. The next try checks whether it was." in scene.logged
     assert paid_once(scene, scene.once(), sent=2)
 
 
@@ -143,7 +143,7 @@ def test_clock_that_has_jumped_makes_it_look_again(scene, monkeypatch):
     monkeypatch.setattr(sending, "clocks", clocks)
 
     assert paid_once(scene, scene.play())
-    assert "This process was stopped for a while, or a clock was set: looking again." in scene.logged
+    assert "This process was paused, or the clock was changed: checking again before sending." in scene.logged
 
 
 @with_record

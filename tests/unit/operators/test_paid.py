@@ -30,7 +30,7 @@ def scene(scene: Scene) -> Scene:
 
 def facts(scene: Scene) -> str:
     [entry] = scene.hub.ledger()
-    return f"What was paid for: generation {entry['generation_id']}, seed {entry['seed']}, cost $0.01."
+    return f"Paid for: generation {entry['generation_id']}, seed {entry['seed']}, cost $0.01."
 
 
 @by_queue
@@ -92,5 +92,5 @@ def test_call_that_was_paid_for_tells_its_seed(scene, counted):
     played = scene.play()
 
     [entry] = scene.hub.ledger()
-    assert f"What was paid for: seed {entry['seed']}." in str(played.errors[0])
+    assert f"Paid for: seed {entry['seed']}." in str(played.errors[0])
     assert counted.cost == 0

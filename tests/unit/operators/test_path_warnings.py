@@ -102,7 +102,7 @@ def test_folder_without_its_slash_is_refused_before_anything_is_sent(scene: Scen
 
     message = stopped(scene, scene.play(storage_path=f"{scene.out}/cubes"), sent=0)
 
-    assert f"{scene.out}/cubes' is a folder, and the image would lie beside it." in message
+    assert f"{scene.out}/cubes' is a folder, and does not end in '/'." in message
     assert "End it with '/'" in message
     assert scene.clear(storage_path=f"{scene.out}/cubes.png").state == "success"
 

@@ -135,7 +135,7 @@ def test_store_that_ignores_conditions_gets_a_name_of_the_tasks_own(filed, monke
 
     assert filed.sent == filed.paid == 1
     assert is_kept(filed, played, f"cube-{filed.identity[:16]}")
-    assert "does not refuse a second file of one name" in filed.logged
+    assert "does not refuse to overwrite a file" in filed.logged
 
     again = filed.clear()
     assert again.result["reused"] is True

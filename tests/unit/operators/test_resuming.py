@@ -51,7 +51,7 @@ def test_event_that_is_not_understood_is_an_error_and_the_next_try_goes_on(scene
 
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
-    assert "an event that is not understood" in str(error)
+    assert "an unknown event" in str(error)
     assert before[0] == before[1]
     assert paid_once(scene, played)
 
@@ -184,7 +184,7 @@ def test_task_that_is_resumed_with_nothing_at_all_looks_its_job_up(scene, monkey
     played = scene.play()
 
     [error] = played.errors
-    assert "nothing is left that tells what it waited for" in str(error)
+    assert "nothing says what it waited for" in str(error)
     assert paid_once(scene, played)
 
 
@@ -203,8 +203,8 @@ def test_trigger_that_came_to_no_end_leaves_the_job_to_the_next_try(scene, reaso
     [error] = played.errors
     assert type(error).__name__ == "OxenPollError"
     assert "The deferred wait failed" in str(error)
-    assert "may have been paid for. The next try looks again" in str(error)
-    assert "Where no try is left, clear the task" in str(error)
+    assert "may have been paid for. The next try checks again" in str(error)
+    assert "If no retry is left, clear the task" in str(error)
     assert paid_once(scene, played)
 
 
@@ -240,7 +240,9 @@ def test_request_that_is_edited_while_the_task_is_deferred_changes_nothing(
     assert played.errors == []
     assert paid_once(scene, played)
     assert scene.hub.ledger()[0]["prompt"] == "A red cube"
-    assert ("changed while this task waited; it goes on with what was asked" in scene.logged) is earlier
+    assert (
+        "changed while this task waited; it continues with what it was started with" in scene.logged
+    ) is earlier
 
 
 @pytest.mark.parametrize("mode", ["deferred"])

@@ -185,7 +185,7 @@ def test_link_that_was_sealed_with_another_key_is_said_to_be(scene):
 
     tried = scene.once()
 
-    assert "was sealed with the API key that the connection had when it was asked for" in tried.error
+    assert "was encrypted with the API key that the connection had then" in tried.error
     assert scene.sent == 1
     scene.hub.clear_faults()
     scene.remember(sealed)
@@ -282,8 +282,8 @@ def test_rows_that_hold_the_key_are_named_and_nothing_is_sent(cast_batch):
     tried = batch.once()
 
     assert "3 of 4 rows of the list cannot be used" in tried.error
-    assert "line 2: it holds the API key of the Oxen connection" in tried.error
-    assert "line 4: it holds the API key" in tried.error
+    assert "line 2: it contains the API key of the Oxen connection" in tried.error
+    assert "line 4: it contains the API key" in tried.error
     assert batch.posts() == 0
     assert clean(tried.error + seen(batch))
 

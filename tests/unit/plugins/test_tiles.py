@@ -172,6 +172,18 @@ def test_a_file_links_to_its_stores_console_and_nowhere_else(path, link):
     assert (tile.path, tile.link) == (path, link)
 
 
+def test_a_file_in_a_store_of_ones_own_has_no_link_to_amazons_console():
+    path = "s3://bucket/a.png"
+    here, elsewhere = (
+        list(tiles_of(Row("r", "t", -1, "success"), {"total": 1, "images": [image(path=path)], **told}))
+        for told in ({}, {"console": False})
+    )
+
+    assert [tile.path for tile in (*here, *elsewhere)] == [path, path]
+    assert here[0].link
+    assert elsewhere[0].link is None
+
+
 def test_what_is_not_shown_is_counted():
     shown = tiles(*[image()] * MAX_IMAGES, total=1000)
 

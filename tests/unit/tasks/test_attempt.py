@@ -22,7 +22,7 @@ def test_place_that_loses_a_record_is_found_out_before_anything_is_spent():
     task = replace(FIRST, has_store=True, begins=True)
     attempt = ImageAttempt(task, output, store, nothing, nothing, logging.getLogger(), False)
 
-    with pytest.raises(OxenStoreUnavailable, match="loses what it takes") as caught:
+    with pytest.raises(OxenStoreUnavailable, match="loses what it is given") as caught:
         attempt.look()
 
     assert [record.phase for record in created] == ["not_sent"]

@@ -26,6 +26,6 @@ def test_history_without_an_end_cannot_be_told(monkeypatch):
 
     monkeypatch.setattr(generations, "PAGES", 3)
 
-    with pytest.raises(OxenServerError, match="3 pages of it were read, and there is a next one"):
+    with pytest.raises(OxenServerError, match="longer than the 3 pages that are read"):
         unsuspended(generations.candidates(SimpleNamespace(send=send, clock=Clock()), None, []))
     assert next(ids) == 3

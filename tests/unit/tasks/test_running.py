@@ -94,7 +94,7 @@ def test_try_beside_its_running_successor_does_not(supervisor):
 def test_answer_that_does_not_come_is_no_leave(supervisor):
     supervisor.error = refusal(500)
 
-    with pytest.raises(OxenStoreUnavailable, match="Airflow could not be asked") as caught:
+    with pytest.raises(OxenStoreUnavailable, match="Airflow could not say whether") as caught:
         Running(supervisor.task()).check()
 
     assert caught.value.retry_helps

@@ -133,7 +133,7 @@ def test_error_of_a_store_is_told_without_a_signature(tmp_path, monkeypatch):
 
 
 def test_store_whose_driver_is_missing_says_what_to_install():
-    with pytest.raises(OxenInvalidRequest, match=r"pip install 'airflow-provider-oxen\[gcs\]'"):
+    with pytest.raises(OxenInvalidRequest, match="pip install 'apache-airflow-providers-google' 'gcsfs"):
         read_waiting("gs://bucket/out", None, NAME, IDENTITY)
 
 

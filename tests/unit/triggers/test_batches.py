@@ -348,8 +348,8 @@ class TestRecord:
         assert event["ended"] == 0
         assert event["message"] == (
             "The triggerer does not know which generations to wait for. The record of the batch, "
-            f"{tmp_path.as_uri()}/{NAME}, is not there. Keep the batch where the triggerer can read it: in "
-            "object storage, or on a disk that they share. The generations go on and may have been paid for: "
+            f"{tmp_path.as_uri()}/{NAME}, is not there. Put storage_path where the triggerer can read it: "
+            "in object storage, or on a shared disk. The generations continue and may have been paid for: "
             "the task looks for them itself."
         )
         assert str(logged).count("is not there. Reading it again in 0 s.") >= 2
@@ -359,7 +359,7 @@ class TestRecord:
         event = await told_by(OxenBatchTrigger(NAME, "/no/such/folder", IDENTITY, 3))
 
         assert event["status"] == "unreachable"
-        assert "is not there. Keep the batch where the triggerer can read it" in event["message"]
+        assert "is not there. Put storage_path where the triggerer can read it" in event["message"]
 
     async def test_record_that_comes_to_be_seen_a_moment_later(
         self, connected, orders, batch, tmp_path, monkeypatch
@@ -387,7 +387,7 @@ class TestRecord:
         event = await told_by(trigger)
 
         assert event["status"] == "unreachable"
-        assert "is damaged: line 3 is not JSON. The generations go on" in event["message"]
+        assert "is damaged: line 3 is not JSON. The generations continue" in event["message"]
         assert connected.requests() == []
 
     async def test_record_of_another_batch(self, connected, batch):
@@ -400,14 +400,14 @@ class TestRecord:
         event = await told_by(batch(["a", "b"], jobs=3))
 
         assert event["status"] == "unreachable"
-        assert "tells of 2 generations to wait for, and the task of 3." in event["message"]
+        assert "lists 2 generations to wait for, but the task submitted 3." in event["message"]
         assert connected.requests() == []
 
     async def test_store_whose_driver_is_missing(self, connected):
         event = await told_by(OxenBatchTrigger(NAME, "gs://bucket/out", IDENTITY, 3))
 
         assert event["status"] == "unreachable"
-        assert "Install the driver: pip install 'airflow-provider-oxen[gcs]'." in event["message"]
+        assert "pip install 'apache-airflow-providers-google' 'gcsfs>=2024.12'." in event["message"]
 
     async def test_record_in_a_store_that_airflow_opens(self, connected, orders, batch, tmp_path):
         connected.settings.latency = 0
@@ -627,6 +627,7 @@ class TestKill:
         await rebuilt(trigger).on_kill()
 
         assert {job["status"] for job in connected.jobs()} == {"processing"}
-        assert "2 generations of the batch go on and may be paid for; the task's next try finds them." in str(
-            logged
+        assert (
+            "2 generations of the batch continue and may be paid for; the task's next try finds them."
+            in str(logged)
         )

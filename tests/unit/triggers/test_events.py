@@ -1,4 +1,4 @@
-"""Events: what is told is understood, and what is not understood is an error that says so."""
+"""Events: what is told is understood, and what an unknown event is an error that says so."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_event_that_is_not_understood_says_what_may_have_been_paid_for(event):
         read_event(event, "8d1f")
 
     message = str(caught.value)
-    assert "is not understood" in message
+    assert "an unknown event" in message
     assert message.startswith("An image may have been paid for. The next try looks for it. ")
     assert "secret" not in message
     assert caught.value.retry_helps
@@ -121,7 +121,7 @@ def test_event_that_is_not_understood_says_what_may_have_been_paid_for(event):
 
 @pytest.mark.parametrize("event", BAD_MODEL.values(), ids=BAD_MODEL)
 def test_model_event_that_is_not_understood_is_an_error(event):
-    with pytest.raises(OxenPollError, match="is not understood"):
+    with pytest.raises(OxenPollError, match="an unknown event"):
         read_model_event(event, "klein")
 
 

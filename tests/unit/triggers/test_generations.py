@@ -238,7 +238,7 @@ class TestKill:
         await waiting_for(id).on_kill()
 
         assert connected.jobs()[0]["status"] == "processing"
-        assert f"Generation {id} goes on" in str(logged)
+        assert f"Generation {id} continues" in str(logged)
 
     async def test_job_is_cancelled_where_that_is_asked_for(self, connected, order, logged):
         id = order()
@@ -266,7 +266,7 @@ class TestKill:
             await waiting_for(id, cancel_on_kill=True).on_kill()
 
         assert f"Generation {id} could not be cancelled" in str(logged)
-        assert "It may go on and be paid for." in str(logged)
+        assert "It may continue and be paid for." in str(logged)
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["waiting", "holding-its-end-back"])
@@ -299,4 +299,4 @@ async def test_connection_that_is_not_there_is_named():
     end = await end_of(waiting_for("8d1f", oxen_conn_id="nowhere"))
 
     assert end.status == "unreachable"
-    assert "The Airflow connection 'nowhere' is not defined: create it, or name another" in end.message
+    assert "The Airflow connection 'nowhere' is not defined: create it, or set oxen_conn_id" in end.message

@@ -129,7 +129,7 @@ async def test_connection_that_is_not_there_is_named():
 
     assert end.status == "unreachable"
     assert end.message.startswith(
-        "The Airflow connection 'nowhere' is not defined: create it, or name another"
+        "The Airflow connection 'nowhere' is not defined: create it, or set oxen_conn_id"
     )
 
 

@@ -255,7 +255,7 @@ class TestSparingTheList:
 
         assert await second == End("succeeded")
         assert lists(hub) == 1
-        assert "The hub's stream tells what ends: the list is read every 60 s." in caplog.text
+        assert "The hub's event stream works: its list is read only every 60 s." in caplog.text
 
     @pytest.mark.usefixtures("trusted", "stream")
     async def test_what_is_not_told_is_seen_by_the_list(self, hub, connection, order, monkeypatch):
@@ -321,7 +321,7 @@ class TestSparingTheList:
         stream.lose()
 
         await ticks(hub)
-        assert "the list is read at each tick again" in caplog.text
+        assert "its list is read at each poll again" in caplog.text
         await until(lambda: stream.opened == 2)
         # Opened anew, it has to prove itself anew.
         await ticks(hub)
@@ -404,7 +404,7 @@ class TestLies:
         stream.tell(later)
         assert await told == End("succeeded")
         await ticks(hub)
-        assert "The hub's stream does not tell what ends" in caplog.text
+        assert "The hub's event stream is not reliable now" in caplog.text
 
         stream.lose()
         await until(lambda: stream.opened == 2)
