@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import httpx
 from PIL import Image
 from surroundings import PYTHON, ROOT, airflow_home
-from ui import wait_until_up
 
 from airflow_provider_oxen.images.preview import LARGE, preview
 from airflow_provider_oxen.tasks.facts import FACTS
@@ -30,6 +29,9 @@ LIMIT = 5
 """Times as long as Airflow's own list, measured in turn with it: both take longer on a busy machine."""
 
 ROUNDS = 30
+PATIENCE = 300
+"""Seconds for Airflow to come up."""
+
 PORT = 18_972
 
 
@@ -77,7 +79,7 @@ def _api(folder: Path) -> Iterator[httpx.Client]:
     with log.open("w") as file:
         process = subprocess.Popen([*serve, "--workers", "1"], env=env, stdout=file, stderr=file)
         try:
-            wait_until_up(f"{origin}/api/v2/monitor/health", process, log)
+            _wait_until_up(f"{origin}/api/v2/monitor/health", process, log)
             token = httpx.get(f"{origin}/auth/token").raise_for_status().json()["access_token"]
             # The page takes either; a browser has the cookie.
             with httpx.Client(
@@ -87,6 +89,17 @@ def _api(folder: Path) -> Iterator[httpx.Client]:
         finally:
             process.terminate()
             process.wait(60)
+
+
+def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            httpx.get(url, timeout=5)
+            return
+        except httpx.HTTPError:
+            time.sleep(1)
+    raise SystemExit(f"Airflow did not come up:\n{log.read_text()[-4000:]}")
 
 
 def _fill(http: httpx.Client) -> None:

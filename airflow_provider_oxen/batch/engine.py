@@ -19,11 +19,12 @@ from typing import Any, NoReturn
 
 from airflow_provider_oxen.api.errors import OxenError, OxenPollError, OxenUnavailable
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.facts import RowOutcome
 from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import Results
-from airflow_provider_oxen.batch.row import RowOutcome, RowWorker
+from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import Row
 from airflow_provider_oxen.tasks.running import Clocks, clocks
 
@@ -188,7 +189,7 @@ class Engine:
                 row = known or (None if self.gate.why else next(fresh, None))
                 more = row is not None
                 if row is not None:
-                    self.results.begins(row, paid=known is not None or self.worker.unsure)
+                    self.results.begins(row, paid=known is not None or self.worker.setup.unsure)
                     self._loop.give(row)
             if self._loop.in_hand:
                 self._take(TICK)

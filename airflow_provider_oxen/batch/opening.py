@@ -15,9 +15,9 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.facts import BatchTry
 from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
 from airflow_provider_oxen.batch.results import Results
-from airflow_provider_oxen.batch.row import BatchTry
 from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
 from airflow_provider_oxen.hooks.oxen import OxenHook

@@ -19,12 +19,13 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.facts import Found, RowOutcome
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
 from airflow_provider_oxen.batch.limits import exact
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.results import Results
-from airflow_provider_oxen.batch.row import Found, RowOutcome, RowWorker
+from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, Row, RowStore, identity_of
 from airflow_provider_oxen.catalogue.check import check
 from airflow_provider_oxen.images.folder import UnreadableFile
@@ -60,9 +61,9 @@ class Plan:
     _records: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        worker = self.worker
-        self._folder, self._listing, self._builder = worker.folder, worker.listing, worker.builder
-        self._log = worker.log
+        setup = self.worker.setup
+        self._folder, self._listing, self._builder = setup.folder, setup.listing, setup.builder
+        self._log = setup.log
 
     def look_around(self) -> tuple[float, int, float]:
         """Look at what the folder holds for each row.
@@ -98,7 +99,7 @@ class Plan:
         problems.check(self.rows.total)
         if replace(self.stop_rule, failed=damaged.count).is_broken:
             damaged.check(self.rows.total)
-        if not anything and not self.worker.arguments.overwrite:
+        if not anything and not self.worker.setup.arguments.overwrite:
             self._need_own_folder()
         if left := self._listing.records - self._records:
             self._log.warning(

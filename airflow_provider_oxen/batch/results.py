@@ -12,12 +12,12 @@ from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api.errors import OxenError, OxenStorageError, OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.batch import report
+from airflow_provider_oxen.batch.facts import BatchTry, RowOutcome
 from airflow_provider_oxen.batch.limits import NotSent, exact
 from airflow_provider_oxen.batch.outcome import BatchOutcome, Bill, is_unknown
 from airflow_provider_oxen.batch.progress import Tally
 from airflow_provider_oxen.batch.record import BatchRecord, Saved
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
-from airflow_provider_oxen.batch.row import BatchTry, RowOutcome
 from airflow_provider_oxen.batch.rowstore import NEW, WAITING, Row, RowStore, Waited
 from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder

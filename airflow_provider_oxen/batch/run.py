@@ -23,14 +23,16 @@ from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.deferral import Deferral, lost_record, read_deferral
 from airflow_provider_oxen.batch.engine import Engine
+from airflow_provider_oxen.batch.facts import BatchTry
 from airflow_provider_oxen.batch.intake import read_rows
 from airflow_provider_oxen.batch.limits import Budget, Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.plan import Plan
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import FILES, Results
-from airflow_provider_oxen.batch.row import BatchTry, RowWorker
+from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
+from airflow_provider_oxen.batch.setup import RowSetup
 from airflow_provider_oxen.batch.sheet import PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
@@ -298,22 +300,19 @@ class BatchRun:
         records: list[str] = []
         listing = with_store_errors(self.folder, lambda: Listing(self._noted(records)))
         self.results.tidy(listing, records)
-        return RowWorker(
+        setup = RowSetup(
             arguments=self.options,
             this_try=self.this_try,
             settings=self.builder.client.settings,
             folder=self.folder,
             listing=listing,
             builder=self.builder,
-            gate=self.gate,
-            budget=self.budget,
-            threads=self.threads,
             log=self.operator.log,
             previews=PREVIEWS,
             shown=MAX_IMAGES if self.xcoms.wanted else 0,
-            defers=defers,
             unsure=unsure,
         )
+        return RowWorker(setup, self.gate, self.budget, self.threads, defers)
 
     def _noted(self, records: list[str]) -> Iterator[str]:
         for name in self.folder.names():

@@ -17,26 +17,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-import tenacity
-
 from airflow_provider_oxen.api.errors import OxenBadImage, OxenImageError, OxenStorageError
 from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.api.retries import call_with_retries
 from airflow_provider_oxen.images import fetched, sidecar, verify
 from airflow_provider_oxen.images.names import numbered
 from airflow_provider_oxen.images.preview import Size, preview
 from airflow_provider_oxen.images.storage import Folder
+from airflow_provider_oxen.images.writer import Writer
 
 __all__ = ["Keeper"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-_ATTEMPTS = 6
-"""Attempts at a write or a read, about 30 s in all: enough for a short failure, and little for a paid
-image."""
 
 _NAMES = 100
 """How many names are tried for one image; a store may say of each that it is taken."""
@@ -78,6 +72,9 @@ class Keeper:
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
     _sources: dict[int, BinaryIO] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.folder, self.writer_id, self.sleep)
+
     def keep(self, items: Sequence[ImageItem]) -> list[dict[str, Any]]:
         """Keep all images and return their records, in the answer's order.
 
@@ -116,9 +113,9 @@ class Keeper:
 
     def _mark_replaced(self) -> None:
         """Mark the place as neither the old output nor the new one, until the new sidecar is written."""
-        stems, files = self._insist(sidecar.parts_of, self.folder, self.stem)
+        stems, files = self._writer.insist(sidecar.parts_of, self.folder, self.stem)
         unfinished = {**self.facts, "replacing": True, "stems": stems, "files": files}
-        self._put(sidecar.name_of(self.stem), io.BytesIO(sidecar.dump(unfinished)))
+        self._writer.put(sidecar.name_of(self.stem), io.BytesIO(sidecar.dump(unfinished)))
         self._replaced, self._old_files = {self.stem, *stems}, set(files)
 
     def _create(self, index: int, suffix: str, got: BinaryIO) -> str:
@@ -134,13 +131,13 @@ class Keeper:
             if stem in self._lost or not (stem in self._replaced or self._seems_free(stem)):
                 continue
             if stem in self._replaced and name in self._old_files:
-                self._put(name, got)
+                self._writer.put(name, got)
                 return name
             self.claim(name)
-            if self._write(self.folder.create, name, got):
+            if self._writer.write(self.folder.create, name, got):
                 break
             if self._is_own(stem, name):
-                self._put(name, got)
+                self._writer.put(name, got)
                 break
         else:
             raise OxenStorageError(
@@ -152,21 +149,14 @@ class Keeper:
 
     def _seems_free(self, stem: str) -> bool:
         """Return whether nobody else's image seems to be there; the store decides when the file is made."""
-        return self._asked(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
+        return self._writer.asked(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
 
     def _seems_absent(self, name: str) -> bool:
-        return self._asked(lambda: self.folder.size(name) is None)
-
-    def _asked(self, ask: Callable[..., bool], *arguments: Any) -> bool:
-        try:
-            return self._insist(ask, *arguments)
-        except Exception as error:
-            log.warning("The store cannot tell what is there: %s", describe_error(error))
-            return True
+        return self._writer.asked(lambda: self.folder.size(name) is None)
 
     def _is_own(self, stem: str, name: str) -> bool:
         """Return whether the sidecar says that a file is this job's; a claimed file may be another's."""
-        told = self._insist(sidecar.read, self.folder, stem) if name in self.own_files else {}
+        told = self._writer.insist(sidecar.read, self.folder, stem) if name in self.own_files else {}
         return told.get("file") == name and told.get("identity") == self._identity
 
     @property
@@ -235,9 +225,9 @@ class Keeper:
         more = (f"{stem}.{number}.rejected" for number in itertools.count(2))
         names = itertools.chain((f"{stem}.rejected",), more)
         free = (name for name in names if self._seems_absent(name) and self._seems_absent(f"{name}.json"))
-        name = next(name for name in free if self._write(self.folder.create, name, got.file))
+        name = next(name for name in free if self._writer.write(self.folder.create, name, got.file))
         record = {**self.facts, "file": name, "bytes": got.size, "sha256": got.sha256, "rejected": reason}
-        if not self._write(self.folder.create, f"{name}.json", io.BytesIO(sidecar.dump(record))):
+        if not self._writer.write(self.folder.create, f"{name}.json", io.BytesIO(sidecar.dump(record))):
             log.warning(
                 "%s.json belongs to another image. The facts of %s are in this line only: %s",
                 name,
@@ -260,11 +250,11 @@ class Keeper:
         """Write a sidecar; return False if another task's is there, which is not overwritten."""
         name, source = sidecar.name_of(stem), io.BytesIO(content)
         if stem not in self._replaced:
-            if self._write(self.folder.create, name, source):
+            if self._writer.write(self.folder.create, name, source):
                 return True
-            if self._insist(sidecar.read, self.folder, stem).get("identity") != self._identity:
+            if self._writer.insist(sidecar.read, self.folder, stem).get("identity") != self._identity:
                 return False
-        self._put(name, source)
+        self._writer.put(name, source)
         return True
 
     def _move(self, record: Mapping[str, Any]) -> str:
@@ -274,38 +264,6 @@ class Keeper:
         index, suffix = record["index"], record["file"].rpartition(".")[2]
         return self._create(index, f".{suffix}", self._sources[index])
 
-    def _put(self, name: str, source: BinaryIO) -> None:
-        self._write(self.folder.put, name, source)
-
-    def _write(self, write: Callable[..., T], name: str, source: BinaryIO) -> T:
-        try:
-            return self._insist(write, name, source, self.writer_id)
-        except Exception as error:
-            raise OxenStorageError(
-                f"{self.folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: "
-                f"{describe_error(error)}"
-            ) from None
-
-    def _insist(self, ask: Callable[..., T], *arguments: Any) -> T:
-        """Call the store, and retry if it does not answer."""
-        return call_with_retries(
-            lambda: tenacity.Retrying(
-                stop=tenacity.stop_after_attempt(_ATTEMPTS),
-                wait=tenacity.wait_exponential(multiplier=1),
-                before_sleep=_tell,
-                sleep=self.sleep,
-                reraise=True,
-            ),
-            ask, *arguments,
-        )  # fmt: skip
-
 
 def _stem_of(record: Mapping[str, Any]) -> str:
     return str(record["file"]).rpartition(".")[0]
-
-
-def _tell(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning(
-        "The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, describe_error(error)
-    )

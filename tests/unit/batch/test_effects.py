@@ -12,9 +12,10 @@ import pytest
 from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown, OxenPollError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.batch import effects
-from airflow_provider_oxen.batch.effects import Claimed, Joined, Passing, Rows
+from airflow_provider_oxen.batch import shared
+from airflow_provider_oxen.batch.effects import Claimed, Joined, Passing
 from airflow_provider_oxen.batch.lookup import SharedLookup
+from airflow_provider_oxen.batch.shared import Rows
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.waiting.polling import LINKLESS, Poll
@@ -121,7 +122,7 @@ async def test_row_that_ended_the_waiting_is_asked_for_again_only_without_a_link
     async def again(generation_id: str) -> None:
         asked.append(generation_id)
 
-    monkeypatch.setattr(effects, "wait", ended)
+    monkeypatch.setattr(shared, "wait", ended)
     do.__dict__["row"] = again
     joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
 
@@ -137,7 +138,7 @@ async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(
     async def forever(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(effects, "wait", forever)
+    monkeypatch.setattr(shared, "wait", forever)
     waiting = asyncio.create_task(rows.wait("g", None, Poll()))
     await asyncio.sleep(0)
 
@@ -153,7 +154,7 @@ async def test_row_that_is_called_off_while_it_waits_is_called_off(rows, monkeyp
     async def forever(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(effects, "wait", forever)
+    monkeypatch.setattr(shared, "wait", forever)
     waiting = asyncio.create_task(rows.wait("g", None, Poll()))
     await asyncio.sleep(0)
     waiting.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
-from airflow_provider_oxen.batch.effects import Rows
+from airflow_provider_oxen.batch.shared import Rows
 from airflow_provider_oxen.decorators import images
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.localhub import Fault

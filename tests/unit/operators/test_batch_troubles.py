@@ -16,8 +16,7 @@ import pytest
 from airflow_provider_oxen.api import calls
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenStorageError, OxenStoreUnavailable
-from airflow_provider_oxen.batch import effects as row_effects
-from airflow_provider_oxen.batch import engine
+from airflow_provider_oxen.batch import engine, shared
 from airflow_provider_oxen.batch.engine import Engine, RowLoop
 from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.plan import Plan
@@ -246,7 +245,7 @@ def test_place_that_was_taken_while_the_hub_worked_is_not_written_over(batch, mo
 @by_queue
 def test_two_rows_that_take_one_generation_for_theirs_do_not_share_it(batch, monkeypatch):
     """Both saw it in the hub's list before one of them had it: the other's outcome stays unknown."""
-    monkeypatch.setattr(row_effects.Rows, "is_anothers", lambda self, row, stem: False)
+    monkeypatch.setattr(shared.Rows, "is_anothers", lambda self, row, stem: False)
     batch.hub.fail(Fault("drop_after", on="enqueue", after=1))
 
     played = batch.play(
@@ -817,7 +816,7 @@ def test_what_a_try_that_died_left_of_the_batchs_own_files_is_removed(batch):
 
 def test_generation_that_another_row_has_is_not_taken(batch, monkeypatch):
     """Two rows look for one generation at once, and the list does not say whose it is."""
-    monkeypatch.setattr(row_effects.Rows, "is_anothers", lambda self, row, stem: False)
+    monkeypatch.setattr(shared.Rows, "is_anothers", lambda self, row, stem: False)
     batch.hub.fail(Fault("drop_before", on="enqueue"))
     batch.hub.fail(Fault("drop_after", on="enqueue"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.images import keep, local
+from airflow_provider_oxen.images import local, writer
 from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.local import LocalFolder
 from airflow_provider_oxen.images.sidecar import FORMAT
@@ -133,7 +133,7 @@ def test_try_that_died_after_the_last_sidecar_has_its_output(filed, monkeypatch)
 @by_queue
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_write_that_fails_is_repeated_by_the_next_try_and_not_paid_again(filed, monkeypatch, overwrite):
-    monkeypatch.setattr(keep, "_ATTEMPTS", 1)
+    monkeypatch.setattr(writer, "_ATTEMPTS", 1)
     write = local._write
 
     def full(path: str, source: Any, **more: Any) -> None:
