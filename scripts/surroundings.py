@@ -57,15 +57,16 @@ def end_all_of(home: Path, process: subprocess.Popen[bytes], patience: float = 1
     """End every process of an Airflow: some of them leave its group, and a killed one leaves its children.
 
     :param home: of that Airflow, by which its processes are known.
+    :param process: the first of them, with a session of its own.
     :param patience: seconds until those that do not end are killed.
     """
-    found = {each.pid: each for each in of(home)}
+    found = {each.pid: each for each in of(home, process.pid)}
     for each in found.values():
         with suppress(psutil.NoSuchProcess):
             each.terminate()
     _, left = psutil.wait_procs(found.values(), patience)
     # What was begun meanwhile as well.
-    while left := {each.pid: each for each in (*left, *of(home)) if each.is_running()}.values():
+    while left := {each.pid: each for each in (*left, *of(home, process.pid)) if each.is_running()}.values():
         for each in left:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
@@ -73,12 +74,16 @@ def end_all_of(home: Path, process: subprocess.Popen[bytes], patience: float = 1
     process.wait()
 
 
-def of(home: Path) -> Iterator[psutil.Process]:
-    """Yield the processes that have this AIRFLOW_HOME, but for this one."""
+def of(home: Path, session: int) -> Iterator[psutil.Process]:
+    """Yield the processes that are in this session or have this AIRFLOW_HOME, but for this one.
+
+    Some begin a session of their own; others, such as the API server, lose their environment to a title.
+    """
     for each in psutil.process_iter():
-        with suppress(psutil.Error):
-            is_zombie = each.status() == psutil.STATUS_ZOMBIE
-            if each.pid != os.getpid() and not is_zombie and each.environ().get("AIRFLOW_HOME") == str(home):
+        with suppress(psutil.Error, ProcessLookupError):
+            if each.pid == os.getpid() or each.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if os.getsid(each.pid) == session or each.environ().get("AIRFLOW_HOME") == str(home):
                 yield each
 
 

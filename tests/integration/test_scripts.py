@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -67,13 +68,40 @@ def test_the_port_is_a_variable_of_make():
 
 
 def of(home: Path) -> list[psutil.Process]:
-    found = []
+    """Return the processes that have this AIRFLOW_HOME."""
+    return [each for each in living() if tells(each, home)]
+
+
+def living() -> Iterator[psutil.Process]:
     for each in psutil.process_iter():
-        try:
-            if each.environ().get("AIRFLOW_HOME") == str(home) and each.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.Error):
+            if each.status() != psutil.STATUS_ZOMBIE:
+                yield each
+
+
+def tells(process: psutil.Process, home: Path) -> bool:
+    try:
+        return process.environ().get("AIRFLOW_HOME") == str(home)
+    except psutil.Error:
+        return False
+
+
+def sessions(home: Path) -> set[int]:
+    """Return the sessions of an Airflow. The API server tells no AIRFLOW_HOME once it has a title."""
+    found = set()
+    for each in of(home):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getsid(each.pid))
+    return found
+
+
+def left(home: Path, its: set[int]) -> list[psutil.Process]:
+    """Return the processes that are left of an Airflow with these sessions."""
+    found = of(home)
+    for each in living():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(each.pid) in its:
                 found.append(each)
-        except psutil.Error:
-            continue
     return found
 
 
@@ -106,7 +134,8 @@ def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/monitor/health") as answer:
             assert json.load(answer)["metadatabase"]["status"] == "healthy"
         hub = psutil.Process(ui.pid).children()
-        assert len(of(home)) > 3
+        its = sessions(home)
+        assert len(left(home, its)) > len(of(home)) > 3
     finally:
         ui.send_signal(number)
         rest = ui.communicate(timeout=120)[0]
@@ -114,13 +143,14 @@ def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number)
     assert "Stopping …" in rest
     assert "Traceback" not in rest
     assert ui.returncode == 128 + number
-    assert of(home) == []
+    assert left(home, its) == []
     assert not [each for each in hub if each.is_running()]
 
 
 @newest
 @pytest.mark.timeout(600)
-def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port):
+@pytest.mark.parametrize("until", ["first", "api_server"])
+def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port, until):
     home = tmp_path / "home"
     ui = subprocess.Popen(
         [sys.executable, "-u", str(SCRIPTS / "ui.py"), "--home", str(home), "--port", str(port)],
@@ -129,13 +159,22 @@ def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not of(home):
+    its: set[int] = set()
+    while not its or (until == "api_server" and not any(map(is_api_server, left(home, its)))):
         assert ui.poll() is None
         time.sleep(0.05)
+        its = sessions(home) or its
     ui.send_signal(signal.SIGTERM)
 
     assert ui.wait(120) == 128 + signal.SIGTERM
-    assert of(home) == []
+    assert left(home, its) == []
+
+
+def is_api_server(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[0].startswith("airflow api_server")
+    except (psutil.Error, IndexError):
+        return False
 
 
 OFFER = f"""
