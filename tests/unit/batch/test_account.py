@@ -160,7 +160,7 @@ def test_damaged_account_stops(tmp_path, told):
 def test_account_of_another_task_stops(accounts):
     accounts.write(account(identity="0" * 64))
 
-    with pytest.raises(OxenRecordError, match="it belongs to another task"):
+    with pytest.raises(OxenRecordError, match="it is another task's"):
         accounts.read()
 
 
