@@ -204,7 +204,7 @@ class BatchOutcome:
         if not (self.stopped or self.too_many or later or not kept):
             return None
         why = f" Nothing more was sent: {self.stopped}." if self.stopped else ""
-        spent = f"{'at least ' if result['cost_unknown'] else ''}${result['cost']:,.2f}"
+        spent = f"{'At least ' if result['cost_unknown'] else ''}${result['cost']:,.2f}"
         return errors.OxenBatchError(
             f"{self.missing(result)} {kept:,} are kept in {where}.{why}",
             money=f"{spent} spent so far.",

@@ -9,7 +9,7 @@ from airflow_provider_oxen.images import names
 
 from ..conftest import ROOT
 
-EVERYWHERE = {"run_id", "conn"}
+EVERYWHERE = {"conn", "dag", "run_id", "task"}
 """Template variables that every run has."""
 
 

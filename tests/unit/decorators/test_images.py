@@ -208,6 +208,7 @@ def test_importing_it_loads_nothing_that_airflow_has_not():
     )
 
     assert {name for name in shown.stdout.splitlines()[-1].split() if not name.startswith("airflow.")} == {
+        "airflow_provider_oxen.configuration",
         "airflow_provider_oxen.decorators",
         "airflow_provider_oxen.decorators.images",
         "airflow_provider_oxen.links",
