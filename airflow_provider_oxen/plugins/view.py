@@ -57,11 +57,6 @@ class View:
     groups: list[Group]
     following: int | None
 
-    @property
-    def tiles(self) -> list[Tile]:
-        """All of the page."""
-        return [tile for group in self.groups for tile in group.tiles]
-
 
 def look(
     session: Session,
