@@ -118,7 +118,8 @@ def test_failures_come_first_with_their_reasons_and_their_logs(web, runs):
     batch, town = shown.nth(0), shown.nth(1)
     for words in ("Line 2", "broken owl", "ran out of memory", "1 of 2 prompts"):
         expect(batch).to_contain_text(words)
-    expect(batch.get_by_role("link", name="Contact sheet")).to_be_visible()
+    # A link where the store has a console; this machine's own has none.
+    expect(batch).to_contain_text(f"s3://{BUCKET}/birds/index.html")
     expect(town).to_contain_text("Failed")
     expect(town).to_contain_text("ran out of memory")
     expect(town.locator(".paid")).to_have_text("Perhaps paid")
