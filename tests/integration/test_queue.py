@@ -165,7 +165,7 @@ def test_execution_timeout_while_it_waits_is_not_paid_for_again(connected, run_d
 def test_the_log_tells_the_story_and_no_secret(connected, run_dag, tmp_path, mode):
     run = run_dag(dag_of(storage_path=f"{tmp_path}/", **mode))
 
-    assert "by way of the queue. This costs money once it is accepted." in run.log
+    assert "by the queue. This costs money once it is accepted." in run.log
     assert f"Kept {tmp_path}/" in run.log
     assert connected.key not in run.log
     assert "signature=" not in run.log
