@@ -152,9 +152,10 @@ class LoopRuntime:
         guard: Callable[[], None] | None = None,
         is_quick: Callable[[], bool] = lambda: False,
     ) -> T:
+        if guard is None:
+            return await self._sender.send(call)
+
         async def look() -> None:
-            if guard is None:
-                return
             if not (self._looks_are_quick and is_quick()):
                 await self.blocking(guard)
                 return

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_oxen.images import folder as folders
 from airflow_provider_oxen.images.storage import LocalFolder
+from airflow_provider_oxen.jobs.task import Identity
 
 from .batch_scene import Batch, all_kept
 from .scene import Scene, all_modes, by_queue, paid_once, stopped, with_record, with_store
@@ -193,6 +194,19 @@ def test_batch_beside_another_does_not_begin_where_the_store_cannot_keep_two_apa
     assert "Nothing was spent by this try" in str(error)
     assert all_kept(batch, played)
     assert batch.left == []
+
+
+@by_queue
+def test_batch_that_works_there_is_told_by_its_dag_and_task(batch, monkeypatch):
+    ignore_conditions(monkeypatch)
+    batch.out.mkdir(parents=True, exist_ok=True)
+    other = batch.out / ".oxen-claim-0123456789abcdef.json"
+    other.write_text(json.dumps(Identity("shop", "run 7", "cards", -1)._asdict()))
+
+    [error] = batch.once().errors
+
+    assert "Another task's batch (Dag 'shop', task 'cards') is running in" in str(error)
+    assert batch.asked == {}
 
 
 @by_queue
