@@ -11,6 +11,7 @@ from airflow_provider_oxen.localhub import LocalHub
 from tests.chaos.rows import Mode
 
 QUEUE = "/api/ai/queue"
+EVENTS = "/api/events"
 
 
 def connection(conn_id: str, host: str, key: str) -> dict[str, str]:
@@ -46,8 +47,11 @@ class Watched:
         return any(job["status"] in ("queued", "processing") for job in self.jobs())
 
     def polls(self) -> int:
-        """Return how often the queue was asked about, since so many jobs as the row is about were sent."""
-        asked = [seen for seen in self.hub.requests() if seen["path"].startswith(QUEUE)]
+        """Return how often somebody has asked about the jobs since as many as the row is about were sent.
+
+        Whoever waits listens to the stream of events, and then need not ask for the list a second time.
+        """
+        asked = [seen for seen in self.hub.requests() if seen["path"].startswith((QUEUE, EVENTS))]
         posted = [index for index, seen in enumerate(asked) if seen["method"] == "POST"]
         if len(posted) < self.nth:
             return 0
