@@ -106,7 +106,6 @@ def left(home: Path, its: set[int]) -> list[psutil.Process]:
 
 
 @newest
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number):
     home = tmp_path / "home"
@@ -148,7 +147,6 @@ def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number)
 
 
 @newest
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("until", ["first", "api_server"])
 def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port, until):
     home = tmp_path / "home"
