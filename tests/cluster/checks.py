@@ -70,7 +70,7 @@ def _said(scene: Scene, home: Path) -> Iterator[str]:
         return
     # Of what was paid for on another disk, only the number is known.
     yield from checks.said(
-        scene.dag_id, home, "is not there. .* generations were submitted|does not lie here"
+        scene.dag_id, home, "is not there. .* generations were submitted|paid for until then is not here"
     )
 
 
