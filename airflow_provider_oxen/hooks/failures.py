@@ -61,8 +61,9 @@ def _tell_all(error: OxenError) -> None:
     if _log.isEnabledFor(logging.DEBUG):
         from airflow_provider_oxen.api.redact import without_queries
 
-        lines = "".join(traceback.format_exception(error)).splitlines()
-        _log.debug("Where the error came from:\n%s", "\n".join(map(without_queries, lines)))
+        # As a whole: a key or a link may go over the end of a line.
+        story = "".join(traceback.format_exception(error))
+        _log.debug("Where the error came from:\n%s", without_queries(story))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from airflow_provider_oxen.api.errors import (
     OxenPollError,
     OxenRateLimited,
 )
+from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.hooks.failures import for_airflow, waited_for
 
 
@@ -125,3 +126,19 @@ def test_one_within_another_says_it_once():
         raise OxenInvalidRequest("Wrong.")
 
     assert str(caught.value) == "Nothing was spent by this try. Not tried again. Wrong."
+
+
+def test_whole_story_shows_no_secret_that_goes_over_two_lines(caplog: Any):
+    caplog.set_level(logging.DEBUG)
+    register_key("sk-folded-0123456789abcdef")
+
+    with pytest.raises(OxenInvalidRequest), for_airflow():
+        try:
+            link = "https://store.example/a.png?sig=" + "\nfedcba" + "9876543210"
+            raise ValueError("sent sk-folded-0123" + "\n456789" + f"abcdef to {link}")
+        except ValueError as why:
+            raise OxenInvalidRequest("Wrong.") from why
+
+    assert "ValueError: sent ***" in caplog.text
+    assert "456789abcdef" not in caplog.text
+    assert "fedcba9876543210" not in caplog.text
