@@ -13,6 +13,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# They are found only with the path above.
 from tests.chaos import states  # noqa: E402
 from tests.chaos.deployment import Deployment  # noqa: E402
 

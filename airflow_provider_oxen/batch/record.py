@@ -171,6 +171,7 @@ _Moment = Annotated[float, Field(ge=0, lt=LATEST)]
 
 
 class _Image(TypedDict, total=False):
+    # As pydantic documents it; the type of a TypedDict has no place for it.
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
     path: str

@@ -22,6 +22,7 @@ try:
     # The compat provider has a name for it from 1.15 on, which Airflow's constraints allow from 3.2 on.
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:
+    # Airflow 2 has it here, where the types of Airflow 3 do not.
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:

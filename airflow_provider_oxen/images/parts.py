@@ -85,6 +85,7 @@ class _Spliced(io.RawIOBase):
         self._at = max(0, base + offset)
         return self._at
 
+    # typeshed has any writable buffer; whoever reads this gives a memoryview.
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         number = bisect_right(self._ends, self._at)
         if number == len(self._ends):

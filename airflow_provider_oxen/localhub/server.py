@@ -173,6 +173,7 @@ class _Protocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self.access_log = False
 
+    # As uvicorn narrows asyncio's own.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}

@@ -132,12 +132,11 @@ def test_whole_story_shows_no_secret_that_goes_over_two_lines(caplog: Any):
     caplog.set_level(logging.DEBUG)
     register_key("sk-folded-0123456789abcdef")
 
+    link = "https://store.example/a.png?sig=" + "\nfedcba" + "9876543210"
+    told = "sent sk-folded-0123" + "\n456789" + f"abcdef to {link}"
+
     with pytest.raises(OxenInvalidRequest), for_airflow():
-        try:
-            link = "https://store.example/a.png?sig=" + "\nfedcba" + "9876543210"
-            raise ValueError("sent sk-folded-0123" + "\n456789" + f"abcdef to {link}")
-        except ValueError as why:
-            raise OxenInvalidRequest("Wrong.") from why
+        raise OxenInvalidRequest("Wrong.") from ValueError(told)
 
     assert "ValueError: sent ***" in caplog.text
     assert "456789abcdef" not in caplog.text
