@@ -69,37 +69,30 @@ class GenerationFollower:
 
     :param wanted: what to follow.
     :param cursor: the position to go on from.
+    :ivar is_behind: whether something may have ended that was not looked up; then the cursor must not be
+        stored.
+    :ivar namespace: the namespace of the last look.
     """
 
     def __init__(self, wanted: Filter, cursor: Cursor) -> None:
         self.cursor = cursor
+        self.is_behind = True
+        self.namespace: str | None = None
         self._wanted = wanted
-        self._is_behind = True
         self._owed: dict[str, _Owed] = {}
         self._failures = 0
-        self._namespace: str | None = None
-
-    @property
-    def namespace(self) -> str | None:
-        """The namespace of the last look."""
-        return self._namespace
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something may have ended that was not looked up; then the cursor must not be stored."""
-        return self._is_behind
 
     async def follow(self, wakeup: Wakeup) -> list[Generation]:
         """Return what has ended since the last wakeup, in the order of the ends; raises no error.
 
         What could not be looked up is looked up at a later wakeup.
         """
-        self._is_behind |= wakeup.connected
+        self.is_behind |= wakeup.connected
         for told in wakeup.ended:
             is_wanted = told.status in self._wanted.statuses
             if is_wanted and not self.cursor.knows(told.generation_id):
                 self._owed.setdefault(told.generation_id, _Owed(told))
-        if not (self._owed or self._is_behind):
+        if not (self._owed or self.is_behind):
             return []
         found: dict[str, Generation] = {}
         try:
@@ -114,8 +107,8 @@ class GenerationFollower:
             self._wait_for_the_rest(wakeup, found)
         for id in found:
             self._owed.pop(id, None)
-        self.cursor.lag = wakeup.lag
-        taken = self.cursor.take(found.values(), time.time(), hold=self._is_behind)
+        self.cursor.lag = wakeup.listener.lag
+        taken = self.cursor.take(found.values(), time.time(), hold=self.is_behind)
         new = [row for row in taken if self._wanted.has(row)]
         for row in new:
             self.cursor.tell(row)
@@ -126,9 +119,9 @@ class GenerationFollower:
 
         :raises OxenError: if the history could not be read; ``found`` keeps what was found before.
         """
-        self._namespace = self._wanted.namespace or await wakeup.namespace()
+        self.namespace = self._wanted.namespace or await wakeup.listener.namespace()
         are_all_known = await self._settle(wakeup, found)
-        if self._is_behind:
+        if self.is_behind:
             await self._catch_up(wakeup, found)
         elif not are_all_known:
             await self._catch_up(wakeup, found, only=self._owed.keys() - found.keys())
@@ -143,7 +136,7 @@ class GenerationFollower:
                 whose = row.echo().get("target_namespace")
                 if row.status not in ENDED:
                     continue
-                if self._namespace in (None, whose):
+                if self.namespace in (None, whose):
                     found[id] = row
                 elif whose is not None:
                     del self._owed[id]
@@ -163,8 +156,8 @@ class GenerationFollower:
         """
         unfinished: list[Generation] = []
         for number in range(1, PAGES + 1):
-            page = await wakeup.page(self._namespace, number)
-            self.cursor.lag = wakeup.lag
+            page = await wakeup.page(self.namespace, number)
+            self.cursor.lag = wakeup.listener.lag
             for row in page.generations:
                 if row.status not in ENDED:
                     unfinished.append(row)
@@ -179,7 +172,7 @@ class GenerationFollower:
         else:
             log.warning("Only the newest %d pages of the history were read for what has ended.", PAGES)
         self.cursor.leave_off(unfinished)
-        self._is_behind = False
+        self.is_behind = False
 
     def _wait_for_the_rest(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
         """Deal with the ends that the stream has reported and the history does not show."""
@@ -188,15 +181,15 @@ class GenerationFollower:
             owed.looks += 1
             if owed.looks <= len(LATE):
                 wakeup.again(LATE[owed.looks - 1])
-            elif self._namespace is None:
+            elif self.namespace is None:
                 # What the stream knows is better than nothing.
                 found[id] = owed.told
             else:
                 del self._owed[id]
-                log.debug("Generation %s is not in the history of %s.", id, self._namespace)
+                log.debug("Generation %s is not in the history of %s.", id, self.namespace)
 
     def _retry(self, wakeup: Wakeup, problem: str) -> None:
-        self._is_behind = True
+        self.is_behind = True
         self._failures += 1
         pause = min(_LONGEST_PAUSE, 2.0**self._failures)
         log.warning("%s Looking again for what has ended in %g s.", problem, pause)

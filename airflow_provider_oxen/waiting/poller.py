@@ -280,17 +280,11 @@ class QueuePoller:
     async def _ask(self, client: BulkClient, id: str) -> None:
         try:
             if id in self.waiters.by_id:
-                await self._look(client, id)
-        except Exception as error:
-            await self.waiters.judge(self.waiters.of([id]), _always(_broken(error)))
-
-    async def _look(self, client: BulkClient, id: str) -> None:
-        try:
-            row = await client.send(queue.get_generation(id))
+                await self._seen({id: await client.send(queue.get_generation(id))})
         except OxenError as error:
             await self._missed([id], error)
-        else:
-            await self._seen({id: row})
+        except Exception as error:
+            await self.waiters.judge(self.waiters.of([id]), _always(_broken(error)))
 
 
 def _always(end: End) -> Callable[[Waiter], End]:

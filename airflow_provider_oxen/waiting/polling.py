@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
@@ -95,11 +94,11 @@ class Poll:
         return None
 
 
-def pace(interval: float, look: int, chance: Callable[[], float] = random.random) -> float:
+def pace(interval: float, look: int) -> float:
     """Return the seconds until the next look: the interval, which doubles over about thirty looks.
 
+    A jitter of a tenth keeps tasks from polling in step.
+
     :param look: how many looks there were.
-    :param chance: returns a number from 0 to 1, for a jitter of a tenth that keeps tasks from polling in
-        step.
     """
-    return interval * min(2.0, 1.0 + look / 30) * (0.9 + 0.2 * chance())
+    return interval * min(2.0, 1.0 + look / 30) * random.uniform(0.9, 1.1)  # noqa: S311 - no secret

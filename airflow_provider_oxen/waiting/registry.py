@@ -15,6 +15,7 @@ from airflow_provider_oxen.waiting.listener import Connection, EventListener
 from airflow_provider_oxen.waiting.poller import SHORTEST, QueuePoller
 from airflow_provider_oxen.waiting.polling import Poll
 from airflow_provider_oxen.waiting.waiters import STEP, Waiter
+from airflow_provider_oxen.waiting.wakeups import Wakeups
 
 __all__ = ["KnownConnection", "Tally", "current", "wait", "wait_for_all"]
 
@@ -142,11 +143,15 @@ async def wait_for_all(
 
 
 class PollerRegistry:
-    """The pollers and listeners of one event loop. It holds weak references: their tasks keep them alive."""
+    """The pollers and listeners of one event loop. It holds weak references: their tasks keep them alive.
+
+    :ivar wakeups: those that several watchers share, by connection.
+    """
 
     def __init__(self) -> None:
         self.listeners: WeakValueDictionary[str, EventListener] = WeakValueDictionary()
         self.pollers: WeakValueDictionary[Key, QueuePoller] = WeakValueDictionary()
+        self.wakeups: WeakValueDictionary[str, Wakeups] = WeakValueDictionary()
         self._known: dict[str, tuple[float, Settings]] = {}
         self._reading: dict[str, asyncio.Task[Settings]] = {}
 

@@ -165,7 +165,7 @@ class TestRings:
         await first.page(None, wakeups.SHARED_PAGES + 1)
         await first.page(None, wakeups.SHARED_PAGES + 1)
         assert len(hub.requests()) == before + 4
-        assert await first.namespace() is None
+        assert await first.listener.namespace() is None
 
     async def test_one_who_is_cancelled_takes_nothing_from_the_others(self, hub, rings, order):
         ring = await connected(rings)
@@ -200,7 +200,7 @@ class TestRings:
         assert listener.redact("https://h/a?sig=1") == "https://h/a"
         ring = await connected(rings)
 
-        assert ring.redact(f"{KEY} https://h/a?sig=1") == "*** https://h/a"
+        assert ring.listener.redact(f"{KEY} https://h/a?sig=1") == "*** https://h/a"
 
 
 class TestReconnecting:
