@@ -98,7 +98,7 @@ async def wait_for_all(
     interval: float,
     deadline: float | None,
     not_found_until: float,
-    tell: Callable[[Tally], object],
+    report: Callable[[Tally], object],
     every: float,
 ) -> Tally:
     """Wait until many generations have ended, or the deadline has passed; :func:`wait` for many.
@@ -109,7 +109,7 @@ async def wait_for_all(
     :param ids: ids by namespace; None: the connection's.
     :param deadline: unix seconds when waiting ends; None: never. There is always at least one look.
     :param not_found_until: unix seconds until which an id that the hub does not know is waited for.
-    :param tell: called with the tally at intervals.
+    :param report: called with the tally at intervals.
     :param every: seconds between two such calls.
     :raises OxenError: if the connection cannot be read.
     """
@@ -133,7 +133,7 @@ async def wait_for_all(
                     waiters.append(waiter)
                 await asyncio.sleep(0)
         while not (await asyncio.wait([tally.over], timeout=every))[0]:
-            tell(tally)
+            report(tally)
         return tally
     finally:
         for poller, waiters in entered:

@@ -94,7 +94,7 @@ class Wakeups:
     async def __anext__(self) -> Wakeup:
         if not self._is_listening:
             self._is_listening = True
-            self.listener.join(self, depends=True)
+            self.listener.subscribe(self, depends=True)
         await self._bell.wait()
         await asyncio.sleep(GATHER)
         self._bell.clear()
@@ -133,4 +133,4 @@ class Wakeups:
         """Stop all wakeups."""
         if self._timer is not None:
             self._timer.cancel()
-        await self.listener.leave(self)
+        await self.listener.unsubscribe(self)

@@ -62,7 +62,7 @@ async def listener(hook: Any) -> AsyncIterator[EventListener]:
     listener = EventListener(hook)
     yield listener
     for subscriber in list(listener._subscribers):
-        await listener.leave(subscriber)
+        await listener.unsubscribe(subscriber)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("oxen-events")]
 
 
@@ -267,7 +267,7 @@ class TestReconnecting:
         hook.problem = RuntimeError("see https://f.example/a?signature=s")
         waiting = asyncio.create_task(anext(rings))
         async with asyncio.timeout(10):
-            while hook.reads < module.TELL + 2:
+            while hook.reads < module.LOG_EVERY + 2:
                 await asyncio.sleep(0.005)
         hook.problem = None
         assert (await waiting).connected
