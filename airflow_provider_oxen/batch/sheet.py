@@ -177,9 +177,8 @@ def _link(path: object) -> str:
 
 def _is_light(line: Mapping[str, Any]) -> bool:
     """Return whether the page may show a row's file, by what is known of it."""
-    facts = [line.get(fact) for fact in ("size", "width", "height")]
-    if not all(isinstance(fact, int) for fact in facts):
+    size, width, height = (line.get(fact) for fact in ("size", "width", "height"))
+    if not (isinstance(size, int) and isinstance(width, int) and isinstance(height, int)):
         return False
-    size, width, height = facts
     suffix = PurePosixPath(_name(line.get("path"))).suffix
     return suffix in SUFFIXES and size <= _MOST_BYTES and width * height <= _MOST_PIXELS
