@@ -24,7 +24,7 @@ from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs.stores import StateStore
 from airflow_provider_oxen.jobs.task import Identity
-from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.facts import BatchFacts
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.xcoms import TaskXComs
@@ -50,7 +50,7 @@ def open_batch(
     :param deferred: what a task that returns from the triggerer was deferred with.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    facts = TaskFacts(context["ti"], operator.log)
+    facts = BatchFacts(context["ti"], operator.log)
     with (
         facts.noting_failure(waited=deferred is not None),
         _opened(operator, context, facts, deferred) as run,
@@ -60,7 +60,7 @@ def open_batch(
 
 @contextmanager
 def _opened(
-    operator: BatchOperator, context: Context, facts: TaskFacts, deferred: Mapping[str, Any] | None
+    operator: BatchOperator, context: Context, facts: BatchFacts, deferred: Mapping[str, Any] | None
 ) -> Iterator[BatchRun]:
     options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
     folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)

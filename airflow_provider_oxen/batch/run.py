@@ -41,7 +41,7 @@ from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
-from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.facts import BatchFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
@@ -84,13 +84,15 @@ class BatchRun:
     threads: Threads
     results: Results
     xcoms: TaskXComs
-    facts: TaskFacts
+    facts: BatchFacts
     accounts: AccountStore
     _engine: Engine | None = field(default=None, init=False)
     _told_to_stop: bool = field(default=False, init=False)
     _account: Account | None = field(default=None, init=False)
     _anew_once: bool = field(default=False, init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
+    # Whether the rows are known, and may have changed since their sums were told.
+    _has_news: bool = field(default=False, init=False)
 
     def run(self) -> dict[str, Any]:
         """Plan, request what is missing, and keep it, or defer; return the operator's result.
@@ -102,10 +104,14 @@ class BatchRun:
 
     @contextmanager
     def _noting_the_end(self) -> Iterator[None]:
-        """After an error that Airflow does not retry, record that the next try follows a clearing."""
+        """Add up what is known; if Airflow does not retry, record that the next try follows a clearing."""
         try:
             yield
         except OxenError as error:
+            if self._has_news:
+                # What they sum up to is worth less than the error.
+                with contextlib.suppress(Exception):
+                    self.facts.add_up(self.results.summed(), console=self.xcoms.is_public)
             if not error.retry_helps:
                 with contextlib.suppress(OxenError):
                     self.results.check()
@@ -135,6 +141,7 @@ class BatchRun:
             # The folder belongs to another batch: leave it unchanged.
             self.accounts.withdraw()
             raise
+        self._has_news = True
         plan.check_models()
         if options.max_cost is not None:
             plan.price(options.max_cost, budget.held, options.allow_unknown_price)
@@ -150,7 +157,7 @@ class BatchRun:
         if tally.ended < tally.total:
             self._account = self._begun(account)
             # From here on, an earlier try's files could be wrong about what was paid for.
-            self.results.write(finished=False, begun=False)
+            self._push_facts(self.results.write(finished=False, begun=False))
             self._work(worker, self.rows.in_state(OPEN), self.rows.in_state(NEW))
             if self.rows.count(WAITING) and not self.results.outcome.interrupted:
                 self._defer()
@@ -182,6 +189,7 @@ class BatchRun:
                 f"generations, but {deferral.jobs:,} were submitted.",
                 remedy="Clear the task to continue.",
             )
+        self._has_news = True
         with contextlib.suppress(OxenError):
             # Only for the sums: the record has proved that this is the folder.
             self._account = self.accounts.read()
@@ -332,12 +340,13 @@ class BatchRun:
         )
         # A signal may have arrived before the engine existed, or just now.
         self._engine.told_to_stop = self._told_to_stop
+        self._has_news = True
         try:
             self._engine.run(begun, fresh)
         except BaseException:
             # For example Airflow's timeout: write what is known by now.
             with contextlib.suppress(Exception):
-                self.results.write(finished=False)
+                self._push_facts(self.results.write(finished=False))
             self._count()
             raise
         outcome = self.results.outcome
@@ -348,7 +357,7 @@ class BatchRun:
         from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 
         options, now, budget = self.options, time.time(), self.budget
-        self.facts.push_batch(self.results.write(finished=False))
+        self._push_facts(self.results.write(finished=False))
         saved = self.results.save()
         self._sum_up()
         self._count()
@@ -390,6 +399,10 @@ class BatchRun:
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout + _SLACK),
         )
 
+    def _push_facts(self, result: Mapping[str, Any]) -> None:
+        self.facts.push_batch(result, console=self.xcoms.is_public)
+        self._has_news = False
+
     def _count(self) -> None:
         """Send this process's results to Airflow's metrics."""
         results = self.results
@@ -429,7 +442,7 @@ class BatchRun:
         self._sum_up(all_kept=all_kept, over=error is None)
         self.xcoms.push_images(self.results.shown(), result["prompts"])
         self.xcoms.push_page(result["manifest"])
-        self.facts.push_batch(result)
+        self._push_facts(result)
         self._count()
         if error is not None:
             raise error

@@ -67,7 +67,7 @@ class TaskXComs:
         return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     @property
-    def _is_public(self) -> bool:
+    def is_public(self) -> bool:
         """Whether the output is where its URL says, and so can be seen in its store's own console."""
         return self.folder is None or self.folder.is_public
 
@@ -96,7 +96,7 @@ class TaskXComs:
 
         :param path: path of the first image, or of the manifest.
         """
-        if self._is_public and (page := console(path)):
+        if self.is_public and (page := console(path)):
             with self._unharmed(OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
 
@@ -111,7 +111,7 @@ class TaskXComs:
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
             with self._unharmed(KEY):
-                elsewhere = {} if self._is_public else {"console": False}
+                elsewhere = {} if self.is_public else {"console": False}
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
 
     @contextmanager
