@@ -65,7 +65,7 @@ class OxenModelSensor(DeferringSensor):
         :raises AirflowFailException: if the model can never be used.
         """
         from airflow_provider_oxen.api.errors import OxenPollError
-        from airflow_provider_oxen.sensors.arguments import ModelArguments
+        from airflow_provider_oxen.tasks.arguments import ModelArguments
         from airflow_provider_oxen.triggers.events import read_model_event
 
         with self.judged():
@@ -85,7 +85,7 @@ class OxenModelSensor(DeferringSensor):
         from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
         from airflow_provider_oxen.catalogue.readiness import look
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.sensors.arguments import ModelArguments
+        from airflow_provider_oxen.tasks.arguments import ModelArguments
 
         with self.judged():
             given = ModelArguments.of(self).as_json()
