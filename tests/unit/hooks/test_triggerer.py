@@ -33,6 +33,8 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Have Airflow's API server answer with a page for monitoring."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+    # On a busy machine, the answer may take longer than a task waits for it.
+    monkeypatch.setattr(triggerer, "_PATIENCE", 60.0)
     monkeypatch.setattr(version_compat, "AIRFLOW_V_3_0_PLUS", True)
     answer: dict[str, Any] = {"status": 200, "parts": []}
 
