@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.batch.lookup import SharedLookup
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.waiting.polling import Poll
 from airflow_provider_oxen.waiting.registry import KnownConnection, wait
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_oxen.api.client import Client
     from airflow_provider_oxen.api.errors import OxenError
     from airflow_provider_oxen.api.models import Generation
-    from airflow_provider_oxen.jobs.ending import End
+    from airflow_provider_oxen.jobs.effects import End
 
 __all__ = ["OxenGenerationSensor"]
 
@@ -79,7 +79,7 @@ class OxenGenerationSensor(DeferringSensor):
 
         :raises AirflowFailException: if the generation ended without success.
         """
-        from airflow_provider_oxen.sensors.arguments import GenerationArguments
+        from airflow_provider_oxen.tasks.arguments import GenerationArguments
         from airflow_provider_oxen.triggers.events import read_event
 
         with self.judged():
@@ -93,7 +93,7 @@ class OxenGenerationSensor(DeferringSensor):
     def _look(self, deadline: float, *, defer: bool) -> dict[str, Any] | None:
         from airflow_provider_oxen.api.deadline import for_look
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.sensors.arguments import GenerationArguments
+        from airflow_provider_oxen.tasks.arguments import GenerationArguments
 
         with self.judged():
             asked = GenerationArguments.of(self)
