@@ -90,7 +90,7 @@ def _health_url() -> str:
 
 
 def _health_page(url: str) -> Any:
-    from airflow_provider_oxen.api.threads import Threads
+    from airflow_provider_oxen.api.blocking import Threads
 
     # In a thread: to resolve a name, or to read headers that arrive byte by byte, may take longer than any
     # timeout of HTTP.
