@@ -61,6 +61,7 @@ class Task:
     :param unsure: whether an earlier try may have sent something although there is no record.
     :param begins: whether to record before anything else that nothing was sent yet.
     :param began: unix seconds before which this task has sent nothing, if there is no record.
+    :param cancel_on_timeout: cancel a generation that has not ended within the timeout.
     :param overwrite: make another image in place of a kept one.
     :param lookup_grace: seconds after which an accepted request must be in the hub's lists.
     :param max_cost: the most USD that all submissions for one image may cost.
@@ -83,6 +84,7 @@ class Task:
     begins: bool = True
     began: float | None = None
     overwrite: bool = False
+    cancel_on_timeout: bool = False
     on_unknown_outcome: OnUnknown = "fail"
     on_changed_request: OnChanged = "fail"
     lookup_grace: float = 60.0

@@ -128,10 +128,12 @@ class WorkerEffects:
         return await self.rebuilds(counter)
 
     async def close(self, record: Record) -> None:
-        if self._closed is None or self._closed != record:
+        if self.store.keeps and (self._closed is None or self._closed != record):
             await self.runtime.blocking(lambda: self.recorder.close(record))
 
     async def write(self, record: Record) -> None:
+        if not self.store.keeps:
+            return
         if record.phase == "intent":
             self._may_spend()
         await self.runtime.blocking(lambda: self._write(record))
