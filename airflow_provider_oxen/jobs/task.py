@@ -38,6 +38,11 @@ class Identity(NamedTuple):
     task_id: str
     map_index: int
 
+    @classmethod
+    def of(cls, ti: Any) -> Identity:
+        """Return the identity of a task instance of Airflow."""
+        return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
     @property
     def key(self) -> str:
         """The identity as 64 hexadecimal characters, for file names and derived seeds."""
