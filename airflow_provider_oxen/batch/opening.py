@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
     OxenOvertaken,
     OxenPollError,
     OxenStoreUnavailable,
 )
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.facts import BatchTry

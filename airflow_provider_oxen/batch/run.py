@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
     OxenBatchError,
     OxenError,
     OxenOutputExists,
     OxenRecordError,
 )
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.account import Account, AccountStore, check_folder, clear_key_of
 from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments
@@ -33,7 +33,7 @@ from airflow_provider_oxen.batch.results import FILES, Results
 from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.setup import RowSetup
-from airflow_provider_oxen.batch.sheet import PREVIEWS
+from airflow_provider_oxen.batch.sheet import LARGE_PREVIEWS, PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.images.known import Listing
@@ -45,7 +45,7 @@ from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
-from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES, TaskXComs
+from airflow_provider_oxen.tasks.xcoms import TaskXComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -309,7 +309,7 @@ class BatchRun:
             builder=self.builder,
             log=self.operator.log,
             previews=PREVIEWS,
-            shown=MAX_IMAGES if self.xcoms.wanted else 0,
+            large=LARGE_PREVIEWS,
             unsure=unsure,
         )
         return RowWorker(setup, self.gate, self.budget, self.threads, defers)
