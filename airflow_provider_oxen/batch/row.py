@@ -151,7 +151,7 @@ class RowWorker:
         )
         claimed = Claimed(joined, self.rows, row.stem, store.files)
         budgeted = Budgeted(claimed, self.budget, costs, store, self.setup.this_try.clear_key)
-        work = ImageAttempt(task, output, store, budgeted, self._runtime, log, cancel_on_timeout=False)
+        work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
             if shared or row.waited or self._may_hold(row):
