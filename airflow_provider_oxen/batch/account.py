@@ -21,10 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_oxen.api.errors import OxenChangedRequest, OxenRecordError, OxenStoreUnavailable
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.report import SUMMARY
 from airflow_provider_oxen.images.storage import Folder
-from airflow_provider_oxen.jobs.stores import StateStore
+from airflow_provider_oxen.jobs.stores import StateStore, ask_store
 from airflow_provider_oxen.jobs.task import Identity
 
 __all__ = ["MARK", "Account", "AccountStore", "check_folder", "clear_key_of"]
@@ -279,12 +278,7 @@ def _nonce(raw: bytes | None) -> str | None:
 
 
 def _ask(done: str, ask: Callable[[], T]) -> T:
-    try:
-        return ask()
-    except Exception as error:
-        raise OxenStoreUnavailable(
-            f"This task's record of its batch could not be {done}: {describe_error(error)}."
-        ) from None
+    return ask_store(done, ask, "This task's record of its batch")
 
 
 def _unfit(where: str, why: str) -> OxenRecordError:

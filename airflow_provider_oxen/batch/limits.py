@@ -249,19 +249,13 @@ class Budget:
             self._held += max(Decimal(0), more)
             self.unknown -= price is None
 
-    def before(self, spent: float, unknown: int, held: float = 0.0) -> None:
-        """Count what this task has spent before.
+    def at_least(self, spent: float, unknown: int, held: float = 0.0) -> None:
+        """Count what this task has spent before, of which some may have been counted already.
 
         :param spent: USD.
         :param unknown: submissions whose cost is not included.
         :param held: USD that count against the limit, if they are more.
         """
-        self._spent += exact(spent)
-        self._held += max(exact(spent), exact(held))
-        self.unknown += unknown
-
-    def at_least(self, spent: float, unknown: int, held: float = 0.0) -> None:
-        """Count, as :meth:`before` does, earlier tries' spending that may have been counted already."""
         self._spent = max(self._spent, exact(spent))
         self._held = max(self._held, exact(spent), exact(held))
         self.unknown = max(self.unknown, unknown)

@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.batch.facts import Found, RowOutcome
+from airflow_provider_oxen.batch.facts import PriorWork, RowOutcome
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
 from airflow_provider_oxen.batch.limits import exact
 from airflow_provider_oxen.batch.outcome import StopRule
@@ -29,17 +29,15 @@ from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, Row, RowStore, identity_of
 from airflow_provider_oxen.catalogue.check import check
 from airflow_provider_oxen.images.folder import UnreadableFile
-from airflow_provider_oxen.images.media import SUFFIXES
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs import request as requests
-from airflow_provider_oxen.jobs.filestore import file_name
 
 __all__ = ["Plan", "ids_of"]
 
 _LONGEST_ID = 1000
 """Characters compared of an id in a manifest; a row's own has at most 200."""
 
-_ONE = (OxenOutputDamaged, OxenRecordError)
+_ROW_ERRORS = (OxenOutputDamaged, OxenRecordError)
 """Errors of the files of one row, which say nothing about the others."""
 
 
@@ -78,7 +76,7 @@ class Plan:
         rows = (row for row in self.rows.in_state(NEW) if self._is_there(row))
         for row, found in self.worker.threads.each(self._looked, rows):
             anything = True
-            if isinstance(found, _ONE):
+            if isinstance(found, _ROW_ERRORS):
                 damaged.add(row.line, found.message, type(found))
                 self.results.note(RowOutcome(row, error=found))
             elif isinstance(found, OxenError):
@@ -91,11 +89,11 @@ class Plan:
                 if found.sent:
                     price = self._price(row.request)
                     priced = exact(price) * found.sent
-                    charged = priced if found.told is None else exact(found.told)
-                    is_known = found.result is not None and found.told is not None
+                    charged = priced if found.cost is None else exact(found.cost)
+                    is_known = found.result is not None and found.cost is not None
                     spent += charged
                     held += charged if is_known else max(charged, priced)
-                    unknown += found.sent if found.told is None and price is None else 0
+                    unknown += found.sent if found.cost is None and price is None else 0
         problems.check(self.rows.total)
         if replace(self.stop_rule, failed=damaged.count).is_broken:
             damaged.check(self.rows.total)
@@ -109,7 +107,7 @@ class Plan:
             )  # fmt: skip
         return float(spent), unknown, float(held)
 
-    def _looked(self, row: Row) -> tuple[Row, Found | OxenError | None]:
+    def _looked(self, row: Row) -> tuple[Row, PriorWork | OxenError | None]:
         try:
             return row, self.worker.look(row)
         except OxenError as error:
@@ -120,11 +118,9 @@ class Plan:
             return row, OxenOutputDamaged(why)
 
     def _is_there(self, row: Row) -> bool:
-        """Return whether anything is in a row's place; usually the listing shows that nothing is."""
-        has_record = self._listing.has(file_name(row.stem, identity_of(row.stem)))
-        self._records += has_record
-        names = (f"{row.stem}.json", *(f"{row.stem}{suffix}" for suffix in SUFFIXES))
-        return has_record or any(map(self._listing.has, names))
+        """Return whether anything is in a row's place, and count the records."""
+        self._records += self.worker.setup.has_record(row)
+        return self.worker.setup.has_files(row)
 
     def _need_own_folder(self) -> None:
         """Refuse a folder in which another batch has left its manifest.

@@ -15,8 +15,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from logging import getLogger
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
@@ -55,6 +55,7 @@ class BatchRecord:
 
     :param identity: key of the task instance.
     :param mark: for the names of unfinished files.
+    :ivar noted: names of the records that :meth:`noting` has met.
     """
 
     folder: Folder
@@ -62,6 +63,7 @@ class BatchRecord:
     identity: str
     try_number: int
     mark: str
+    noted: set[str] = field(default_factory=set, init=False)
 
     def save(self, outcome: BatchOutcome) -> Saved:
         """Write what is known about the rows, for the time while the task is deferred.
@@ -136,13 +138,16 @@ class BatchRecord:
             raise _damaged(where, why) from None
         return outcome
 
-    def is_ours(self, name: str) -> bool:
-        """Return whether a file in the folder is a record of this task's batch, of any try."""
-        return name.startswith(f"{self._prefix}.") and name.endswith(".jsonl")
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Remove records; one that cannot be removed stays and does no harm."""
+    def noting(self, names: Iterable[str]) -> Iterator[str]:
+        """Pass on the folder's names, and note which are records of this task's batch, of any try."""
         for name in names:
+            if name.startswith(f"{self._prefix}.") and name.endswith(".jsonl"):
+                self.noted.add(name)
+            yield name
+
+    def forget(self) -> None:
+        """Remove the noted records; one that cannot be removed stays and does no harm."""
+        for name in sorted(self.noted):
             try:
                 self.folder.remove(name)
             except Exception as error:

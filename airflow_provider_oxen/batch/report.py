@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
 from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line, without_queries
 from airflow_provider_oxen.api.values import usd
@@ -181,7 +181,10 @@ def write(
     """
     counts, now = Counts(), datetime.now(UTC)
     with ExitStack() as files:
-        manifest, tiles, page = (files.enter_context(_temporary()) for _ in range(3))
+        # Without a name, they disappear if the process dies.
+        manifest, tiles, page = (
+            files.enter_context(tempfile.TemporaryFile(prefix="oxen-")) for _ in range(3)
+        )
         sheet = Sheet(tiles, previews)
         for line, preview in lines:
             if "error" in line:
@@ -216,8 +219,3 @@ def _dumped(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=indent).translate(_SEPARATORS)
     # Half of a surrogate pair can only be written as JSON's own escape.
     return text.encode(errors="backslashreplace")
-
-
-def _temporary() -> BinaryIO:
-    """Return a file without a name, so that it disappears if the process dies."""
-    return tempfile.TemporaryFile(prefix="oxen-")

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.batch.apart import OURS, RowRecordStore
+from airflow_provider_oxen.batch.apart import THIS_CLEARING, RowRecordStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.costs import RowCosts
 from airflow_provider_oxen.batch.facts import BatchTry, RowLog
 from airflow_provider_oxen.batch.rowstore import OPEN, Row, identity_of
 from airflow_provider_oxen.images.known import KnownFolder, Listing
+from airflow_provider_oxen.images.media import SUFFIXES
 from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.effects import Prepared, Remade
 from airflow_provider_oxen.jobs.filestore import file_name
-from airflow_provider_oxen.jobs.record import Endpoint
 from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.output import Output
@@ -58,6 +58,15 @@ class RowSetup:
     def _preview_size(self, n: int) -> Size | None:
         return LARGE if n <= self.shown else SMALL if n <= self.previews else None
 
+    def has_record(self, row: Row) -> bool:
+        """Return whether the folder had a record of the row's job when it was listed."""
+        return self.listing.has(file_name(row.stem, identity_of(row.stem)))
+
+    def has_files(self, row: Row) -> bool:
+        """Return whether the folder had anything of the row when it was listed: usually nothing."""
+        names = (f"{row.stem}.json", *(f"{row.stem}{suffix}" for suffix in SUFFIXES))
+        return self.has_record(row) or any(map(self.listing.has, names))
+
     def parts(self, row: Row, *, shared: bool = False) -> tuple[RowRecordStore, Output, Task, RowLog]:
         """Return a row's record store, output and task, and the log that names it.
 
@@ -81,16 +90,15 @@ class RowSetup:
             lineage=False,
         )
         store = RowRecordStore(folder, row.stem, key, output.writer_id, this_try.clear_key)
-        endpoint: Endpoint = "queue" if arguments.use_queue else "generate"
         task = Task(
             identity=key,
             fingerprint=row.fingerprint,
             origin=self.settings.base_url,
             namespace=row.request.target_namespace or self.settings.target_namespace,
-            endpoint=endpoint,
+            endpoint=arguments.endpoint,
             nonce=secrets.token_hex(16),
             try_number=this_try.try_number,
-            clear_count=OURS,
+            clear_count=THIS_CLEARING,
             begins=False,
             asked=row.request.body(),
             place=f"{self.folder.asset_uri('')}{key}",

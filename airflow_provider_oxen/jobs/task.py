@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.record import Endpoint, Record
@@ -37,6 +37,11 @@ class Identity(NamedTuple):
     run_id: str
     task_id: str
     map_index: int
+
+    @classmethod
+    def of(cls, ti: Any) -> Self:
+        """Return the identity of a task instance from a task's context."""
+        return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     @property
     def key(self) -> str:

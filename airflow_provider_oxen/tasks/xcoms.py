@@ -14,6 +14,7 @@ from typing import Any
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.images.preview import LARGE, Size
+from airflow_provider_oxen.jobs.task import Identity
 from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
 from airflow_provider_oxen.tasks.assets import plain
 
@@ -63,8 +64,7 @@ class TaskXComs:
         """Address of the task in the Images view, relative to Airflow's root."""
         if not has_views():
             return None
-        ti = self.ti
-        return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        return images_page(*Identity.of(self.ti))
 
     @property
     def _is_public(self) -> bool:
