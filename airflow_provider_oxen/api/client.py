@@ -38,7 +38,7 @@ class Client(Sender):
 
     http: httpx.Client
     _payer: Transport | None
-    _blocks = True
+    blocks = True
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Client(Sender):
     def _way(self, **options: Any) -> Transport:
         return Transport(self.reach.ways, ssl_context(self.settings.verify), self.reach.admit, **options)
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         self._sleep(seconds)
 
     def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
@@ -116,7 +116,7 @@ class AsyncClient(Sender):
         context = ssl_context(self.settings.verify)
         return AsyncTransport(reach.ways, context, reach.admit, reach.is_home, **options)
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         await self._sleep(seconds)
 
     def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:

@@ -49,9 +49,11 @@ class Sender:
     _payer: Transport | AsyncTransport | None
     """Sends paid requests, without a client's redirects, cookies and logins. None in tests, where one
     transport sends everything."""
-    _pause: Callable[[float], Awaitable[None]]
+    pause: Callable[[float], Awaitable[None]]
+    """Waits the given number of seconds between two attempts."""
     _trace: Callable[[Watch, Callable[[], Coroutine[Any, Any, None]]], Callable[..., Any]]
-    _blocks = False
+    blocks = False
+    """Whether it blocks, and needs no event loop."""
 
     def __init__(self, settings: Settings, networked: bool) -> None:
         self.settings = settings
@@ -106,7 +108,7 @@ class Sender:
 
     def deadline(self, call: Call[Any]) -> Deadline:
         """Return the deadline of one attempt at a call."""
-        return Deadline(self._wait(call) * call.slack, self._blocks)
+        return Deadline(self._wait(call) * call.slack, self.blocks)
 
     async def _sent(self, call: Call[T], guard: Guard | None) -> T:
         """Send a call, in each layout until one is served."""
@@ -122,7 +124,7 @@ class Sender:
         raise self._nowhere(call, missing)
 
     def _again(self) -> tenacity.AsyncRetrying:
-        return tenacity.AsyncRetrying(sleep=self._pause, **retries.policy(self.settings.max_retries))
+        return tenacity.AsyncRetrying(sleep=self.pause, **retries.policy(self.settings.max_retries))
 
     async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None = None) -> T:
         watch, sent = Watch(), time.time()

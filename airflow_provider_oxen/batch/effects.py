@@ -23,8 +23,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.batch.limits import Gate, Outcome
 from airflow_provider_oxen.batch.shared import SharedQueue
-from airflow_provider_oxen.jobs.effects import Accepted, Effects, Prepared, Remade
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Accepted, Effects, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import Runtime

@@ -30,7 +30,7 @@ from airflow_provider_oxen.batch.results import FILES, Results
 from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.setup import RowSetup
-from airflow_provider_oxen.batch.sheet import PREVIEWS
+from airflow_provider_oxen.batch.sheet import LARGE_PREVIEWS, PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
@@ -39,7 +39,7 @@ from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
-from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES, TaskXComs
+from airflow_provider_oxen.tasks.xcoms import TaskXComs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -195,7 +195,7 @@ class BatchRun:
             builder=self.builder,
             log=self.operator.log,
             previews=PREVIEWS,
-            shown=MAX_IMAGES if self.xcoms.wanted else 0,
+            large=LARGE_PREVIEWS,
             unsure=unsure,
         )
         return RowWorker(setup, self.gate, self.budget, self.threads, defers)

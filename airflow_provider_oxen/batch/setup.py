@@ -39,8 +39,8 @@ class RowSetup:
 
     :param settings: settings of the hub's connection.
     :param listing: the folder's listing, from before the batch began.
-    :param previews: number of rows, from the first, whose images get a small preview.
-    :param shown: number of rows, from the first, whose preview Airflow shows too, so that it is larger.
+    :param previews: number of rows, from the first, whose images get a preview.
+    :param large: number of rows, from the first, whose preview is the larger one.
     :param unsure: whether a row of which nothing is found may still have been sent.
     """
 
@@ -52,11 +52,11 @@ class RowSetup:
     builder: RequestBuilder
     log: Any
     previews: int
-    shown: int
+    large: int
     unsure: bool = False
 
     def _preview_size(self, n: int) -> Size | None:
-        return LARGE if n <= self.shown else SMALL if n <= self.previews else None
+        return LARGE if n <= self.large else SMALL if n <= self.previews else None
 
     def has_record(self, row: Row) -> bool:
         """Return whether the folder had a record of the row's job when it was listed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.jobs.evidence import is_candidate
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.waiting.polling import Poll

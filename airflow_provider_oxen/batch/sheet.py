@@ -1,8 +1,9 @@
-"""The contact sheet of a batch: one self-contained page for people, beside the images that it shows.
+"""The contact sheet of a batch: one page for people, beside the images that it shows.
 
-It loads nothing, so that it opens from a disk and from a bucket: previews, style and script are in it, and
-its policy lets no other script run. Without the script it is complete, and cannot be filtered. Every text in
-it is somebody else's: the templates escape all, and :func:`.pages.text` makes them short and harmless.
+It opens by itself, from a disk and from a bucket: previews, style and script are in it, and its policy lets
+no other script run. The script filters, and shows the files beside the page, which are sharp, in place of the
+previews. Without it, or away from the images, the page is complete. Every text in it is somebody else's: the
+templates escape all, and :func:`.pages.text` makes them short and harmless.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from airflow_provider_oxen.images import pages
+from airflow_provider_oxen.images.media import SUFFIXES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["PREVIEWS", "STATUSES", "Sheet"]
+__all__ = ["LARGE_PREVIEWS", "PREVIEWS", "STATUSES", "Sheet"]
 
-PREVIEWS = 1000
-"""Most previews in a page: about 4 MB, which a browser still opens at once. Further tiles are links."""
+PREVIEWS, LARGE_PREVIEWS = 1000, 200
+"""Most previews in a page, and how many of them are the larger ones: about 5 MB, which a browser still opens
+at once. Further tiles have none."""
 
 STATUSES = ("generated", "reused", "failed", "unknown")
 """The possible outcomes of a row."""
@@ -36,7 +39,11 @@ _LEADS = {"seed": "seed", "generation_id": "generation"}
 
 _TOGETHER = 60
 """Tiles in one list, which the browser lays out when it becomes visible; with 10,000 in one list, scrolling
-would stutter. The number fills whole rows of two to five."""
+would stutter. The number fills whole rows of two to six."""
+
+_MOST_BYTES, _MOST_PIXELS = 5_000_000, 9_000_000
+"""Largest file that the page shows in place of its preview. A large screen shows about 30 at a time, and a
+browser takes 4 bytes of memory for a pixel."""
 
 _PREVIEW = re.compile(r"data:image/(?:jpeg|webp);base64,[A-Za-z0-9+/]{1,16400}={0,2}")
 """The form of what :func:`.preview.preview` returns; others may have changed the value in a sidecar."""
@@ -75,7 +82,7 @@ class Sheet:
             self._tiles.write(b'</ol>\n<ol class="grid" role="list">\n')
         self._rows += 1
         why = {"failed": "Failed", "unknown": "Outcome unknown"}.get(line["status"], "No image")
-        tile = self._templates.tile(line, shown, why, _facts(line))
+        tile = self._templates.tile(line, shown, why, _facts(line), _is_light(line))
         self._tiles.write(tile.encode())
 
     def end(
@@ -117,7 +124,7 @@ class Sheet:
 @cache
 def _templates() -> Environment:
     templates = pages.environment(Path(__file__).with_name("templates"))
-    templates.filters |= {"kind": _kind, "link": _link, "leads": _leads}
+    templates.filters |= {"kind": _kind, "name": _name, "link": _link, "leads": _leads}
     return templates
 
 
@@ -126,7 +133,7 @@ def _own() -> dict[str, str]:
     """Return style and script as the page holds them, and the hashes by which its policy knows them."""
     here = Path(__file__).with_name("templates")
     style = (pages.SHARED / "shared.css").read_text() + (here / "sheet.css").read_text()
-    script = (pages.SHARED / "filter.js").read_text()
+    script = (pages.SHARED / "filter.js").read_text() + (here / "sheet.js").read_text()
     return {
         "style": style,
         "script": script,
@@ -158,6 +165,20 @@ def _kind(status: object) -> str:
     return next((name for name in STATUSES if name == status), "unknown")
 
 
+def _name(path: object) -> str:
+    """Return the name of a file of this folder; a path may come from anywhere."""
+    return str(path).rpartition("/")[2]
+
+
 def _link(path: object) -> str:
     """Return the link to a file beside the page, quoted so that it is neither a scheme nor markup."""
-    return quote(str(path).rpartition("/")[2], errors="replace")
+    return quote(_name(path), errors="replace")
+
+
+def _is_light(line: Mapping[str, Any]) -> bool:
+    """Return whether the page may show a row's file, by what is known of it."""
+    size, width, height = (line.get(fact) for fact in ("size", "width", "height"))
+    if not (isinstance(size, int) and isinstance(width, int) and isinstance(height, int)):
+        return False
+    suffix = PurePosixPath(_name(line.get("path"))).suffix
+    return suffix in SUFFIXES and size <= _MOST_BYTES and width * height <= _MOST_PIXELS

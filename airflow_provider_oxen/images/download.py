@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
 from airflow_provider_oxen.api import retries
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import (
     OxenBadImage,
@@ -48,7 +48,6 @@ def to_path(
     overwrite: bool,
     storage_options: Mapping[str, Any] | None = None,
     max_bytes: int = fetch.MAX_BYTES,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Fetch, prove and write; see :meth:`airflow_provider_oxen.hooks.oxen.OxenHook.download`.
 
@@ -78,7 +77,7 @@ def to_path(
         raise OxenStorageError(
             f"{folder.asset_uri(name)} is there already; pass overwrite=True to replace it."
         )
-    got, seen = _patiently(client, item, max_bytes, sleep)
+    got, seen = _patiently(client, item, max_bytes)
     try:
         if isinstance(seen, OxenBadImage):
             rejected = _create(folder, f"{name}.rejected", fetched.without_key(client.settings.api_key, got))
@@ -94,14 +93,14 @@ def to_path(
 
 
 def _patiently(
-    client: Client, item: ImageItem, max_bytes: int, sleep: Callable[[float], None]
+    client: Client, item: ImageItem, max_bytes: int
 ) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
     """Return the bytes; ask again, with growing pauses, while the image may only not be there yet."""
     same, pauses = None, iter(retries.NOT_YET)
     while True:
         got, pause = None, next(pauses, None)
         try:
-            got = fetched.from_item(lambda link: fetch.from_url(client, link, max_bytes, sleep), item)
+            got = fetched.from_item(lambda link: fetch.from_url(client, link, max_bytes), item)
             return got, verify.judge(got, same if pause is None else None)
         except OxenImageError as error:
             if pause is None or not error.not_yet:
@@ -112,7 +111,7 @@ def _patiently(
             same = got.sha256
             got.close()
         log.warning("The image is not there yet. Asking for it again in %.0f s.", pause)
-        sleep(pause)
+        unsuspended(client.pause(pause))
 
 
 def _is_there(folder: Folder, name: str) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import io
 import shutil
 import ssl
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from typing import BinaryIO
 
 import httpx
 import tenacity
 
-from airflow_provider_oxen.api import retries
+from airflow_provider_oxen.api import body, retries
 from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.deadline import Deadline
@@ -27,7 +24,7 @@ from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.tls import governing
 from airflow_provider_oxen.images.fetched import Fetched, absolute
-from airflow_provider_oxen.images.following import Blocking, OnLoop, Way, follow
+from airflow_provider_oxen.images.following import close, follow
 from airflow_provider_oxen.images.received import Checksums
 
 __all__ = ["MAX_BYTES", "afrom_url", "from_url"]
@@ -35,6 +32,9 @@ __all__ = ["MAX_BYTES", "afrom_url", "from_url"]
 MAX_BYTES = 256 * 1024 * 1024
 """Default limit of a download in bytes: far above the images of any known model, far below a worker's
 disk."""
+
+_CHUNK = 64 * 1024
+"""Bytes that are read at a time."""
 
 _SMALL = 256 * 1024
 """Bytes up to which a download stays in memory: less than a small image takes when it is decoded."""
@@ -48,9 +48,7 @@ _PATIENCE = 7
 paid for, and retrying costs nothing."""
 
 
-def from_url(
-    client: Client, url: str, max_bytes: int = MAX_BYTES, sleep: Callable[[float], None] = time.sleep
-) -> Fetched:
+def from_url(client: Client, url: str, max_bytes: int = MAX_BYTES) -> Fetched:
     """Download a result, and retry where that may help. A large one goes to an unlinked temporary file.
 
     The key is sent only after a 401 or 403, and only to the hub's own origin.
@@ -59,29 +57,20 @@ def from_url(
     :raises OxenExpiredURL: if the link does not work.
     :raises OxenDownloadError: if the bytes did not arrive, not completely, or are too many.
     """
-    return unsuspended(_from_url(Blocking(client, sleep), url, max_bytes))
+    return unsuspended(afrom_url(client, url, max_bytes))
 
 
-async def afrom_url(
-    client: AsyncClient,
-    url: str,
-    max_bytes: int = MAX_BYTES,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Fetched:
-    """Do the same as :func:`from_url` on an event loop."""
-    return await _from_url(OnLoop(client, sleep), url, max_bytes)
-
-
-async def _from_url(way: Way, url: str, max_bytes: int) -> Fetched:
+async def afrom_url(client: Client | AsyncClient, url: str, max_bytes: int = MAX_BYTES) -> Fetched:
+    """Do the same as :func:`from_url` on an event loop; with a client that blocks, without one."""
     if len(url) > LONGEST_LINK:
         raise OxenDownloadError("The hub's link to the image is not a URL.")
-    settings = way.client.settings
+    settings = client.settings
     link = absolute(settings, url)
     try:
-        async with way.deadline(2 * settings.timeout) as deadline:
+        async with Deadline(2 * settings.timeout, client.blocks) as deadline:
             return await retries.acall_with_retries(
-                lambda: tenacity.AsyncRetrying(sleep=way.sleep, **retries.policy(_PATIENCE)),
-                _download, way, link, max_bytes, deadline,
+                lambda: tenacity.AsyncRetrying(sleep=client.pause, **retries.policy(_PATIENCE)),
+                _download, client, link, max_bytes, deadline,
             )  # fmt: skip
     except httpx.TimeoutException as error:
         raise _not_come(error, link, settings) from None
@@ -91,16 +80,16 @@ async def _from_url(way: Way, url: str, max_bytes: int) -> Fetched:
         ) from error
 
 
-async def _download(way: Way, url: str, max_bytes: int, deadline: Deadline) -> Fetched:
+async def _download(client: Client | AsyncClient, url: str, max_bytes: int, deadline: Deadline) -> Fetched:
     try:
         with suppress_http_logs():
-            response = await follow(way, url)
+            response = await follow(client, url)
             try:
-                return await _copy(way, response, max_bytes, deadline)
+                return await _copy(response, max_bytes, deadline)
             finally:
-                await way.close(response)
+                await close(client, response)
     except httpx.RequestError as error:
-        raise _not_come(error, url, way.client.settings) from None
+        raise _not_come(error, url, client.settings) from None
     except (httpx.InvalidURL, ValueError):
         raise OxenDownloadError("The hub's link to the image is not a URL.") from None
 
@@ -129,7 +118,7 @@ def _distrust(error: BaseException | None, settings: Settings) -> str:
     )
 
 
-async def _copy(way: Way, response: httpx.Response, max_bytes: int, deadline: Deadline) -> Fetched:
+async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) -> Fetched:
     announced = response.headers.get("content-length", "")
     expected = int(announced) if announced.isascii() and announced.isdigit() else None
     if expected is not None and expected > max_bytes:
@@ -137,7 +126,7 @@ async def _copy(way: Way, response: httpx.Response, max_bytes: int, deadline: De
     digest, size, checksums = hashlib.sha256(), 0, Checksums(response.headers)
     async with contextlib.AsyncExitStack() as on_error:
         file: BinaryIO = on_error.enter_context(io.BytesIO())
-        async with contextlib.aclosing(way.pieces(response)) as pieces:
+        async with contextlib.aclosing(body.pieces(response, _CHUNK)) as pieces:
             async for chunk in pieces:
                 if size <= _SMALL < size + len(chunk):
                     file = on_error.enter_context(_on_disk(file))

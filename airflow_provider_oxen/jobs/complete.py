@@ -20,8 +20,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.redact import redact_unless_echoed
 from airflow_provider_oxen.api.values import whole_seconds
-from airflow_provider_oxen.jobs.effects import Effects
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Effects, End
 from airflow_provider_oxen.jobs.lookups import row_of
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import NOT_BILLED, stopped

@@ -1,4 +1,4 @@
-"""What the protocol needs done: every action that touches the outside world, or can fail.
+"""What the protocol needs done: every action that touches the outside world, or can fail; and its results.
 
 :mod:`.resolve` and :mod:`.complete` decide, and await one of these methods for each action. A task in its
 worker, the rows of a batch, and the simulation (where each action may be the last) each have an
@@ -7,15 +7,29 @@ implementation. Pace, budget and claims are wrappers around another one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from airflow_provider_oxen.api.errors import OxenImageError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.ending import End
 from airflow_provider_oxen.jobs.record import Record
 
-__all__ = ["Accepted", "Effects", "Prepared", "Remade"]
+__all__ = ["Accepted", "Effects", "End", "Prepared", "Remade", "Status", "is_about_credits", "is_final"]
+
+Status = Literal["succeeded", "failed", "cancelled", "timed_out", "unknown", "unreachable"]
+"""How waiting ends. ``unknown``: the hub does not know the id. ``unreachable``: the hub could not be
+asked."""
+
+_CREDITS = re.compile(r"insufficient[_ ]credits|out of credits", re.IGNORECASE)
+
+_FINAL = re.compile(
+    r"moderat|content[ _-]?policy|policy[ _-]violation|nsfw|flagged|safety|sensitive[ _-]?content|prohibited"
+    r"|data[ _-]?inspection|net check failed|forbidden|\b4(0[023]|13|22)\b|invalid[_ ]param",
+    re.IGNORECASE,
+)
+"""Words of failures that would repeat: seen on the live hub, in its documentation, and in its models'
+messages."""
 
 
 class Prepared(NamedTuple):
@@ -47,6 +61,23 @@ class Accepted(NamedTuple):
     items: Sequence[dict[str, Any]] = ()
     model: str | None = None
     created: int | None = None
+
+
+class End(NamedTuple):
+    """How waiting for a generation ended.
+
+    :ivar message: the hub's reason, or ours; never with a signed URL or the key.
+    :ivar retryable: for a failure: whether the hub says that it may pass; None if it does not say.
+    """
+
+    status: Status
+    message: str = ""
+    retryable: bool | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether a failed generation would fail again."""
+        return is_final(self.message, self.retryable)
 
 
 class Effects(Protocol):
@@ -123,3 +154,20 @@ class Effects(Protocol):
         :raises OxenImageError: if the images cannot be fetched, or are no images.
         """
         ...
+
+
+def is_final(reason: str | None, retryable: bool | None = None) -> bool:
+    """Return whether a failed generation would fail again: credits, moderation, parameters.
+
+    The hub's own verdict takes precedence over its message. A failure with unknown words is not final.
+
+    :param retryable: ``error_retryable`` of the row.
+    """
+    if retryable is not None:
+        return not retryable
+    return is_about_credits(reason) or bool(_FINAL.search(reason or ""))
+
+
+def is_about_credits(reason: str | None) -> bool:
+    """Return whether a generation failed for lack of credits."""
+    return bool(_CREDITS.search(reason or ""))

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenPollError, OxenRecordError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.effects import Effects
-from airflow_provider_oxen.jobs.ending import is_final
+from airflow_provider_oxen.jobs.effects import Effects, is_final
 from airflow_provider_oxen.jobs.evidence import Matches, is_another, look
 from airflow_provider_oxen.jobs.fitting import is_other_job, is_same
 from airflow_provider_oxen.jobs.intent import intend, past_of

@@ -14,8 +14,7 @@ from airflow_provider_oxen.api.errors import (
     OxenGenerationNotFound,
     OxenRecordError,
 )
-from airflow_provider_oxen.jobs.effects import Effects
-from airflow_provider_oxen.jobs.ending import is_about_credits
+from airflow_provider_oxen.jobs.effects import Effects, is_about_credits
 from airflow_provider_oxen.jobs.lookups import find_again, look_again, look_up, row_of, seek
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.submit import first, once_more, submit

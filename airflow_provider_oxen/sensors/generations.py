@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_oxen.api.client import Client
     from airflow_provider_oxen.api.errors import OxenError
     from airflow_provider_oxen.api.models import Generation
-    from airflow_provider_oxen.jobs.ending import End
+    from airflow_provider_oxen.jobs.effects import End
 
 __all__ = ["OxenGenerationSensor"]
 

@@ -16,8 +16,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.jobs.complete import complete
-from airflow_provider_oxen.jobs.effects import Effects
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Effects, End
 from airflow_provider_oxen.jobs.intent import blank
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve

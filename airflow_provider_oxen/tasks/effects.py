@@ -25,8 +25,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.models import Generation, ImageItem
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.api.statuses import in_words
-from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Accepted, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.sealed import SEALED, unseal
 from airflow_provider_oxen.jobs.stores import RecordStore

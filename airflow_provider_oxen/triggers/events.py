@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import redacted_line, without_queries
-from airflow_provider_oxen.jobs.ending import End, Status
+from airflow_provider_oxen.jobs.effects import End, Status
 
 __all__ = [
     "BATCH",

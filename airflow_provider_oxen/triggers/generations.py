@@ -69,7 +69,7 @@ class OxenGenerationTrigger(OxenTrigger):
 
     def failed(self, message: str) -> dict[str, Any]:
         """Return the event of a wait that could not ask the hub."""
-        from airflow_provider_oxen.jobs.ending import End
+        from airflow_provider_oxen.jobs.effects import End
         from airflow_provider_oxen.triggers.events import generation_event
 
         return generation_event(self.generation_id, End("unreachable", message))

@@ -27,7 +27,7 @@ from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.api.statuses import ENDED
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.waiting.asking import Key, RowAsker, UnfinishedList, history
 from airflow_provider_oxen.waiting.listener import EventListener, raise_if_cancelled
 from airflow_provider_oxen.waiting.polling import Poll

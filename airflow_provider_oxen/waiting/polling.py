@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.statuses import DOCUMENTED
-from airflow_provider_oxen.jobs.ending import End, Status
+from airflow_provider_oxen.jobs.effects import End, Status
 
 __all__ = ["TOLERATED", "Poll", "pace"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.waiting.asking import Key
 from airflow_provider_oxen.waiting.listener import Connection, EventListener
 from airflow_provider_oxen.waiting.poller import SHORTEST, QueuePoller

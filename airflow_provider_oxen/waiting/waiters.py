@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from airflow_provider_oxen.api.deadline import LAST, LOOK
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.waiting.polling import Poll
 
 __all__ = ["Waiter", "Waiters"]

@@ -486,9 +486,7 @@ def download(rng: Random) -> Callable[[], object]:
             return _streamed(own, status, headers, body)
 
         hub.answer = answer
-        fetch.from_url(
-            hub.sync, link if isinstance(link, str) else LINK, 50_000_000, sleep=lambda seconds: None
-        ).close()
+        fetch.from_url(hub.sync, link if isinstance(link, str) else LINK, 50_000_000).close()
 
     return case
 

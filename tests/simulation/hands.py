@@ -29,8 +29,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.jobs import evidence
-from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Accepted, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.waiting.polling import Poll

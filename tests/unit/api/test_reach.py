@@ -73,8 +73,11 @@ def connections(monkeypatch) -> list[str]:
 
 def fetched(link: str, hub: str = PUBLIC, **fields: Any) -> OxenDownloadError:
     """Return the error of a fetch, which ends one way or the other: nobody is there."""
-    with Client(Settings(hub, KEY, **fields)) as client, pytest.raises(OxenDownloadError) as caught:
-        fetch.from_url(client, link, sleep=lambda seconds: None)
+    with (
+        Client(Settings(hub, KEY, **fields), sleep=lambda seconds: None) as client,
+        pytest.raises(OxenDownloadError) as caught,
+    ):
+        fetch.from_url(client, link)
     leaks_nothing(caught.value)
     assert caught.value.spent == "yes"
     with pytest.raises(OxenDownloadError) as again:
@@ -87,8 +90,8 @@ async def fetched_on_a_loop(link: str, hub: str, **fields: Any) -> None:
     async def no_sleep(seconds: float) -> None:
         pass
 
-    async with AsyncClient(Settings(hub, KEY, **fields)) as client:
-        await fetch.afrom_url(client, link, sleep=no_sleep)
+    async with AsyncClient(Settings(hub, KEY, **fields), sleep=no_sleep) as client:
+        await fetch.afrom_url(client, link)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +248,9 @@ def test_key_in_a_hosts_name_is_not_repeated(monkeypatch, connections):
 
 
 def refused_certificate(server: Any, **fields: Any) -> str:
-    client = Client(Settings("https://127.0.0.1", KEY, **fields))
+    client = Client(Settings("https://127.0.0.1", KEY, **fields), sleep=lambda seconds: None)
     with client, pytest.raises(OxenDownloadError) as caught:
-        fetch.from_url(client, f"{server.url}/i.png", sleep=lambda seconds: None)
+        fetch.from_url(client, f"{server.url}/i.png")
     return caught.value.message
 
 

@@ -148,10 +148,10 @@ class TestDeadline:
         slept: list[float] = []
         with (
             Drip(BODY) as host,
-            Client(Settings(host.url, KEY, timeout=0.1)) as client,
+            Client(Settings(host.url, KEY, timeout=0.1), sleep=slept.append) as client,
             pytest.raises(errors.OxenDownloadError, match="Timeout") as caught,
         ):
-            fetch.from_url(client, f"{host.url}/image.png", sleep=slept.append)
+            fetch.from_url(client, f"{host.url}/image.png")
 
         assert caught.value.passing
         assert slept == []

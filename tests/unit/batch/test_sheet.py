@@ -1,4 +1,4 @@
-"""The contact sheet shows every row, loads nothing, and takes no text for markup."""
+"""The contact sheet shows every row, loads nothing but its own images, and takes no text for markup."""
 
 from __future__ import annotations
 
@@ -346,18 +346,14 @@ def test_a_page_holds_so_many_previews_and_says_so():
 
     assert len(found.all("img")) == 3
     assert [bool(found.tile(n).all("img")) for n in range(1, 8)] == [True] * 3 + [False] * 4
-    assert (
-        "4 of 7 images are linked without a preview: to stay small, a page holds 3 at most." in found.source
-    )
+    assert "4 of 7 images have no preview: to stay small, the page holds 3 at most." in found.source
     for n in range(4, 8):
         [link] = found.tile(n).all("a")
-        assert link.text == "Not previewed"
-        assert link.attributes["href"] == f"row-{n}.png"
-        assert f"row-{n}" in link.attributes["aria-label"]
+        assert link.text == link.attributes["href"] == f"row-{n}.png"
 
 
 def test_a_page_with_all_previews_says_nothing_of_it():
-    assert "without a preview" not in page((generated(), PREVIEW), failed(2)).source
+    assert "have no preview" not in page((generated(), PREVIEW), failed(2)).source
 
 
 def test_previews_of_a_page_are_a_thousand():
@@ -395,13 +391,69 @@ def test_what_is_no_preview_of_ours_is_not_shown(small):
     found = page((generated(), small))
 
     assert not found.all("img")
-    assert found.tile(1).all("a")[0].text == "Not previewed"
+    assert found.tile(1).all("a")[0].text == "row-1.png"
 
 
 def test_a_failed_row_has_no_preview_and_takes_no_place_of_one():
     found = page((failed(), PREVIEW), (generated(2), PREVIEW), previews=1)
 
     assert [bool(found.tile(n).all("img")) for n in (1, 2)] == [False, True]
+
+
+# The files beside the page.
+
+
+def shows_file(**changes: Any) -> list[bool]:
+    """Return whether the page may show a row's file in place of what the page holds of it."""
+    found = page((generated(**changes), PREVIEW), generated(2, **changes))
+    return ["data-file" in link.attributes for n in (1, 2) for link in found.tile(n).all("a", kind="picture")]
+
+
+def test_an_image_beside_the_page_is_shown_with_a_preview_and_without():
+    assert shows_file() == [True, True]
+    assert shows_file(size=5_000_000, width=3000, height=3000) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 20_000_000},
+        {"size": 5_000_001},
+        {"width": 30_000, "height": 30_000},
+        {"size": ...},
+        {"width": "64"},
+        {"height": None},
+        {"path": "/out/row-1.svg"},
+        {"path": "/out/row-1.png.rejected"},
+        {"path": "/out/.."},
+        {"path": "https://elsewhere.example/?x=/.png"},
+        {"path": 7},
+    ],
+    ids=range(11),
+)
+def test_a_file_that_is_large_or_no_image_is_only_linked(changes):
+    assert shows_file(**changes) == [False, False]
+
+
+def test_a_row_without_an_image_shows_no_file():
+    found = page(failed(), generated(2, path=...))
+
+    assert not [item for item in found.all() if "data-file" in item.attributes]
+
+
+def test_a_page_of_ten_thousand_rows_stays_small():
+    tiles, written = io.BytesIO(), io.BytesIO()
+    full = f"data:image/webp;base64,{'A' * (4 * LARGE.limit // 3)}"
+    small = f"data:image/jpeg;base64,{'A' * (4 * SMALL.limit // 3)}"
+    made, counts = sheet.Sheet(tiles), report.Counts()
+    for n in range(1, 10_001):
+        line = generated(n)
+        made.add(line, full if n <= sheet.LARGE_PREVIEWS else small)
+        counts.add(line)
+    made.end(written, counts.as_json(), FACTS, finished=True, written_at=MOMENT)
+
+    assert written.tell() < 15_000_000
+    assert written.getvalue().count(b" data-file") == 10_000
 
 
 # Texts of others.
@@ -530,14 +582,14 @@ def test_a_row_can_be_filtered_by_what_is_known_of_it():
     assert {select.attributes["name"] for select in found.all("select")} == {"state", "model"}
 
 
-def test_the_page_runs_no_script_but_its_own_and_loads_nothing():
+def test_the_page_runs_no_script_but_its_own_and_loads_nothing_by_itself():
     found = page((generated(), PREVIEW), generated(2), failed(3))
     policy = found.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
 
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules == {
         "default-src": "'none'",
-        "img-src": "data:",
+        "img-src": "data: 'self' file:",
         "style-src": digest(found.source, "style"),
         "script-src": digest(found.source, "script"),
         "base-uri": "'none'",

@@ -80,13 +80,17 @@ class Web:
 
     def client(self, **settings: Any) -> Client:
         fields: dict[str, Any] = {"base_url": HUB, "api_key": KEY, **settings}
-        return Client(Settings(**fields), transport=httpx.MockTransport(self._answer))
+        return Client(
+            Settings(**fields), transport=httpx.MockTransport(self._answer), sleep=self.slept.append
+        )
 
     def aclient(self, **settings: Any) -> AsyncClient:
         fields: dict[str, Any] = {"base_url": HUB, "api_key": KEY, **settings}
-        return AsyncClient(Settings(**fields), transport=httpx.MockTransport(self._aanswer))
+        return AsyncClient(
+            Settings(**fields), transport=httpx.MockTransport(self._aanswer), sleep=self._asleep
+        )
 
-    async def asleep(self, seconds: float) -> None:
+    async def _asleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
     async def _aanswer(self, request: httpx.Request) -> httpx.Response:

@@ -34,7 +34,7 @@ TEXT = base64.b64encode(PNG).decode()
 def to_path(web: Web, path: Any, image: Any = None, overwrite: bool = False) -> dict[str, Any]:
     image = {"b64_json": TEXT} if image is None else image
     client = web.client(max_retries=0)
-    return download.to_path(client, image, path, overwrite=overwrite, sleep=web.slept.append)
+    return download.to_path(client, image, path, overwrite=overwrite)
 
 
 @pytest.mark.parametrize(

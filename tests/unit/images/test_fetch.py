@@ -38,11 +38,11 @@ def web(request: pytest.FixtureRequest) -> Web:
 
 def get(web: Web, url: str = LINK, max_bytes: int = fetch.MAX_BYTES, **settings: Any) -> fetched.Fetched:
     if not isinstance(web, OnLoop):
-        return fetch.from_url(web.client(**settings), url, max_bytes, web.slept.append)
+        return fetch.from_url(web.client(**settings), url, max_bytes)
 
     async def got() -> fetched.Fetched:
         async with web.aclient(**settings) as client:
-            return await fetch.afrom_url(client, url, max_bytes, web.asleep)
+            return await fetch.afrom_url(client, url, max_bytes)
 
     return asyncio.run(got())
 
@@ -655,4 +655,4 @@ def test_packed_image_is_unpacked_bit_by_bit(web):
     for bomb, encoding in ((head + block * 200, "deflate"), (b"no gzip at all", "gzip")):
         web.put(LINK, found([bomb], content_encoding=encoding, content_length=""))
         with pytest.raises(OxenDownloadError, match=r"larger than max_bytes|DecodingError"):
-            fetch.from_url(web.client(), LINK, 2**20, sleep=web.slept.append)
+            fetch.from_url(web.client(), LINK, 2**20)

@@ -35,7 +35,7 @@ def inlined(web: Web, items: list[ImageItem], response_format: Any, **options: A
     client, max_bytes = web.client(max_retries=0), options.pop("max_bytes", fetch.MAX_BYTES)
     return inline.records(
         client.settings,
-        lambda link: fetch.from_url(client, link, max_bytes, web.slept.append),
+        lambda link: fetch.from_url(client, link, max_bytes),
         items,
         response_format,
         **options,

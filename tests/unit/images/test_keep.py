@@ -49,7 +49,7 @@ def keeper(web: Web, folder: FlakyFolder, writer_id: str = f"{IDENTITY}.1", **op
     return Keeper(
         **{
             "api_key": client.settings.api_key,
-            "download": lambda link: fetch.from_url(client, link, max_bytes, web.slept.append),
+            "download": lambda link: fetch.from_url(client, link, max_bytes),
             "folder": folder,
             "stem": "hero",
             "facts": FACTS,

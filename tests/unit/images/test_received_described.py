@@ -92,7 +92,7 @@ def test_page_that_a_download_keeps_does_not_quote_the_key(tmp_path):
     path = tmp_path / "cube.png"
 
     with Client(Settings(api_key=KEY)) as client, pytest.raises(OxenBadImage) as caught:
-        download.to_path(client, {"b64_json": page}, path, overwrite=False, sleep=lambda seconds: None)
+        download.to_path(client, {"b64_json": page}, path, overwrite=False)
 
     assert (tmp_path / "cube.png.rejected").read_text() == "<html>*** is no key of ours</html>"
     assert "a page without a title" in str(caught.value)

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.errors import OxenError, OxenImageError
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import Accepted, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 
 

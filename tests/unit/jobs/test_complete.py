@@ -22,7 +22,7 @@ from airflow_provider_oxen.api.errors import (
     OxenStorageError,
 )
 from airflow_provider_oxen.jobs.complete import complete
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import is_recoverable
 

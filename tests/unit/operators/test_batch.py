@@ -485,3 +485,13 @@ def test_batch_of_which_nothing_came_has_failed(batch):
 @by_call
 def test_base64_text_is_kept_too(batch):
     assert all_kept(batch, batch.play(response_format="b64_json"))
+
+
+def test_first_rows_get_larger_previews_and_the_last_none(batch, monkeypatch):
+    monkeypatch.setattr("airflow_provider_oxen.batch.run.LARGE_PREVIEWS", 2)
+    monkeypatch.setattr("airflow_provider_oxen.batch.run.PREVIEWS", 4)
+    assert batch.play().state == "success"
+
+    sidecars = [json.loads(Path(line["path"]).with_suffix(".json").read_text()) for line in batch.manifest]
+    kinds = [told.get("preview", "").partition(";")[0] for told in sidecars]
+    assert kinds == ["data:image/webp"] * 2 + ["data:image/jpeg"] * 2 + [""] * 2

@@ -24,7 +24,7 @@ from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.images.known import KnownFolder
 from airflow_provider_oxen.images.storage import LocalFolder
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.waiting.polling import Poll
 

@@ -21,7 +21,7 @@ from airflow_provider_oxen.api import deadline
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.catalogue.readiness import Readiness
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor

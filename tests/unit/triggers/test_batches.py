@@ -17,7 +17,7 @@ from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault, LocalHub
 from airflow_provider_oxen.triggers import batch_record as records
 from airflow_provider_oxen.triggers import batches

@@ -11,7 +11,7 @@ from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import register_key
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs.ending import End, Status
+from airflow_provider_oxen.jobs.effects import End, Status
 from airflow_provider_oxen.triggers.events import (
     BatchEnd,
     BatchStatus,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.triggers import _base
 from airflow_provider_oxen.triggers.events import GENERATION, read_event

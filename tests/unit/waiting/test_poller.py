@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.waiting import asking, poller, registry, waiters
 from airflow_provider_oxen.waiting.polling import LINKLESS, TOLERATED, Poll

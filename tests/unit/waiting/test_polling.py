@@ -14,7 +14,7 @@ from airflow_provider_oxen.api.errors import (
     OxenServerError,
 )
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.ending import End, is_final
+from airflow_provider_oxen.jobs.effects import End, is_final
 from airflow_provider_oxen.waiting.polling import LINKLESS, TOLERATED, Poll, pace
 
 LINK = "https://hub.example/image.png"

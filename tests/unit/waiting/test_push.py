@@ -20,7 +20,7 @@ from airflow_provider_oxen.api.events import read_message
 from airflow_provider_oxen.api.models import GenerateRequest, Generation
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.sse import Message
-from airflow_provider_oxen.jobs.ending import End
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.waiting import listener, poller, registry, trust, wakeups
 from airflow_provider_oxen.waiting.cursor import Cursor
