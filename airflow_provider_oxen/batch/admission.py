@@ -75,7 +75,7 @@ class Admission:
         if account is None:
             accounts.write(admitted)
         elif account.series == this_try.clear_key:
-            self.budget.at_least(account.spent, account.spent_unknown, account.held)
+            self.budget.at_least(account)
         if unsure:
             self.operator.log.warning(
                 "This is try %d, but %s has no trace of the tries before: they may have used another "
@@ -110,9 +110,7 @@ class Admission:
         sums = {
             "series": self.this_try.clear_key,
             "clear_number": self.this_try.clear_number,
-            "spent": self.budget.spent,
-            "held": self.budget.held,
-            "spent_unknown": self.budget.unknown,
+            **self.budget.sums(),
         }
         return account.model_copy(update={**sums, **more})
 

@@ -42,10 +42,11 @@ class RowRecordStore(FileRecordStore):
     :ivar counted: how many of the row's requests the budget has counted.
     """
 
+    folder: KnownFolder
+
     def __init__(self, folder: KnownFolder, stem: str, identity: str, mark: str, clear_key: str) -> None:
         super().__init__(folder, stem, identity, mark)
         self.clear_key = clear_key
-        self._known = folder
         self._sidecar = f"{stem}.json"
         self.counted = 0
         self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
@@ -79,7 +80,7 @@ class RowRecordStore(FileRecordStore):
         except OxenOvertaken:
             raise RowConflict from None
         try:
-            if not with_store_errors(self._known, lambda: self._known.has_appeared(self._sidecar)):
+            if not with_store_errors(self.folder, lambda: self.folder.has_appeared(self._sidecar)):
                 return
         except OxenError:
             with contextlib.suppress(OxenError):

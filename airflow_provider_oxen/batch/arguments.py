@@ -97,7 +97,6 @@ class BatchArguments(TaskArguments):
     seed: _Default = None
     target_namespace: _Default = None
     model_params: _Default = None
-    use_queue: Boolean = True
     max_in_flight: Annotated[int, or_default(_in_flight)] = 8
     requests_per_minute: Number = None
     allow_unknown_price: Boolean = False
@@ -106,10 +105,6 @@ class BatchArguments(TaskArguments):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        if self.deferrable and not self.use_queue:
-            raise OxenInvalidRequest(
-                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
-            )
         check_connection("prompts", self.prompts, "prompts_conn_id", self.prompts_conn_id)
         if self.max_failures is not None and self.on_error == "fail":
             raise OxenInvalidRequest(

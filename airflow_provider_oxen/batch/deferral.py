@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from airflow_provider_oxen.api.errors import OxenRecordError
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.limits import Sums
 from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.tasks.deferral import SLACK, TaskOperator, warn_of_last_try, with_arguments
 
@@ -20,30 +21,22 @@ __all__ = ["WAITED_FOR", "Deferral", "defer", "lost_record", "read_deferral"]
 WAITED_FOR = "The generations that this task waited for may have been paid for."
 
 
-class Deferral(BaseModel):
+class Deferral(Sums):
     """What Airflow keeps while the task is deferred. The record is trusted only together with it.
 
     :ivar folder: the batch's folder, as :func:`~.storage.open_folder` takes it; None: the operator's.
     :ivar record: name of the batch's record in that folder.
     :ivar sha256: hash of that file; None if an earlier version wrote it.
     :ivar jobs: how many generations were submitted and are waited for.
-    :ivar spent: USD by then.
-    :ivar held: USD that count against ``max_cost`` by then.
-    :ivar spent_unknown: submissions by then whose cost is not known.
     :ivar series: the clearing of the task; None if an earlier version wrote it.
     :ivar anew: whether this very try has already begun the folder again.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     folder: str | None = None
     storage_conn_id: str | None = None
     record: str
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     jobs: int = Field(0, ge=0, lt=2**63)
-    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
-    held: float = Field(0.0, ge=0, allow_inf_nan=False)
-    spent_unknown: int = Field(0, ge=0, lt=2**63)
     series: str | None = None
     anew: bool = False
 

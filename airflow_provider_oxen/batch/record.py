@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from logging import getLogger
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -37,16 +37,9 @@ from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.arguments import shown
 from airflow_provider_oxen.triggers.batch_record import FORMAT
 
-__all__ = ["BatchRecord", "Saved", "check_row"]
+__all__ = ["BatchRecord", "check_row"]
 
 log = getLogger(__name__)
-
-
-class Saved(NamedTuple):
-    """A written record, as the deferral must name it."""
-
-    name: str
-    sha256: str
 
 
 @dataclass
@@ -65,9 +58,10 @@ class BatchRecord:
     mark: str
     noted: set[str] = field(default_factory=set, init=False)
 
-    def save(self, outcome: BatchOutcome) -> Saved:
+    def save(self, outcome: BatchOutcome) -> tuple[str, str]:
         """Write what is known about the rows, for the time while the task is deferred.
 
+        :return: the file's name and SHA-256, which the deferral must hold.
         :raises OxenStorageError: if the store does not accept it.
         """
         sums = {"rows": self.rows.total, "ending": asdict(outcome)}
@@ -87,7 +81,7 @@ class BatchRecord:
                     retry="The next try continues with them.",
                     retry_helps=True,
                 ) from None
-        return Saved(name, sha256)
+        return name, sha256
 
     def load(self, name: str, sha256: str | None, counts: Counter[str]) -> BatchOutcome | None:
         """Read a record into the row store; return the batch's outcome so far, None if there is no record.

@@ -17,7 +17,7 @@ from airflow_provider_oxen.batch.facts import BatchTry, RowOutcome
 from airflow_provider_oxen.batch.limits import NotSent, exact
 from airflow_provider_oxen.batch.outcome import BatchOutcome, Bill, is_unknown
 from airflow_provider_oxen.batch.progress import Tally
-from airflow_provider_oxen.batch.record import BatchRecord, Saved
+from airflow_provider_oxen.batch.record import BatchRecord
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.rowstore import NEW, WAITING, Row, RowStore, Waited
 from airflow_provider_oxen.images.known import Listing
@@ -190,7 +190,7 @@ class Results:
         facts["cost"] = float(self.cost)
         metrics.batch(facts, self.endpoint, time.monotonic() - self._began)
 
-    def save(self) -> Saved:
+    def save(self) -> tuple[str, str]:
         """Write the record of a deferral, as :meth:`.BatchRecord.save` does."""
         self._mark_in_hand()
         self.this_try.check()

@@ -28,7 +28,6 @@ from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.tasks.attempt import ImageAttempt, Looked, is_open
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.generations import candidates
-from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.runtime import LoopRuntime
 from airflow_provider_oxen.waiting.registry import KnownConnection
 
@@ -58,15 +57,16 @@ class RowWorker:
     _under_way: dict[int, WorkerEffects] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        connection = KnownConnection(self.setup.arguments.oxen_conn_id, self.setup.settings)
+        self._settings = self.setup.builder.client.settings
+        connection = KnownConnection(self.setup.arguments.oxen_conn_id, self._settings)
         self.queue = SharedQueue(
             connection, SharedLookup(self._candidates), self.setup.arguments.poll_interval
         )
 
     async def __aenter__(self) -> RowWorker:
         self._clients = (
-            AsyncClient(self.setup.settings),
-            AsyncClient(replace(self.setup.settings, max_retries=0)),
+            AsyncClient(self._settings),
+            AsyncClient(replace(self._settings, max_retries=0)),
         )
         is_local = isinstance(self.setup.folder, LocalFolder)
         self._runtime = LoopRuntime(*self._clients, self.threads, looks_are_quick=is_local)
@@ -96,37 +96,32 @@ class RowWorker:
         """
         store, output, task, _ = self.setup.parts(row)
         record = store.read()
-        if record is None:
-            kept = self._told(output, output.find())
-            if kept and self.setup.listing.records and kept.get("generation_id"):
-                # Another row that looks for its job must not take this one's.
-                self.queue.claim(kept["generation_id"], row.stem)
-            if kept is None:
-                return None
-            return PriorWork(kept, output.preview, False, int(not kept["reused"]), kept.get("cost"))
-        result = self._told(output, self._find(output, record))
-        if record.generation_id:
-            self.queue.claim(record.generation_id, row.stem)
-        refused = refused_change(task, record) if is_open(record) else None
-        if refused:
-            raise refused
-        sent = record.submissions if record.clear_key == self.setup.this_try.clear_key else 0
-        # If the hub states no cost for an ended job, it did not charge for it.
-        told = None if is_open(record) else max(record.counted, record.before)
-        return PriorWork(None if is_open(record) else result, output.preview, is_open(record), sent, told)
-
-    def _told(self, output: Output, found: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Mark as "generated" what an earlier try of this very task has generated."""
-        return found and {**found, "reused": not output.is_own()}
-
-    def _find(self, output: Output, record: Record) -> dict[str, Any] | None:
+        kept = None
         try:
-            return output.find(record.files)
+            kept = output.find(record.files if record else ())
         except OxenRefused:
+            # The paid image goes beside it.
             if not is_open(record):
                 raise
-            # The paid image goes beside it.
-            return None
+        if kept:
+            # What an earlier try of this very task has generated is not reused.
+            kept = {**kept, "reused": not output.is_own()}
+        if record is None:
+            if kept is None:
+                return None
+            if self.setup.listing.records and kept.get("generation_id"):
+                # Another row that looks for its job must not take this one's.
+                self.queue.claim(kept["generation_id"], row.stem)
+            return PriorWork(kept, output.preview, False, int(not kept["reused"]), kept.get("cost"))
+        if record.generation_id:
+            self.queue.claim(record.generation_id, row.stem)
+        sent = record.submissions if record.clear_key == self.setup.this_try.clear_key else 0
+        if is_open(record):
+            if refused := refused_change(task, record):
+                raise refused
+            return PriorWork(None, output.preview, True, sent)
+        # If the hub states no cost for an ended job, it did not charge for it.
+        return PriorWork(kept, output.preview, False, sent, max(record.counted, record.before))
 
     async def do(self, row: Row) -> RowOutcome:
         """Finish a row; never raises."""

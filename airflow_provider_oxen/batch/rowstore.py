@@ -82,7 +82,7 @@ class Row(NamedTuple):
 
 
 class RowStore:
-    """The rows, in the order of the input; for one thread. Close it, or use it as a context manager.
+    """The rows, in the order of the input; for one thread, as a context manager.
 
     :param folds_case: whether names that differ only in case are the same.
     """

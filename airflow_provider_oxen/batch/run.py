@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from airflow_provider_oxen import metrics
@@ -30,7 +30,6 @@ from airflow_provider_oxen.batch.results import FILES, Results
 from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowStore
 from airflow_provider_oxen.batch.setup import RowSetup
-from airflow_provider_oxen.batch.sheet import LARGE_PREVIEWS, PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
@@ -93,11 +92,11 @@ class BatchRun:
         self.results.tally.total = self.rows.total
         claim(self.folder, self.this_try.identity, self.results.mark)
         worker = self._worker(defers=options.deferrable, unsure=account.unsure)
-        plan = Plan(self.rows, source.name, worker, self.results, self._stop_rule())
+        plan = Plan(source.name, worker, self.results, self._stop_rule())
         budget = self.budget
         # The facts of a deferral may also be in the folder, or the folder may be gone.
         try:
-            budget.at_least(*plan.look_around())
+            budget.at_least(plan.look_around())
         except OxenOutputExists:
             # The folder belongs to another batch: leave it unchanged.
             self.admission.accounts.withdraw()
@@ -136,7 +135,7 @@ class BatchRun:
         told = read_batch_event(event, deferral.record)
         if told.status != "ended":
             self.operator.log.warning("The triggerer did not see the end of all jobs: %s", told.message)
-        self.budget.at_least(deferral.spent, deferral.spent_unknown, deferral.held)
+        self.budget.at_least(deferral)
         if not self.results.load(deferral.record, deferral.sha256):
             return self._anew(deferral)
         if deferral.sha256 is None and 0 < deferral.jobs < (count := self.rows.count_waited()):
@@ -186,26 +185,19 @@ class BatchRun:
         with_store_errors(self.folder, lambda: self.folder.prove(self.results.mark))
 
     def _worker(self, *, defers: bool, unsure: bool = False) -> RowWorker:
+        listing = self.results.list_folder()
         setup = RowSetup(
-            arguments=self.options,
-            this_try=self.this_try,
-            settings=self.builder.client.settings,
-            folder=self.folder,
-            listing=self.results.list_folder(),
-            builder=self.builder,
-            log=self.operator.log,
-            previews=PREVIEWS,
-            large=LARGE_PREVIEWS,
-            unsure=unsure,
+            self.options, self.this_try, self.folder, listing, self.builder, self.operator.log, unsure
         )
         return RowWorker(setup, self.gate, self.budget, self.threads, defers)
 
     def _stop_rule(self) -> StopRule:
-        return StopRule(self.options.on_error == "continue", self.options.most_failures(self.rows.total))
+        most = self.options.most_failures(self.rows.total)
+        return StopRule(self.options.on_error == "continue", most, failed=self.results.tally.bad)
 
     def _work(self, worker: RowWorker, begun: Iterator[Row], fresh: Iterator[Row]) -> None:
         tally = self.results.tally
-        stop_rule = replace(self._stop_rule(), failed=tally.bad)
+        stop_rule = self._stop_rule()
         progress = Progress(tally, self.operator.log, lambda: self.budget.told)
         self._engine = Engine(worker, stop_rule, progress, self.results, lambda: self._stopped)
         try:
@@ -221,26 +213,24 @@ class BatchRun:
         outcome.too_many = outcome.too_many or stop_rule.is_broken
 
     def _defer(self) -> NoReturn:
-        options, budget = self.options, self.budget
+        options = self.options
         self.facts.push_batch(self.results.write(finished=False))
-        saved = self.results.save()
+        name, sha256 = self.results.save()
         self.admission.sum_up()
         self.results.send_metrics()
         deferral = Deferral(
             folder=options.storage_path,
             storage_conn_id=options.storage_conn_id,
-            record=saved.name,
-            sha256=saved.sha256,
+            record=name,
+            sha256=sha256,
             jobs=self.rows.count(WAITING),
-            spent=budget.spent,
-            held=budget.held,
-            spent_unknown=budget.unknown,
+            **self.budget.sums(),
             series=self.this_try.clear_key,
             anew=self._anew_once,
         )
         self.operator.log.info(
             "Waiting for %s generations in the triggerer; their ids are in %s.",
-            f"{deferral.jobs:,}", self.folder.asset_uri(saved.name),
+            f"{deferral.jobs:,}", self.folder.asset_uri(name),
         )  # fmt: skip
         defer(self.operator, self.context["ti"], options, deferral, self.this_try.identity.key)
 
