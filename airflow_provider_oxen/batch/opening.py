@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.apart import RowConflict, RowRecordStore
 from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
 from airflow_provider_oxen.batch.effects import Joined, Paced

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
     OxenBatchError,
     OxenError,
     OxenOutputExists,
     OxenRecordError,
 )
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -70,12 +71,8 @@ class OxenHook(BaseHook):
         """Return which standard fields are hidden and how the others are labelled, for Airflow before 3.2."""
         from airflow_provider_oxen.provider_info import CONNECTION_TYPE
 
-        behaviour = CONNECTION_TYPE["ui-field-behaviour"]
-        return {
-            "hidden_fields": list(behaviour["hidden-fields"]),
-            "relabeling": dict(behaviour["relabeling"]),
-            "placeholders": dict(behaviour["placeholders"]),
-        }
+        behaviour = deepcopy(CONNECTION_TYPE["ui-field-behaviour"])
+        return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
     def settings(self) -> Settings:
         """Return the connection, read and checked.

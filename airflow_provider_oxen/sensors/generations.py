@@ -79,7 +79,7 @@ class OxenGenerationSensor(DeferringSensor):
 
         :raises AirflowFailException: if the generation ended without success.
         """
-        from airflow_provider_oxen.sensors.arguments import GenerationArguments
+        from airflow_provider_oxen.tasks.arguments import GenerationArguments
         from airflow_provider_oxen.triggers.events import read_event
 
         with self.judged():
@@ -93,7 +93,7 @@ class OxenGenerationSensor(DeferringSensor):
     def _look(self, deadline: float, *, defer: bool) -> dict[str, Any] | None:
         from airflow_provider_oxen.api.deadline import for_look
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.sensors.arguments import GenerationArguments
+        from airflow_provider_oxen.tasks.arguments import GenerationArguments
 
         with self.judged():
             asked = GenerationArguments.of(self)

@@ -1,4 +1,4 @@
-"""The arguments of the operators that generate images, read once, after rendering.
+"""The arguments of the operators that generate images, and of the sensors, read once, after rendering.
 
 The model travels as one value: into the protocol, and through the deferral.
 """
@@ -22,6 +22,7 @@ from airflow_provider_oxen.jobs.arguments import (
     Names,
     OptionalText,
     Seconds,
+    Text,
     Timeout,
     one_of,
     or_default,
@@ -31,7 +32,7 @@ from airflow_provider_oxen.jobs.arguments import (
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.jobs.task import OnChanged, OnUnknown
 
-__all__ = ["ImageArguments", "PlaceArguments", "TaskArguments"]
+__all__ = ["GenerationArguments", "ImageArguments", "ModelArguments", "PlaceArguments", "TaskArguments"]
 
 Validation = Literal["error", "warn", "off"]
 
@@ -89,3 +90,20 @@ class ImageArguments(RequestArguments, TaskArguments):
         if self.target_repo and not self.use_queue:
             raise OxenInvalidRequest("target_repo is a parameter of the queue: set use_queue=True.")
         return self
+
+
+class GenerationArguments(Arguments):
+    """Arguments of the generation sensor."""
+
+    generation_id: Text
+    target_namespace: OptionalText = None
+    oxen_conn_id: Name = "oxen_default"
+
+
+class ModelArguments(Arguments):
+    """Arguments of the model sensor."""
+
+    model: Text
+    parameters: Names = Field(default_factory=dict)
+    fail_fast: Boolean = False
+    oxen_conn_id: Name = "oxen_default"

@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.clock import Clock
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenImageError
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.images import fetch, fetched
 from airflow_provider_oxen.images.fetched import Download
 

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_oxen.api.values import LATEST
 
-__all__ = ["SECONDS", "OxenTrigger", "loaded"]
+__all__ = ["SECONDS", "OxenTrigger", "loaded", "serialized"]
 
 SECONDS = 5.0
 """The shortest time from a deferral to its event: enough for several rounds of a busy scheduler."""
@@ -47,6 +47,15 @@ async def loaded() -> None:
         _done = True
 
 
+def serialized(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
+    """Return a trigger's class and its arguments, each of which is an attribute."""
+    kind = type(trigger)
+    return (
+        f"{kind.__module__}.{kind.__qualname__}",
+        {name: getattr(trigger, name) for name in inspect.signature(kind).parameters},
+    )
+
+
 class OxenTrigger(BaseTrigger):
     """Waits, and fires exactly one event that says how the wait ended, whatever happens.
 
@@ -65,11 +74,7 @@ class OxenTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments, which are plain JSON."""
-        kind = type(self)
-        return (
-            f"{kind.__module__}.{kind.__qualname__}",
-            {name: getattr(self, name) for name in inspect.signature(kind).parameters},
-        )
+        return serialized(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the event that says how the wait ended."""

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
@@ -26,8 +25,6 @@ __all__ = ["EventProducer", "Positions", "wake_now"]
 
 log = logging.getLogger(__name__)
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, Wakeups]] = WeakKeyDictionary()
-
 
 class EventProducer(SharedStreamProducer):
     """Wakeups for all watchers of a connection.
@@ -36,9 +33,8 @@ class EventProducer(SharedStreamProducer):
     """
 
     def __init__(self, conn_id: str) -> None:
-        self._wakeups = Wakeups(current().listener(OxenHook(conn_id)))
-        loop = asyncio.get_running_loop()
-        _shared.setdefault(loop, WeakValueDictionary())[conn_id] = self._wakeups
+        registry = current()
+        self._wakeups = registry.wakeups[conn_id] = Wakeups(registry.listener(OxenHook(conn_id)))
 
     async def open_stream(self) -> AsyncIterator[tuple[Wakeup, Wakeup]]:
         """Yield each wakeup twice: for the watchers, and for Airflow to pass back once it is dealt with."""
@@ -62,9 +58,7 @@ class EventProducer(SharedStreamProducer):
 
 def wake_now(conn_id: str) -> None:
     """Send a wakeup now, for a watcher that has joined others; otherwise the next one may be far away."""
-    shared = _shared.get(asyncio.get_running_loop())
-    wakeups = None if shared is None else shared.get(conn_id)
-    if wakeups is not None:
+    if wakeups := current().wakeups.get(conn_id):
         wakeups.again(0)
 
 

@@ -29,7 +29,7 @@ disk."""
 _READERS = 4
 """Records that are read at the same time."""
 
-_TELL = 10.0
+_LOG_EVERY = 10.0
 """Shortest time in seconds between two log lines about the progress."""
 
 _SHARE = 20
@@ -122,10 +122,10 @@ class OxenBatchTrigger(OxenTrigger):
             interval=self.poll_interval,
             deadline=self.deadline,
             not_found_until=self.patience,
-            tell=_Voice(self.log),
-            every=_TELL,
+            report=_ProgressLog(self.log),
+            every=_LOG_EVERY,
         )
-        return _judged(tally)
+        return _batch_end(tally)
 
     async def _ids(self) -> dict[str | None, list[str]]:
         """Return the ids to wait for, by namespace, as the record has them.
@@ -183,32 +183,32 @@ def _readers(pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_READERS, "oxen-batch-record")
 
 
-class _Voice:
+class _ProgressLog:
     """Logs the progress of a batch for people, and so not at each step."""
 
     def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._told, self._at = 0, clock()
+        self._logged, self._at = 0, clock()
 
     def __call__(self, tally: Tally) -> None:
-        now, more = self._clock(), tally.ended - self._told
+        now, more = self._clock(), tally.ended - self._logged
         if more * _SHARE >= tally.jobs or (more and now - self._at >= _SILENCE):
-            self._told, self._at = tally.ended, now
+            self._logged, self._at = tally.ended, now
             self._log.info(
                 "%s of %s generations of the batch have ended.", f"{tally.ended:,}", f"{tally.jobs:,}"
             )
 
 
-def _judged(tally: Tally) -> tuple[BatchEnd, int]:
+def _batch_end(tally: Tally) -> tuple[BatchEnd, int]:
     from airflow_provider_oxen.triggers.events import BatchEnd
 
     if tally.unreachable and tally.unreachable == tally.jobs:
         return BatchEnd("unreachable", tally.message), 0
-    told = ""
+    unread = ""
     if tally.unreachable:
-        told = f"The status of {tally.unreachable:,} that count as ended could not be read: {tally.message}"
+        unread = f"The status of {tally.unreachable:,} that count as ended could not be read: {tally.message}"
     if tally.ended == tally.jobs:
-        return BatchEnd("ended", told), tally.ended
+        return BatchEnd("ended", unread), tally.ended
     late = f"{tally.ended:,} of {tally.jobs:,} generations had ended by the deadline."
-    return BatchEnd("timed_out", f"{late} {told}".rstrip()), tally.ended
+    return BatchEnd("timed_out", f"{late} {unread}".rstrip()), tally.ended

@@ -172,7 +172,7 @@ def read_batch_event(event: Any, record: str) -> BatchEnd:
 
 
 def _read(
-    event: Any, word: str, about: tuple[str, str], statuses: tuple[str, ...], **facts: Any
+    event: Any, kind: str, about: tuple[str, str], statuses: tuple[str, ...], **facts: Any
 ) -> tuple[str, str]:
     """Return the status and the message of an event.
 
@@ -180,19 +180,19 @@ def _read(
     :param facts: facts for the error if the event is another one.
     """
     name, expected = about
-    if isinstance(event, dict) and event.get("event") == word and event.get(name) == expected:
+    if isinstance(event, dict) and event.get("event") == kind and event.get(name) == expected:
         status, message = event.get("status"), event.get("message", "")
         if status in statuses and isinstance(message, str):
             # It comes from Airflow's database, and may be of an earlier version.
             return str(status), without_queries(message[:_MOST])
     raise OxenPollError(
-        f"The task was resumed with an unknown event ({_shape(event)}); expected was one of "
-        f"{word} about {expected}.",
+        f"The task was resumed with an unknown event ({_field_names(event)}); expected was one of "
+        f"{kind} about {expected}.",
         **facts,
     )
 
 
-def _shape(event: Any) -> str:
+def _field_names(event: Any) -> str:
     """Describe an event by its field names only: its values may hold anything, a secret too."""
     if not isinstance(event, dict):
         return type(event).__name__

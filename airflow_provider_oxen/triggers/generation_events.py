@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowOptionalProviderFeatureException
 from airflow.triggers import base
 
-from airflow_provider_oxen.triggers._base import loaded
+from airflow_provider_oxen.triggers._base import loaded, serialized
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-    from airflow_provider_oxen.triggers._watchers import EventProducer, Positions
+    from airflow_provider_oxen.triggers._watchers import EventProducer
     from airflow_provider_oxen.waiting.cursor import Cursor
     from airflow_provider_oxen.waiting.follower import GenerationFollower
     from airflow_provider_oxen.waiting.wakeups import Wakeup
@@ -89,16 +90,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments as plain JSON."""
-        return (
-            "airflow_provider_oxen.triggers.generation_events.OxenGenerationEventTrigger",
-            {
-                "oxen_conn_id": self.oxen_conn_id,
-                "namespace": self.namespace,
-                "models": self.models,
-                "statuses": self.statuses,
-                "lookback": self.lookback,
-            },
-        )
+        return serialized(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow a stream of its own, without a stored position, where Airflow shares no stream."""
@@ -144,7 +136,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
             if not follower.is_behind:
                 position = follower.cursor.as_json()
                 # The position may move only when Airflow says that these events are in its database.
-                wakeup.after[positions] = _save(positions, position)
+                wakeup.after[positions] = partial(positions.save, position)
 
     def _follower(self, cursor: Cursor) -> GenerationFollower:
         from airflow_provider_oxen.waiting.follower import Filter, GenerationFollower
@@ -156,7 +148,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         from airflow_provider_oxen.triggers.events import ended_event
 
         return [
-            base.TriggerEvent(ended_event(row, follower.namespace, wakeup.redact))
+            base.TriggerEvent(ended_event(row, follower.namespace, wakeup.listener.redact))
             for row in await follower.follow(wakeup)
         ]
 
@@ -164,10 +156,6 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         """Return the key of the stored position; it does not depend on ``lookback``."""
         what = [self.oxen_conn_id, self.namespace, sorted(self.models or []), sorted(self.statuses)]
         return f"oxen-events:{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}"
-
-
-def _save(positions: Positions, position: dict[str, Any]) -> Callable[[], Awaitable[None]]:
-    return lambda: positions.save(position)
 
 
 def _text(name: str, value: object) -> str:

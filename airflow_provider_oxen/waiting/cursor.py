@@ -49,7 +49,7 @@ class Cursor:
         self._latest = 0.0
         self._unfinished: float | None = None
         self._known: dict[str, float] = {}
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     @property
     def since(self) -> float:
@@ -87,12 +87,12 @@ class Cursor:
             self._start = max(self._start, _trim(self._known, _KNOWN))
         return found
 
-    def tell(self, row: Generation) -> None:
+    def mark_reported(self, row: Generation) -> None:
         """Remember that an end was reported; only reported ends can repeat."""
-        self._told[row.generation_id] = self._moment(row)
-        _trim(self._told, _KNOWN)
+        self._reported[row.generation_id] = self._moment(row)
+        _trim(self._reported, _KNOWN)
 
-    def leave_off(self, rows: Iterable[Generation]) -> None:
+    def note_unfinished(self, rows: Iterable[Generation]) -> None:
         """After reading all rows down to :attr:`floor`, remember how far back some are unfinished."""
         asked = [row.enqueued_at for row in rows if row.status not in ENDED and row.enqueued_at is not None]
         self._unfinished = min(asked) + self.lag if asked else None
@@ -100,14 +100,14 @@ class Cursor:
     def as_json(self) -> dict[str, Any]:
         """Return the position as plain JSON, small enough for a state store."""
         # Earlier ones are not read again.
-        told = {id: moment for id, moment in self._told.items() if moment >= self.since}
-        start = max(self._start, _trim(told, REMEMBERED))
+        reported = {id: moment for id, moment in self._reported.items() if moment >= self.since}
+        start = max(self._start, _trim(reported, REMEMBERED))
         return {
             "version": _VERSION,
             "start": start,
             "latest": self._latest,
             "unfinished": self._unfinished,
-            "told": told,
+            "told": reported,
         }
 
     @classmethod
@@ -123,11 +123,11 @@ class Cursor:
             cursor._latest = _seconds(value["latest"])
             unfinished = value["unfinished"]
             cursor._unfinished = None if unfinished is None else _seconds(unfinished)
-            told = list(value["told"].items())[:_KNOWN]
-            cursor._told = {str(id): _seconds(moment) for id, moment in told}
+            reported = list(value["told"].items())[:_KNOWN]
+            cursor._reported = {str(id): _seconds(moment) for id, moment in reported}
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"not a position: {type(error).__name__}: {str(error)[:200]}") from None
-        cursor._known = dict(cursor._told)
+        cursor._known = dict(cursor._reported)
         return cursor
 
     def _moment(self, row: Generation) -> float:

@@ -53,14 +53,14 @@ class Filter(NamedTuple):
 
 
 @dataclass
-class _Owed:
+class _Reported:
     """An end that the stream has reported and the history does not show yet.
 
-    :ivar told: what the stream knows about it.
+    :ivar event: what the stream knows about it.
     :ivar looks: how often the history did not show it.
     """
 
-    told: Generation
+    event: Generation
     looks: int = 0
 
 
@@ -69,37 +69,30 @@ class GenerationFollower:
 
     :param wanted: what to follow.
     :param cursor: the position to go on from.
+    :ivar is_behind: whether something may have ended that was not looked up; then the cursor must not be
+        stored.
+    :ivar namespace: the namespace of the last look.
     """
 
     def __init__(self, wanted: Filter, cursor: Cursor) -> None:
         self.cursor = cursor
+        self.is_behind = True
+        self.namespace: str | None = None
         self._wanted = wanted
-        self._is_behind = True
-        self._owed: dict[str, _Owed] = {}
+        self._reported: dict[str, _Reported] = {}
         self._failures = 0
-        self._namespace: str | None = None
-
-    @property
-    def namespace(self) -> str | None:
-        """The namespace of the last look."""
-        return self._namespace
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something may have ended that was not looked up; then the cursor must not be stored."""
-        return self._is_behind
 
     async def follow(self, wakeup: Wakeup) -> list[Generation]:
         """Return what has ended since the last wakeup, in the order of the ends; raises no error.
 
         What could not be looked up is looked up at a later wakeup.
         """
-        self._is_behind |= wakeup.connected
-        for told in wakeup.ended:
-            is_wanted = told.status in self._wanted.statuses
-            if is_wanted and not self.cursor.knows(told.generation_id):
-                self._owed.setdefault(told.generation_id, _Owed(told))
-        if not (self._owed or self._is_behind):
+        self.is_behind |= wakeup.connected
+        for event in wakeup.ended:
+            is_wanted = event.status in self._wanted.statuses
+            if is_wanted and not self.cursor.knows(event.generation_id):
+                self._reported.setdefault(event.generation_id, _Reported(event))
+        if not (self._reported or self.is_behind):
             return []
         found: dict[str, Generation] = {}
         try:
@@ -113,12 +106,12 @@ class GenerationFollower:
             self._failures = 0
             self._wait_for_the_rest(wakeup, found)
         for id in found:
-            self._owed.pop(id, None)
-        self.cursor.lag = wakeup.lag
-        taken = self.cursor.take(found.values(), time.time(), hold=self._is_behind)
+            self._reported.pop(id, None)
+        self.cursor.lag = wakeup.listener.lag
+        taken = self.cursor.take(found.values(), time.time(), hold=self.is_behind)
         new = [row for row in taken if self._wanted.has(row)]
         for row in new:
-            self.cursor.tell(row)
+            self.cursor.mark_reported(row)
         return new
 
     async def _look(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
@@ -126,27 +119,27 @@ class GenerationFollower:
 
         :raises OxenError: if the history could not be read; ``found`` keeps what was found before.
         """
-        self._namespace = self._wanted.namespace or await wakeup.namespace()
+        self.namespace = self._wanted.namespace or await wakeup.listener.namespace()
         are_all_known = await self._settle(wakeup, found)
-        if self._is_behind:
+        if self.is_behind:
             await self._catch_up(wakeup, found)
         elif not are_all_known:
-            await self._catch_up(wakeup, found, only=self._owed.keys() - found.keys())
+            await self._catch_up(wakeup, found, only=self._reported.keys() - found.keys())
 
     async def _settle(self, wakeup: Wakeup, found: dict[str, Generation]) -> bool:
         """Request the rows of the ends that the stream has reported; return whether that was enough."""
         are_all_known = True
-        ids = list(self._owed)
+        ids = list(self._reported)
         rows = await asyncio.gather(*map(wakeup.row, ids), return_exceptions=True)
         for id, row in zip(ids, rows, strict=True):
             if isinstance(row, Generation):
                 whose = row.echo().get("target_namespace")
                 if row.status not in ENDED:
                     continue
-                if self._namespace in (None, whose):
+                if self.namespace in (None, whose):
                     found[id] = row
                 elif whose is not None:
-                    del self._owed[id]
+                    del self._reported[id]
                 else:
                     # It may belong to the key's own namespace: only that namespace's list shows it.
                     are_all_known = False
@@ -163,12 +156,12 @@ class GenerationFollower:
         """
         unfinished: list[Generation] = []
         for number in range(1, PAGES + 1):
-            page = await wakeup.page(self._namespace, number)
-            self.cursor.lag = wakeup.lag
+            page = await wakeup.page(self.namespace, number)
+            self.cursor.lag = wakeup.listener.lag
             for row in page.generations:
                 if row.status not in ENDED:
                     unfinished.append(row)
-                elif row.generation_id in self._owed or self.cursor.is_new(row):
+                elif row.generation_id in self._reported or self.cursor.is_new(row):
                     found[row.generation_id] = row
             asked = [row.enqueued_at for row in page.generations if row.enqueued_at is not None]
             is_deep = bool(asked) and max(asked) + self.cursor.lag < self.cursor.floor
@@ -178,25 +171,25 @@ class GenerationFollower:
                 return
         else:
             log.warning("Only the newest %d pages of the history were read for what has ended.", PAGES)
-        self.cursor.leave_off(unfinished)
-        self._is_behind = False
+        self.cursor.note_unfinished(unfinished)
+        self.is_behind = False
 
     def _wait_for_the_rest(self, wakeup: Wakeup, found: dict[str, Generation]) -> None:
         """Deal with the ends that the stream has reported and the history does not show."""
-        for id in self._owed.keys() - found.keys():
-            owed = self._owed[id]
-            owed.looks += 1
-            if owed.looks <= len(LATE):
-                wakeup.again(LATE[owed.looks - 1])
-            elif self._namespace is None:
+        for id in self._reported.keys() - found.keys():
+            reported = self._reported[id]
+            reported.looks += 1
+            if reported.looks <= len(LATE):
+                wakeup.again(LATE[reported.looks - 1])
+            elif self.namespace is None:
                 # What the stream knows is better than nothing.
-                found[id] = owed.told
+                found[id] = reported.event
             else:
-                del self._owed[id]
-                log.debug("Generation %s is not in the history of %s.", id, self._namespace)
+                del self._reported[id]
+                log.debug("Generation %s is not in the history of %s.", id, self.namespace)
 
     def _retry(self, wakeup: Wakeup, problem: str) -> None:
-        self._is_behind = True
+        self.is_behind = True
         self._failures += 1
         pause = min(_LONGEST_PAUSE, 2.0**self._failures)
         log.warning("%s Looking again for what has ended in %g s.", problem, pause)

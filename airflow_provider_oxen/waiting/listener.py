@@ -37,7 +37,7 @@ LONGEST_PAUSE = 60.0
 STEADY = 10.0
 """Seconds after which a stream counts as working."""
 
-TELL = 10
+LOG_EVERY = 10
 """After the first three failures, one failure in this many is logged."""
 
 AT_ONCE = 10
@@ -93,7 +93,7 @@ class EventListener:
         self._is_open = False
         self._reader: asyncio.Task[None] | None = None
 
-    def join(self, subscriber: Subscriber, *, depends: bool) -> None:
+    def subscribe(self, subscriber: Subscriber, *, depends: bool) -> None:
         """Report to a subscriber from now on.
 
         :param depends: whether the subscriber has only the stream; then a failure is worth a warning.
@@ -109,7 +109,7 @@ class EventListener:
                 context=contextvars.Context(),
             )
 
-    async def leave(self, subscriber: Subscriber) -> None:
+    async def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop reporting to a subscriber; when the last one leaves, close the connections."""
         self._subscribers.pop(subscriber, None)
         if self._subscribers or self._reader is None:
@@ -164,32 +164,32 @@ class EventListener:
     async def _listen(self) -> None:
         clock, failures = asyncio.get_running_loop().time, 0
         while True:
-            began, asked, is_answering = clock(), 0.0, False
+            began, retry_after, is_answering = clock(), 0.0, False
             try:
-                await self._hear()
+                await self._read()
                 problem = "The stream of events has ended."
             except Exception as error:
-                problem, asked = reason(error), getattr(error, "retry_after", None) or 0.0
+                problem, retry_after = reason(error), getattr(error, "retry_after", None) or 0.0
                 is_answering = _is_answer(error)
             finally:
                 self._is_open = False
             for subscriber in list(self._subscribers):
                 subscriber.on_lost(is_answering=is_answering)
             failures = 0 if clock() - began >= STEADY else failures + 1
-            pause = max(_pause(failures), min(asked, 5 * LONGEST_PAUSE))
-            if failures <= 3 or failures % TELL == 0:
+            pause = max(_pause(failures), min(retry_after, 5 * LONGEST_PAUSE))
+            if failures <= 3 or failures % LOG_EVERY == 0:
                 level = logging.WARNING if failures and any(self._subscribers.values()) else logging.INFO
                 log.log(
                     level, "%s Listening again in %.1f s; what ends meanwhile is looked up.", problem, pause
                 )
             await asyncio.sleep(pause)
 
-    async def _hear(self) -> None:
+    async def _read(self) -> None:
         client = await self._open(anew=True)
         async with events(client) as stream:
             raise_if_cancelled()
             log.info("Listening for generations that end on %s.", client.settings.base_url)
-            # Not before the stream is open: what ends from now on is told, what ended before is looked up.
+            # Not before the stream is open: it reports what ends from now on; the rest is looked up.
             self._is_open = True
             for subscriber in list(self._subscribers):
                 subscriber.on_open()

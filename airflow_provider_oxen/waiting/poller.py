@@ -136,7 +136,7 @@ class QueuePoller:
             # The first TLS context of a process reads the CA bundle: do it off the loop.
             await asyncio.to_thread(ssl_context, settings.verify)
             client = BulkClient(settings)
-            self._listener.join(self, depends=False)
+            self._listener.subscribe(self, depends=False)
             try:
                 while await self._pause():
                     await self._tick(client)
@@ -145,7 +145,7 @@ class QueuePoller:
                 # Do this first: whoever comes from here on starts another poller.
                 self._retire()
                 await self._rows.close()
-                await self._listener.leave(self)
+                await self._listener.unsubscribe(self)
                 await client.aclose()
         except OxenError as error:
             ended = End("unreachable", error.message)
@@ -280,17 +280,11 @@ class QueuePoller:
     async def _ask(self, client: BulkClient, id: str) -> None:
         try:
             if id in self.waiters.by_id:
-                await self._look(client, id)
-        except Exception as error:
-            await self.waiters.judge(self.waiters.of([id]), _always(_broken(error)))
-
-    async def _look(self, client: BulkClient, id: str) -> None:
-        try:
-            row = await client.send(queue.get_generation(id))
+                await self._seen({id: await client.send(queue.get_generation(id))})
         except OxenError as error:
             await self._missed([id], error)
-        else:
-            await self._seen({id: row})
+        except Exception as error:
+            await self.waiters.judge(self.waiters.of([id]), _always(_broken(error)))
 
 
 def _always(end: End) -> Callable[[Waiter], End]:

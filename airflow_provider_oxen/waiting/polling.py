@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_provider_oxen.api.errors import OxenError, OxenGenerationNotFound
@@ -41,8 +40,8 @@ class Poll:
     not_found_until: float = 0.0
     failures: int = 0
     linkless: int = 0
-    strangers: int = 0
-    odd: str = ""
+    not_found: int = 0
+    unknown_status: str = ""
 
     def seen(self, row: Generation, now: float) -> End | None:
         """Return how the generation ended, or None to wait on.
@@ -50,7 +49,7 @@ class Poll:
         :param row: the row that the hub has just sent.
         :param now: unix seconds.
         """
-        self.failures = self.strangers = 0
+        self.failures = self.not_found = 0
         if row.status in ("failed", "cancelled"):
             status: Status = "failed" if row.status == "failed" else "cancelled"
             return End(status, row.error_message or "", row.error_retryable)
@@ -60,8 +59,8 @@ class Poll:
             self.linkless += 1
             if self.linkless >= LINKLESS:
                 return End("succeeded", "it finished without a link to its image")
-        elif row.status not in DOCUMENTED and row.status != self.odd:
-            self.odd = row.status
+        elif row.status not in DOCUMENTED and row.status != self.unknown_status:
+            self.unknown_status = row.status
             log.warning(
                 "Generation %s has the status %r, which this version does not know: treated as running.",
                 row.generation_id,
@@ -71,15 +70,15 @@ class Poll:
 
     def running(self, now: float) -> End | None:
         """Return the end of a generation that the list shows as unfinished: only the deadline can end it."""
-        self.failures = self.strangers = 0
+        self.failures = self.not_found = 0
         return self.late(now)
 
     def failed(self, error: OxenError, now: float) -> End | None:
         """Return how the generation ended after a failed look, or None to look again."""
         if isinstance(error, OxenGenerationNotFound):
             # The hub may show a row some moments after it has returned its id.
-            self.strangers += 1
-            if self.strangers >= TOLERATED and now >= self.not_found_until:
+            self.not_found += 1
+            if self.not_found >= TOLERATED and now >= self.not_found_until:
                 return End("unknown", error.message)
             return self.late(now)
         self.failures += 1
@@ -89,17 +88,18 @@ class Poll:
 
     def late(self, now: float) -> End | None:
         """Return the end ``timed_out`` if the deadline has passed."""
-        if self.deadline is not None and now >= self.deadline:
-            odd = f"The hub calls it {self.odd[:50]!r}, which this version does not know." if self.odd else ""
-            return End("timed_out", odd)
-        return None
+        if self.deadline is None or now < self.deadline:
+            return None
+        status = self.unknown_status[:50]
+        message = f"The hub calls it {status!r}, which this version does not know." if status else ""
+        return End("timed_out", message)
 
 
-def pace(interval: float, look: int, chance: Callable[[], float] = random.random) -> float:
+def pace(interval: float, look: int) -> float:
     """Return the seconds until the next look: the interval, which doubles over about thirty looks.
 
+    A jitter of a tenth keeps tasks from polling in step.
+
     :param look: how many looks there were.
-    :param chance: returns a number from 0 to 1, for a jitter of a tenth that keeps tasks from polling in
-        step.
     """
-    return interval * min(2.0, 1.0 + look / 30) * (0.9 + 0.2 * chance())
+    return interval * min(2.0, 1.0 + look / 30) * random.uniform(0.9, 1.1)  # noqa: S311 - no secret

@@ -15,6 +15,7 @@ from airflow_provider_oxen.waiting.listener import Connection, EventListener
 from airflow_provider_oxen.waiting.poller import SHORTEST, QueuePoller
 from airflow_provider_oxen.waiting.polling import Poll
 from airflow_provider_oxen.waiting.waiters import STEP, Waiter
+from airflow_provider_oxen.waiting.wakeups import Wakeups
 
 __all__ = ["KnownConnection", "Tally", "current", "wait", "wait_for_all"]
 
@@ -97,7 +98,7 @@ async def wait_for_all(
     interval: float,
     deadline: float | None,
     not_found_until: float,
-    tell: Callable[[Tally], object],
+    report: Callable[[Tally], object],
     every: float,
 ) -> Tally:
     """Wait until many generations have ended, or the deadline has passed; :func:`wait` for many.
@@ -108,7 +109,7 @@ async def wait_for_all(
     :param ids: ids by namespace; None: the connection's.
     :param deadline: unix seconds when waiting ends; None: never. There is always at least one look.
     :param not_found_until: unix seconds until which an id that the hub does not know is waited for.
-    :param tell: called with the tally at intervals.
+    :param report: called with the tally at intervals.
     :param every: seconds between two such calls.
     :raises OxenError: if the connection cannot be read.
     """
@@ -132,7 +133,7 @@ async def wait_for_all(
                     waiters.append(waiter)
                 await asyncio.sleep(0)
         while not (await asyncio.wait([tally.over], timeout=every))[0]:
-            tell(tally)
+            report(tally)
         return tally
     finally:
         for poller, waiters in entered:
@@ -142,11 +143,15 @@ async def wait_for_all(
 
 
 class PollerRegistry:
-    """The pollers and listeners of one event loop. It holds weak references: their tasks keep them alive."""
+    """The pollers and listeners of one event loop. It holds weak references: their tasks keep them alive.
+
+    :ivar wakeups: those that several watchers share, by connection.
+    """
 
     def __init__(self) -> None:
         self.listeners: WeakValueDictionary[str, EventListener] = WeakValueDictionary()
         self.pollers: WeakValueDictionary[Key, QueuePoller] = WeakValueDictionary()
+        self.wakeups: WeakValueDictionary[str, Wakeups] = WeakValueDictionary()
         self._known: dict[str, tuple[float, Settings]] = {}
         self._reading: dict[str, asyncio.Task[Settings]] = {}
 

@@ -13,7 +13,7 @@ __all__ = ["WITHIN", "StreamTrust"]
 WITHIN = 5.0
 """Seconds within which the stream must report an end that the hub's rows show."""
 
-_TOLD_OF = ("succeeded", "failed")
+_REPORTED_STATUSES = ("succeeded", "failed")
 """The ends that the stream reports; it reports no cancellations."""
 
 
@@ -29,8 +29,8 @@ class StreamTrust:
         self.opening = 0
         self.is_false = False
         self._is_open = self._is_proved = False
-        self._told: set[str] = set()
-        self._must_be_told: set[str] = set()
+        self._reported: set[str] = set()
+        self._expected: set[str] = set()
         self._missing: dict[str, float] = {}
 
     def opened(self) -> None:
@@ -48,34 +48,34 @@ class StreamTrust:
         """
         if self._is_open and opening == self.opening:
             # Keep the jobs that have left the list since: their ends are still to be reported.
-            self._must_be_told |= unfinished
+            self._expected |= unfinished
 
     def reported(self, id: str, *, is_waited_for: bool) -> bool:
         """Take an event; return whether it is news about a job that somebody waits for."""
         self._missing.pop(id, None)
-        if not is_waited_for or id in self._told:
+        if not is_waited_for or id in self._reported:
             return False
-        self._told.add(id)
+        self._reported.add(id)
         return True
 
     def is_reported(self, id: str) -> bool:
         """Return whether an event has reported the end of a job that is waited for."""
-        return id in self._told
+        return id in self._reported
 
     def ended(self, id: str, status: str, now: float) -> None:
         """Compare the stream with a row that shows an end.
 
         :param now: seconds, by a clock that only goes forward.
         """
-        if id in self._told:
+        if id in self._reported:
             self._is_proved = True
-        elif id in self._must_be_told and status in _TOLD_OF and not self.is_false:
+        elif id in self._expected and status in _REPORTED_STATUSES and not self.is_false:
             self._missing.setdefault(id, now + WITHIN)
 
     def forget(self, id: str) -> None:
         """Forget a job that nobody waits for. It still counts if its end is never reported."""
-        self._told.discard(id)
-        self._must_be_told.discard(id)
+        self._reported.discard(id)
+        self._expected.discard(id)
 
     def holds(self, now: float) -> bool:
         """Return whether the stream is trusted."""
@@ -87,6 +87,6 @@ class StreamTrust:
     def _reset(self, *, is_open: bool) -> None:
         self.opening += 1
         self._is_open, self._is_proved, self.is_false = is_open, False, False
-        self._told.clear()
-        self._must_be_told.clear()
+        self._reported.clear()
+        self._expected.clear()
         self._missing.clear()

@@ -35,6 +35,7 @@ class Wakeup:
 
     :ivar ended: what the stream has reported since the last wakeup.
     :ivar connected: whether the stream was opened again, so that ends may have been missed.
+    :ivar listener: listener of the connection.
     :ivar after: what to do when the results of this wakeup are safe, by the follower that wants it.
     """
 
@@ -43,17 +44,8 @@ class Wakeup:
         self.connected = connected
         self.after: dict[Hashable, Callable[[], Awaitable[None]]] = {}
         self.again = wakeups.again
-        self._listener = wakeups.listener
+        self.listener = wakeups.listener
         self._asked: dict[Hashable, asyncio.Task[Any]] = {}
-
-    @property
-    def lag(self) -> float:
-        """Seconds that the hub's clock is behind ours, as far as its answers show."""
-        return self._listener.lag
-
-    async def namespace(self) -> str | None:
-        """Return the connection's namespace."""
-        return await self._listener.namespace()
 
     async def row(self, id: str) -> Generation:
         """Return a generation's row in the history; all followers share one request.
@@ -69,16 +61,12 @@ class Wakeup:
         """
         call = queue.list_history(namespace, number)
         if number > SHARED_PAGES:
-            return await self._listener.send(call)
+            return await self.listener.send(call)
         return await self._once((namespace, number), call)
-
-    def redact(self, text: str) -> str:
-        """Return a text from the hub without the key and without possible signatures."""
-        return self._listener.redact(text)
 
     async def _once(self, what: Hashable, call: Call[T]) -> T:
         if what not in self._asked:
-            self._asked[what] = asking = asyncio.create_task(self._listener.send(call))
+            self._asked[what] = asking = asyncio.create_task(self.listener.send(call))
             # Nobody may be waiting any more when it fails: keep asyncio from logging that.
             asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Shielded: if one follower is cancelled, the others must still get the result.
@@ -106,7 +94,7 @@ class Wakeups:
     async def __anext__(self) -> Wakeup:
         if not self._is_listening:
             self._is_listening = True
-            self.listener.join(self, depends=True)
+            self.listener.subscribe(self, depends=True)
         await self._bell.wait()
         await asyncio.sleep(GATHER)
         self._bell.clear()
@@ -145,4 +133,4 @@ class Wakeups:
         """Stop all wakeups."""
         if self._timer is not None:
             self._timer.cancel()
-        await self.listener.leave(self)
+        await self.listener.unsubscribe(self)

@@ -417,10 +417,10 @@ def _rows(rows: list[Generation]) -> None:
     cursor, body = Cursor(1779990000.0), REQUEST.body()
     evidence.look(body, [row for row in rows if evidence.is_candidate(body, row)], 1780000000.0, unique=True)
     found = [row for row in rows if cursor.is_new(row)]
-    cursor.leave_off(rows)
+    cursor.note_unfinished(rows)
     cursor.take(found, 1780001000.0)
     for row in rows[:100]:
-        cursor.tell(row)
+        cursor.mark_reported(row)
         evidence.is_another(body, row)
         queue.location(SETTINGS.base_url, row.generation_id)
         end = Poll(deadline=1780000500.0).seen(row, 1780000600.0)

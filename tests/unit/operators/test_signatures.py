@@ -14,10 +14,9 @@ from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.jobs.arguments import Arguments
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
-from airflow_provider_oxen.sensors.arguments import GenerationArguments, ModelArguments
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
-from airflow_provider_oxen.tasks.arguments import ImageArguments
+from airflow_provider_oxen.tasks.arguments import GenerationArguments, ImageArguments, ModelArguments
 
 DOCS = Path(__file__).parents[3] / "docs"
 _spec = importlib.util.spec_from_file_location("docs_arguments", DOCS / "_ext" / "arguments.py")

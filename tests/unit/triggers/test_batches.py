@@ -560,7 +560,7 @@ class TestProgress:
                 lines.append(message % given)
 
         now = [0.0]
-        voice = batches._Voice(Log(), lambda: now[0])
+        voice = batches._ProgressLog(Log(), lambda: now[0])
 
         class Tally:
             jobs = 10_000
@@ -597,7 +597,7 @@ class TestProgress:
         assert lines == []
 
     async def test_lines_stand_in_the_triggers_log(self, connected, orders, batch, monkeypatch, logged):
-        monkeypatch.setattr(batches, "_TELL", TICK)
+        monkeypatch.setattr(batches, "_LOG_EVERY", TICK)
         quick = orders(3)
         finish(connected)
         running = asyncio.create_task(told_by(batch(quick + orders(1))))
@@ -616,7 +616,7 @@ class TestProgress:
         finish(connected)
         await running
 
-        assert batches._TELL == 10
+        assert batches._LOG_EVERY == 10
         assert "have ended." not in str(logged)
 
 

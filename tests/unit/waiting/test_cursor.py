@@ -92,7 +92,7 @@ class TestTaking:
 
         taken = cursor.take([row(str(number), NOW + number) for number in range(6)], NOW + 10)
         for item in taken:
-            cursor.tell(item)
+            cursor.mark_reported(item)
 
         # Those that are not remembered are not looked at again, but for the last one's second.
         assert [number for number in range(6) if cursor.is_new(row(str(number), NOW + number))] == [2]
@@ -104,20 +104,20 @@ class TestDepth:
         cursor = Cursor(NOW)
         assert cursor.floor == NOW - DEPTH
 
-        cursor.leave_off(
+        cursor.note_unfinished(
             [row("a", None, NOW - DEPTH - 7, status="queued"), row("b", None, NOW, status="odd")]
         )
         assert cursor.floor == NOW - DEPTH - 7
 
-        cursor.leave_off([row("b", None, NOW, status="processing"), row("c", status="queued")])
+        cursor.note_unfinished([row("b", None, NOW, status="processing"), row("c", status="queued")])
         assert cursor.floor == NOW - DEPTH
 
-        cursor.leave_off([row("ended", NOW, NOW - DEEPEST)])
+        cursor.note_unfinished([row("ended", NOW, NOW - DEEPEST)])
         assert cursor.floor == NOW - DEPTH
 
     def test_one_that_never_ends_is_given_up(self):
         cursor = Cursor(NOW)
-        cursor.leave_off([row("a", None, 7.0, status="processing")])
+        cursor.note_unfinished([row("a", None, 7.0, status="processing")])
 
         assert cursor.floor == NOW - DEEPEST
 
@@ -126,12 +126,12 @@ class TestKeeping:
     def told(self, number: int) -> Cursor:
         cursor = Cursor(NOW)
         for item in cursor.take([row(f"{n:036d}", NOW + n) for n in range(number)], NOW + 10_000):
-            cursor.tell(item)
+            cursor.mark_reported(item)
         return cursor
 
     def test_a_position_survives(self):
         cursor = self.told(3)
-        cursor.leave_off([row("a", None, NOW - DEPTH - 7, status="queued")])
+        cursor.note_unfinished([row("a", None, NOW - DEPTH - 7, status="queued")])
 
         again = Cursor.from_json(json.loads(json.dumps(cursor.as_json())))
 

@@ -27,6 +27,10 @@ class History:
 
     lag = 0.0
 
+    @property
+    def listener(self) -> History:
+        return self
+
     def __init__(self, *rows: Generation, size: int = 100, namespace: str | None = None) -> None:
         self.rows = list(rows)
         self.size = size

@@ -62,7 +62,7 @@ async def listener(hook: Any) -> AsyncIterator[EventListener]:
     listener = EventListener(hook)
     yield listener
     for subscriber in list(listener._subscribers):
-        await listener.leave(subscriber)
+        await listener.unsubscribe(subscriber)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("oxen-events")]
 
 
@@ -165,7 +165,7 @@ class TestRings:
         await first.page(None, wakeups.SHARED_PAGES + 1)
         await first.page(None, wakeups.SHARED_PAGES + 1)
         assert len(hub.requests()) == before + 4
-        assert await first.namespace() is None
+        assert await first.listener.namespace() is None
 
     async def test_one_who_is_cancelled_takes_nothing_from_the_others(self, hub, rings, order):
         ring = await connected(rings)
@@ -200,7 +200,7 @@ class TestRings:
         assert listener.redact("https://h/a?sig=1") == "https://h/a"
         ring = await connected(rings)
 
-        assert ring.redact(f"{KEY} https://h/a?sig=1") == "*** https://h/a"
+        assert ring.listener.redact(f"{KEY} https://h/a?sig=1") == "*** https://h/a"
 
 
 class TestReconnecting:
@@ -267,7 +267,7 @@ class TestReconnecting:
         hook.problem = RuntimeError("see https://f.example/a?signature=s")
         waiting = asyncio.create_task(anext(rings))
         async with asyncio.timeout(10):
-            while hook.reads < module.TELL + 2:
+            while hook.reads < module.LOG_EVERY + 2:
                 await asyncio.sleep(0.005)
         hook.problem = None
         assert (await waiting).connected

@@ -393,7 +393,7 @@ class TestLies:
         [quick], [later], [slow] = order(latency=10), order(latency=100), order()
         left_out, told, waiting = (wait(connection, id) for id in (quick, later, slow))
         judged = the_poller()._trust
-        await until(lambda: quick in judged._must_be_told)
+        await until(lambda: quick in judged._expected)
 
         finish_quick(hub)
         assert await left_out == End("succeeded")
