@@ -146,7 +146,7 @@ class RowWorker:
             lookup_grace=self.setup.arguments.lookup_grace,
         )
         budgeted = Budgeted(joined, costs, store)
-        work = ImageAttempt(task, output, store, budgeted, self._runtime, log, cancel_on_timeout=False)
+        work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
             if shared or row.waited or self.setup.has_files(row):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.record import Endpoint, Record
@@ -39,8 +39,8 @@ class Identity(NamedTuple):
     map_index: int
 
     @classmethod
-    def of(cls, ti: Any) -> Self:
-        """Return the identity of a task instance from a task's context."""
+    def of(cls, ti: Any) -> Identity:
+        """Return the identity of a task instance of Airflow."""
         return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     @property
@@ -66,6 +66,7 @@ class Task:
     :param unsure: whether an earlier try may have sent something although there is no record.
     :param begins: whether to record before anything else that nothing was sent yet.
     :param began: unix seconds before which this task has sent nothing, if there is no record.
+    :param cancel_on_timeout: cancel a generation that has not ended within the timeout.
     :param overwrite: make another image in place of a kept one.
     :param lookup_grace: seconds after which an accepted request must be in the hub's lists.
     :param max_cost: the most USD that all submissions for one image may cost.
@@ -88,6 +89,7 @@ class Task:
     begins: bool = True
     began: float | None = None
     overwrite: bool = False
+    cancel_on_timeout: bool = False
     on_unknown_outcome: OnUnknown = "fail"
     on_changed_request: OnChanged = "fail"
     lookup_grace: float = 60.0

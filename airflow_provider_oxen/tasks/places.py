@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_oxen.images import names
+from airflow_provider_oxen.images.fetch import MAX_BYTES
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs import filestore, stores
 from airflow_provider_oxen.jobs.task import Identity
@@ -22,9 +23,9 @@ def open_output(
     storage_path: str | None,
     storage_conn_id: str | None,
     *,
-    fingerprint: str,
-    overwrite: bool,
-    max_bytes: int,
+    fingerprint: str = "",
+    overwrite: bool = False,
+    max_bytes: int = MAX_BYTES,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Output:
     """Return the place that a task's arguments name. Nothing is written yet.
