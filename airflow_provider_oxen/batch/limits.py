@@ -252,7 +252,7 @@ class Budget:
         if self._limit is not None and total > self._limit:
             raise OxenBudgetError(
                 f"The batch has cost ${self._held:.2f} so far, the next image costs ${price or 0:g}, "
-                f"and max_cost is ${self._limit:f}. It was not sent."
+                f"and max_cost is ${self._limit:f}."
             )
         self._held = total
         self._spent += exact(price)

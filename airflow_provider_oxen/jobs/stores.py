@@ -189,8 +189,7 @@ def overtaken(there: Record | None) -> OxenOvertaken:
     """Return the error for a try that another one has overtaken."""
     what = "Another try" if there is None else f"Another try ({there.phase}, {there.job})"
     return OxenOvertaken(
-        f"{what} has written the record of this task's job meanwhile. This try sends nothing and leaves "
-        "that record as it is."
+        f"{what} has written the record of this task's job meanwhile; this try leaves it as it is."
     )
 
 
