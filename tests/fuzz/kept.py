@@ -405,7 +405,7 @@ def batch(rng: Random) -> Callable[[], object]:
         accounts.read_mark()
         accounts.read_summary()
         _try(accounts.read)
-        _try(lambda: batch_record.read_waiting(folder.uri(""), None, name, IDENTITY.key))
+        _try(lambda: batch_record.read_waiting(folder.uri(""), None, name, IDENTITY.key, 1))
         ids_of(folder)
         with RowStore() as rows:
             BatchRecord(folder, rows, IDENTITY.key, 1, "mark").load(name, None, Counter())
