@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import shutil
 import ssl
 import tempfile
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import httpx
 import tenacity
@@ -124,12 +122,11 @@ async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) ->
     if expected is not None and expected > max_bytes:
         raise _too_big(max_bytes)
     digest, size, checksums = hashlib.sha256(), 0, Checksums(response.headers)
-    async with contextlib.AsyncExitStack() as on_error:
-        file: BinaryIO = on_error.enter_context(io.BytesIO())
+    with contextlib.ExitStack() as on_error:
+        spooled = on_error.enter_context(tempfile.SpooledTemporaryFile(_SMALL, prefix="oxen-"))
+        file = cast("BinaryIO", spooled)
         async with contextlib.aclosing(body.pieces(response, _CHUNK)) as pieces:
             async for chunk in pieces:
-                if size <= _SMALL < size + len(chunk):
-                    file = on_error.enter_context(_on_disk(file))
                 size += len(chunk)
                 deadline.allow(size / _SLOWEST)
                 if size > max_bytes:
@@ -148,17 +145,6 @@ async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) ->
         on_error.pop_all()
     kind = response.headers.get("content-type", "")
     return Fetched(file, size, digest.hexdigest(), linked=True, doubt=checksums.doubt, content_type=kind)
-
-
-def _on_disk(file: BinaryIO) -> BinaryIO:
-    """Return an unlinked temporary file that continues one in memory."""
-    with contextlib.ExitStack() as on_error:
-        big: BinaryIO = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
-        file.seek(0)
-        shutil.copyfileobj(file, big)
-        file.close()
-        on_error.pop_all()
-    return big
 
 
 def _too_big(max_bytes: int) -> OxenDownloadError:
