@@ -95,14 +95,14 @@ def from_transport(
     """
     hub = settings.base_url
     what = f"{type(error).__name__}: {_quoted(str(error), settings)}".rstrip(": ")
-    if (sent is False or isinstance(error, _NEVER_SENT)) and _meets_no_tls(error):
-        kind = errors.OxenSettingsError if settings.guessed else errors.OxenConnectionError
-        return kind(
-            f"{hub} was asked to {call.name} and speaks plain HTTP there, not TLS.",
-            remedy="If that is meant, write http:// before the host in the Oxen connection (with the extra "
-            "allow_http where it is not this machine); else give the port that speaks https.",
-        )
     if sent is False or isinstance(error, _NEVER_SENT):
+        if _meets_no_tls(error):
+            kind = errors.OxenSettingsError if settings.guessed else errors.OxenConnectionError
+            return kind(
+                f"{hub} was asked to {call.name} and speaks plain HTTP there, not TLS.",
+                remedy="If that is meant, write http:// before the host in the Oxen connection (with the "
+                "extra allow_http where it is not this machine); else give the port that speaks https.",
+            )
         return errors.OxenConnectionError(f"Could not reach {hub} to {call.name}: {what}.")
     if call.paid:
         return errors.OxenOutcomeUnknown(

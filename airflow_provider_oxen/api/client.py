@@ -73,7 +73,7 @@ class Client(Sender):
             error passes unchanged.
         :raises OxenError: the class says what happened and whether money was spent.
         """
-        return unsuspended(self._sent(call, guard))
+        return unsuspended(self.asend(call, guard))
 
     def close(self) -> None:
         """Close the connections."""
@@ -128,7 +128,7 @@ class AsyncClient(Sender):
 
     async def send(self, call: Call[T], *, guard: Callable[[], Awaitable[None]] | None = None) -> T:
         """Send the call as :meth:`Client.send` does."""
-        return await self._sent(call, guard)
+        return await self.asend(call, guard)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -110,8 +110,8 @@ class Sender:
         """Return the deadline of one attempt at a call."""
         return Deadline(self._wait(call) * call.slack, self.blocks)
 
-    async def _sent(self, call: Call[T], guard: Guard | None) -> T:
-        """Send a call, in each layout until one is served."""
+    async def asend(self, call: Call[T], guard: Guard | None = None) -> T:
+        """Send a call as the client's ``send`` does. In the blocking client, this never suspends."""
         missing: list[OxenRouteNotFound] = []
         for layout in self._order(call):
             try:

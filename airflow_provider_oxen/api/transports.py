@@ -21,9 +21,9 @@ import httpcore
 import httpx
 
 from airflow_provider_oxen.api.addresses import Address
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.connections import Connections
 from airflow_provider_oxen.api.streams import AsyncStream, Stream, as_httpcore_errors, within
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.api.ways import Ways
 
 __all__ = ["RESOLVERS", "AsyncTransport", "Transport", "resolve"]

@@ -9,7 +9,7 @@ from airflow_provider_oxen.batch.effects import Passing
 from airflow_provider_oxen.batch.limits import Budget, exact
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.tasks.costs import Costs
+from airflow_provider_oxen.tasks.generations import Costs
 from airflow_provider_oxen.tasks.runtime import Runtime
 
 __all__ = ["Budgeted", "RowCosts"]

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
     OxenOvertaken,
     OxenPollError,
     OxenStoreUnavailable,
 )
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.facts import BatchTry
@@ -66,7 +66,7 @@ def _opened(
     folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
     ti, log = context["ti"], operator.log
     xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {}, folder)
-    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    identity = Identity.of(ti)
     with ExitStack() as stack:
         rows = stack.enter_context(RowStore(folds_case=folder.folds_case()))
         client = stack.enter_context(OxenHook(options.oxen_conn_id).get_conn())

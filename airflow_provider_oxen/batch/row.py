@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.apart import Appeared, RowRecordStore
 from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
 from airflow_provider_oxen.batch.effects import Claimed, Joined, Paced
@@ -151,7 +151,7 @@ class RowWorker:
         )
         claimed = Claimed(joined, self.rows, row.stem, store.files)
         budgeted = Budgeted(claimed, self.budget, costs, store, self.setup.this_try.clear_key)
-        work = ImageAttempt(task, output, store, budgeted, self._runtime, log, cancel_on_timeout=False)
+        work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
             if shared or row.waited or self._may_hold(row):

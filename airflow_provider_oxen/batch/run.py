@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
     OxenBatchError,
     OxenError,
     OxenOutputExists,
     OxenRecordError,
 )
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.batch.account import Account, AccountStore, check_folder, clear_key_of
 from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments

@@ -113,7 +113,7 @@ class RowSetup:
         log: RowLog,
     ) -> WorkerEffects:
         """Return what a row's task can do, before pace, company, claims and costs are added."""
-        arguments, builder = self.arguments, self.builder
+        builder = self.builder
 
         async def unless_known(work: Callable[[], T]) -> T:
             # Of a model that is known, nobody is asked.
@@ -133,11 +133,7 @@ class RowSetup:
             costs=costs,
             builds=built,
             rebuilds=rebuilt,
-            push=lambda key, value: None,
-            poll_interval=arguments.poll_interval,
-            timeout=arguments.timeout,
-            lookup_grace=arguments.lookup_grace,
-            cancel_on_kill=False,
+            arguments=self.arguments,
             closes_kept=True,
             running=self.this_try.running,
         )

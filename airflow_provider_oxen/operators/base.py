@@ -49,7 +49,7 @@ class GeneratingOperator(BaseOperator):
     """Returns the lineage for OpenLineage. None until the outputs exist."""
 
     this_try: Any = None
-    """The running work of this try in this process. ``on_kill`` calls its ``stop()``."""
+    """What this try does in this process. ``on_kill`` calls its ``stop()``."""
 
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None

@@ -7,22 +7,25 @@ nothing from elsewhere, and every text in it is escaped.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
+import zlib
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from logging import getLogger
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.utils.session import create_session
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from airflow_provider_oxen.images import pages
 from airflow_provider_oxen.plugins import originals
+from airflow_provider_oxen.plugins.pool import Busy, OriginalPool, OriginalResponse
 from airflow_provider_oxen.plugins.query import MOST, RUNS, pushed
 from airflow_provider_oxen.plugins.rows import Row, read_images
 from airflow_provider_oxen.plugins.view import look
@@ -46,8 +49,6 @@ _LARGEST = 2**31 - 1
 """Index of a mapped task that no database holds more of; there is no such task."""
 
 _OFFSET = Query(0, ge=0, le=1_000_000)
-
-_CHUNK = 256 * 1024
 
 
 def build() -> FastAPI:
@@ -74,14 +75,14 @@ def build() -> FastAPI:
         task_id: str | None = None,
         map_index: str | None = None,
         offset: int = _OFFSET,
-    ) -> str:
+    ) -> Response:
         """Return the page of a Dag, of a run where there is one, of a task where there is one."""
         allowed = originals.prefixes()
         view = look(
             session, dag_id, run_id, task_id, _index(map_index), offset=offset,
             may_open=lambda path: originals.find(path, allowed) is not None,
         )  # fmt: skip
-        return templates.get_template("images.html").render(
+        page = templates.get_template("images.html").render(
             root=_root(request),
             dag_id=dag_id,
             run_id=run_id,
@@ -94,41 +95,56 @@ def build() -> FastAPI:
             first=_page(request, 0) if offset else None,
             next=_page(request, view.following) if view.following is not None else None,
         )
+        return _packed(request, page)
+
+    pool = OriginalPool()
 
     @app.get("/original/{dag_id}", dependencies=[Depends(_is_one_dag), may_see])
-    def original(
-        session: SessionDep, dag_id: str, run_id: str, task_id: str, image: int, map_index: str | None = None
-    ) -> StreamingResponse:
+    async def original(
+        request: Request, dag_id: str, run_id: str, task_id: str, image: int, map_index: str | None = None
+    ) -> Response:
         """Return the original of an image. Which file that is, the task's XCom says, never the browser."""
-        key = Row(run_id, task_id, -1 if (index := _index(map_index)) is None else index, None)
-        found = read_images(pushed(session, dag_id, [key]).get(key.key))
-        path = found.images[image].path if found and 0 <= image < len(found.images) else None
-        prefix = originals.find(path, originals.prefixes()) if path else None
         # Nobody learns from the answer what is there and what is not.
         missing = HTTPException(404, "There is no original that may be shown.")
+        index = _index(map_index)
+        row = Row(run_id, task_id, -1 if index is None else index, None)
+        # Off the event loop, and over before the store is asked: so nobody waits with a database connection.
+        path = await run_in_threadpool(_path_of, dag_id, row, image)
+        prefix = originals.find(path, originals.prefixes()) if path else None
         if path is None or prefix is None:
             raise missing
-        with ExitStack() as opening:
+        async with AsyncExitStack() as opening:
             try:
-                file, kind, size = opening.enter_context(originals.open_image(path, prefix))
-            except originals.Busy:
+                opened = await opening.enter_async_context(pool.open(path, prefix, request.receive))
+            except Busy:
                 raise HTTPException(503, "Other images are being opened.", {"Retry-After": "5"}) from None
             except OSError as error:
                 log.info("The original of image %d of %s is not shown: %s", image, task_id, error)
                 raise missing from None
-            kept = opening.pop_all()
-        return StreamingResponse(_chunks(file, kept), media_type=kind, headers={"Content-Length": str(size)})
+            return OriginalResponse(opened, opening.pop_all())
 
     app.mount("/page", StaticFiles(directory=_HERE), name="page")
     app.mount("/shared", StaticFiles(directory=pages.SHARED), name="shared")
     return app
 
 
-def _chunks(file: BinaryIO, opened: ExitStack) -> Iterator[bytes]:
-    with opened:
-        file.seek(0)
-        while chunk := file.read(_CHUNK):
-            yield chunk
+def _path_of(dag_id: str, row: Row, image: int) -> str | None:
+    """Return the path of one of a task's images, as the task has pushed it."""
+    with create_session(scoped=False) as session:
+        found = read_images(pushed(session, dag_id, [row]).get(row.key))
+    return found.images[image].path if found and 0 <= image < len(found.images) else None
+
+
+def _packed(request: Request, page: str) -> Response:
+    """Return a page that Airflow does not compress.
+
+    Most of it is previews. A search for repetitions finds none in them, and takes longer than all the rest.
+    """
+    content = page.encode()
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return HTMLResponse(content)
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS, strategy=zlib.Z_HUFFMAN_ONLY)
+    return HTMLResponse(packer.compress(content) + packer.flush(), headers={"Content-Encoding": "gzip"})
 
 
 def _is_one_dag(dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:

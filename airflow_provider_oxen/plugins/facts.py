@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, StringConstraints
 
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.images.pages import money
 
-__all__ = ["LARGEST", "Facts", "Failure", "Totals", "read_facts"]
+__all__ = ["LARGEST", "Facts", "Failure", "Totals", "read", "read_facts"]
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 LARGEST = 128 * 1024
 """Bytes of such an XCom that is read: five times what the largest of ours has."""
@@ -99,11 +101,19 @@ class Totals(BaseModel):
 
 def read_facts(value: Any) -> Facts | None:
     """Return what was pushed, None where it is not of the known shape."""
-    if value is None:
-        return None
+    return read(Facts, value, longest=LARGEST, many=5_000)
+
+
+def read(shape: type[Shape], value: Any, *, longest: int, many: int) -> Shape | None:
+    """Return an XCom's value, None where it is not of the known shape.
+
+    :param value: as the database holds it: an object or, from most of Airflow's ways to push one, its JSON.
+    :param longest: most characters of the JSON.
+    :param many: most values in it.
+    """
     try:
-        return Facts.model_validate(
-            loads(value, longest=LARGEST, many=5_000) if isinstance(value, str) else value
+        return shape.model_validate(
+            loads(value, longest=longest, many=many) if isinstance(value, str) else value
         )
     except (ValueError, RecursionError):
         return None

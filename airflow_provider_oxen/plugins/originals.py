@@ -10,12 +10,11 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import getLogger
-from threading import BoundedSemaphore
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowConfigException
 
@@ -26,7 +25,7 @@ from airflow_provider_oxen.images.fetched import Fetched
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.images.verify import prove
 
-__all__ = ["Busy", "Prefix", "find", "open_image", "prefixes"]
+__all__ = ["Original", "Prefix", "find", "prefixes", "read_original"]
 
 log = getLogger(__name__)
 
@@ -35,15 +34,16 @@ LARGEST = 64 * 1024 * 1024
 
 _CHUNK = 1024 * 1024
 
-_PATIENCE = 20.0
-"""Seconds that a browser waits for its turn."""
 
-_TURNS = BoundedSemaphore(2)
-"""An image that is decoded may take 400 MB of the API server's memory."""
+class Original(NamedTuple):
+    """A proved image.
 
+    :ivar file: an unnamed copy: what was proved is what is shown, whatever happens to the original.
+    """
 
-class Busy(Exception):
-    """Others are being opened; the browser may ask again."""
+    file: BinaryIO
+    media_type: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -87,24 +87,21 @@ def find(path: str, allowed: list[Prefix]) -> Prefix | None:
     return None if any(step in ("", ".", "..") for step in steps) else prefix
 
 
-@contextmanager
-def open_image(path: str, prefix: Prefix) -> Iterator[tuple[BinaryIO, str, int]]:
-    """Copy a file, prove that it is an image, and return it with its media type and its size.
-
-    The file is an unnamed copy: what was proved is what is shown, whatever happens to the original.
+def read_original(path: str, prefix: Prefix, given_up: Callable[[], bool] = lambda: False) -> Original:
+    """Copy a file, and prove that it is an image.
 
     :param path: for which :func:`find` gave the prefix.
-    :raises Busy: where too many others are being proved.
+    :param given_up: whether nobody waits for it any more.
     :raises OSError: where it cannot be opened or is too large, or it is no image.
     """
     with ExitStack() as files:
         copy = files.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
-        if not _TURNS.acquire(timeout=_PATIENCE):
-            raise Busy
+        digest, size = hashlib.sha256(), 0
         try:
             with _opened(path, prefix) as source:
-                digest, size = hashlib.sha256(), 0
                 while chunk := source.read(_CHUNK):
+                    if given_up():
+                        raise OSError("nobody waits for it any more")
                     size += len(chunk)
                     if size > LARGEST:
                         raise OSError(f"it has more than {LARGEST:,} bytes")
@@ -116,9 +113,8 @@ def open_image(path: str, prefix: Prefix) -> Iterator[tuple[BinaryIO, str, int]]
         except Exception as error:
             # A store's driver raises almost anything.
             raise OSError(describe_error(error)) from None
-        finally:
-            _TURNS.release()
-        yield copy, facts.media_type, size
+        files.pop_all()
+        return Original(copy, facts.media_type, size)
 
 
 @contextmanager

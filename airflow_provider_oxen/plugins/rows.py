@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.plugins.facts import Facts, read_facts
+from airflow_provider_oxen.plugins.facts import Facts, read, read_facts
 from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
 __all__ = ["LONGEST", "Image", "Pushed", "Row", "read_images"]
@@ -139,10 +138,4 @@ class Row:
 
 def read_images(value: Any) -> Pushed | None:
     """Return what was pushed, None where it is not of the known shape."""
-    try:
-        # Airflow keeps an XCom's JSON as a JSON text.
-        return Pushed.model_validate(
-            loads(value, longest=LONGEST, many=VALUES) if isinstance(value, str) else value
-        )
-    except (ValueError, RecursionError):
-        return None
+    return read(Pushed, value, longest=LONGEST, many=VALUES)

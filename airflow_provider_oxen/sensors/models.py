@@ -80,7 +80,7 @@ class OxenModelSensor(DeferringSensor):
         self.log.info("Model %s is ready.", self.model)
 
     def _look(self, deadline: float, *, defer: bool) -> bool:
-        from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+        from airflow_provider_oxen.api.blocking import unsuspended
         from airflow_provider_oxen.api.deadline import for_look
         from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
         from airflow_provider_oxen.catalogue.readiness import look
@@ -91,8 +91,8 @@ class OxenModelSensor(DeferringSensor):
             given = ModelArguments.of(self).as_json()
             with OxenHook(given["oxen_conn_id"]).get_conn() as client, for_look(deadline):
                 refuse_key(names_with_key(given, client.settings.api_key))
-                hub, asked = BlockingHub(client), (given["model"], given["parameters"])
-                found = unsuspended(look(hub, *asked, fail_fast=given["fail_fast"]))
+                asked = given["model"], given["parameters"]
+                found = unsuspended(look(client, *asked, fail_fast=given["fail_fast"]))
             for level, message in found.messages:
                 self.log.log(level, "%s", message)
             if found.error is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_oxen.images import names
+from airflow_provider_oxen.images.fetch import MAX_BYTES
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs import filestore, stores
 from airflow_provider_oxen.jobs.task import Identity
@@ -22,9 +23,9 @@ def open_output(
     storage_path: str | None,
     storage_conn_id: str | None,
     *,
-    fingerprint: str,
-    overwrite: bool,
-    max_bytes: int,
+    fingerprint: str = "",
+    overwrite: bool = False,
+    max_bytes: int = MAX_BYTES,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Output:
     """Return the place that a task's arguments name. Nothing is written yet.
@@ -32,7 +33,7 @@ def open_output(
     :raises OxenInvalidRequest: if the path is not valid, or its driver is missing.
     """
     ti = context["ti"]
-    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    identity = Identity.of(ti)
     stem, folder, given = names.default_stem(ti.task_id, identity.key), None, ""
     if storage_path is not None:
         where, stem = names.split(storage_path, stem)

@@ -6,14 +6,20 @@ simple one in looking at the Dag.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 import airflow_provider_oxen
@@ -25,6 +31,8 @@ from airflow_provider_oxen.tasks.facts import FACTS
 from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES
 
 pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2.11 has no place for the view")
+
+from airflow_provider_oxen.plugins.pool import PLACES
 
 PAGE = Path(airflow_provider_oxen.__file__).parent / "plugins" / "page"
 
@@ -44,17 +52,25 @@ def app(airflow_db: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def ask(app: Any) -> Any:
-    """Ask for a page of the view, as a user whose cookie says so."""
+def cookies(app: Any) -> Any:
+    """Return the cookies of a user who has signed in."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def cookies(user: str = "all") -> dict[str, str]:
+        signed_in = SimpleAuthManagerUser(username=user, role="viewer")
+        return {"_token": get_auth_manager().generate_jwt(signed_in)}
+
+    return cookies
+
+
+@pytest.fixture
+def ask(app: Any, cookies: Any) -> Any:
+    """Ask for a page of the view, as a user whose cookie says so."""
     from starlette.testclient import TestClient
 
     def ask(dag: str, user: str | None = "all", route: str = "images", **query: Any) -> Any:
-        client = TestClient(app, follow_redirects=False)
-        if user:
-            token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role="viewer"))
-            client.cookies.set("_token", token)
+        client = TestClient(app, follow_redirects=False, cookies=cookies(user) if user else {})
         return client.get(f"/oxen/{route}/{dag}", params=query)
 
     return ask
@@ -312,16 +328,40 @@ def test_a_file_that_is_no_image_is_not_shown_and_not_told_of(generated, ask, tm
     assert (bad.status_code, bad.text) == (gone.status_code, gone.text)
 
 
-def test_one_who_has_to_wait_for_an_original_is_told_so(generated, ask, tmp_path, monkeypatch):
+def test_many_viewers_of_a_slow_store_hold_nothing_up(generated, app, cookies, tmp_path, monkeypatch):
     from airflow_provider_oxen.plugins import originals
 
     monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
-    monkeypatch.setattr(originals, "_PATIENCE", 0.01)
-    run = generated("gallery_busy")
-    with originals._TURNS, originals._TURNS:
-        got = ask("gallery_busy", route="original", run_id=run.dag_run.run_id, **ORIGINAL)
+    answers = Event()
 
-    assert (got.status_code, got.headers["retry-after"]) == (503, "5")
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(read=lambda size: answers.wait(60) and b"")
+
+    monkeypatch.setattr(originals, "_opened", opened)
+    run = generated("gallery_slow")
+    asked = {"run_id": run.dag_run.run_id, **ORIGINAL}
+
+    async def ask() -> list[Any]:
+        server = httpx.ASGITransport(app)
+        # As many as the server has threads, and more.
+        async with httpx.AsyncClient(transport=server, base_url="http://airflow", cookies=cookies()) as http:
+            viewers = [
+                asyncio.create_task(http.get("/oxen/original/gallery_slow", params=asked)) for _ in range(60)
+            ]
+            try:
+                async with asyncio.timeout(10):
+                    page = await http.get("/oxen/images/gallery_slow")
+                    health = await http.get("/api/v2/version")
+            finally:
+                answers.set()
+            assert (page.status_code, health.status_code) == (200, 200)
+            return await asyncio.gather(*viewers)
+
+    told = asyncio.run(ask())
+    # What is empty is no image.
+    assert Counter(got.status_code for got in told) == {503: 60 - PLACES, 404: PLACES}
+    assert {got.headers.get("retry-after") for got in told if got.status_code == 503} == {"5"}
 
 
 def test_a_page_is_light():

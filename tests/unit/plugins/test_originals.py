@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_oxen.plugins import originals
-from airflow_provider_oxen.plugins.originals import Busy, Prefix, find, open_image, prefixes
+from airflow_provider_oxen.plugins.originals import Prefix, find, prefixes, read_original
 
 
 @pytest.fixture
@@ -31,9 +31,10 @@ def opened(folder: Path, name: str) -> tuple[str, int]:
     prefix = Prefix(f"{folder}/shown/")
     path = f"{folder}/shown/{name}"
     assert find(path, [prefix]) == prefix
-    with open_image(path, prefix) as (file, kind, size):
+    file, kind, size = read_original(path, prefix)
+    with file:
         assert len(file.read()) == size
-        return kind, size
+    return kind, size
 
 
 @pytest.mark.parametrize(
@@ -98,12 +99,9 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(folder, monkeypatch):
         opened(folder, "a.png")
 
 
-def test_only_some_are_decoded_at_once(folder, monkeypatch):
-    monkeypatch.setattr(originals, "_PATIENCE", 0.01)
-    with originals._TURNS, originals._TURNS, pytest.raises(Busy):
-        opened(folder, "a.png")
-
-    assert opened(folder, "a.png")
+def test_what_nobody_waits_for_any_more_is_not_read_to_its_end(folder):
+    with pytest.raises(OSError, match="nobody waits"):
+        read_original(f"{folder}/shown/a.png", Prefix(f"{folder}/shown/"), lambda: True)
 
 
 def test_an_object_is_opened_with_the_connection_of_the_prefix(folder, monkeypatch):
@@ -120,6 +118,7 @@ def test_an_object_is_opened_with_the_connection_of_the_prefix(folder, monkeypat
 
     monkeypatch.setattr(originals, "open_folder", open_folder)
     prefix = Prefix("s3://bucket/a/", "my_conn")
-    with open_image("s3://bucket/a/b/c.png", prefix) as (_, kind, _):
-        assert kind == "image/png"
+    original = read_original("s3://bucket/a/b/c.png", prefix)
+    original.file.close()
+    assert original.media_type == "image/png"
     assert asked == [("s3://bucket/a/b/", "my_conn"), "c.png"]
