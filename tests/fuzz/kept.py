@@ -514,7 +514,7 @@ def kwargs(rng: Random) -> Callable[[], object]:
 async def _run(trigger: Any) -> None:
     with (
         mock.patch("airflow_provider_oxen.hooks.oxen.OxenHook", _Hook),
-        mock.patch("airflow_provider_oxen.triggers.batches.PAUSES", ()),
+        mock.patch("airflow_provider_oxen.triggers.batch_record.PAUSES", ()),
         mock.patch("airflow_provider_oxen.triggers._base.SECONDS", 0.0),
     ):
         told = [event async for event in trigger.run()]
