@@ -97,7 +97,7 @@ class Reach:
         article = "an" if found == "unspecified" else "a"
         return OxenDownloadError(
             f"The link to the image leads to {article} {found} address ({self.settings.redact(host)[:100]}), "
-            "and the connection's own host has no such address: it was not fetched.",
+            "and the connection's own host has no such address.",
             remedy="If that is right, set the connection's extra allow_private_links to true and clear the "
             "task: the image is fetched without paying again.",
         )

@@ -172,8 +172,7 @@ class Sender:
         facts: dict[str, Any] = {"status": last.status, "request_id": last.request_id, "type": last.type}
         if call.model and any(error.type == "resource_not_found" for error in missing):
             return OxenModelNotFound(
-                f"Model not found: {call.model}. The hub answered the request to {call.name} that it "
-                "does not know it.",
+                f"Model not found: {call.model}. The hub said so when it was asked to {call.name}.",
                 **facts,
             )
         if len(missing) == 1:
