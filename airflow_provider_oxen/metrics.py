@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["batch", "image", "one_image", "paid", "retried", "waiting"]
+__all__ = ["batch", "failed", "image", "paid", "retried", "waiting"]
 
 GENERATED = "oxen.images.generated"
 """Counter: images that were generated and kept."""
@@ -89,14 +89,9 @@ def retried(try_number: int) -> None:
         _incr(RETRIES, 1, {})
 
 
-@contextmanager
-def one_image() -> Iterator[None]:
-    """Count a failure if the block raises."""
-    try:
-        yield
-    except Exception:
-        _incr(FAILED, 1, {})
-        raise
+def failed() -> None:
+    """Count a try of a task for a single image that gave none."""
+    _incr(FAILED, 1, {})
 
 
 def waiting(conn_id: str, number: int) -> None:

@@ -65,11 +65,6 @@ words="Installing $total packages, Airflow among them"
 if [ ${#fast[@]} = 0 ] || ! (run "$words" "${fast[@]}") 2>>"$log"; then
   run "$words, with pip: a minute or two" "${pip[@]}" --require-hashes -r "$pins"
 fi
-# Otherwise each Python compiles what it imports, once.
-if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then
-  # Some packages hold files for other Pythons, which do not compile.
-  run "Compiling them" sh -c '"$1" -m compileall -q -j 0 "$2" || true' sh "$venv/bin/python" "$venv/lib"
-fi
 run "Installing this package" "${pip[@]}" --no-index --no-deps --no-build-isolation -e .
 say "$venv is ready."
 printf '\n'

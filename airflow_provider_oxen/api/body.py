@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import NamedTuple, TypeAlias, cast
 
 import httpx
@@ -16,11 +16,10 @@ __all__ = [
     "MAX_FREE_BYTES",
     "MAX_PAID_BYTES",
     "Problem",
-    "Sends",
     "fetch_response",
-    "open_response",
     "pieces",
     "problem_of",
+    "read_response",
 ]
 
 ENCODINGS = "gzip, deflate"
@@ -47,10 +46,6 @@ _REASON = 1024 * 1024
 
 _EXTENSION = "oxen_problem"
 
-_NOWHERE = "the redirect leads to no host that could have this name"
-"""The message for a host name that httpx cannot encode; httpx raises no error of its own for it."""
-
-
 Sends: TypeAlias = httpx.Client | httpx.AsyncClient | httpx.BaseTransport | httpx.AsyncBaseTransport
 """Anything that sends a request."""
 
@@ -72,7 +67,16 @@ def problem_of(response: httpx.Response) -> Problem | None:
     return found
 
 
-async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
+async def fetch_response(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
+    """Send a request and return its answer with the body read, up to the limit.
+
+    :param http: what sends the request. If it blocks, this function blocks too, and needs no event loop.
+    :param longest: bytes that the body may unpack to.
+    """
+    return await read_response(await _open(http, request), longest)
+
+
+async def _open(http: Sends, request: httpx.Request) -> httpx.Response:
     """Send a request and return its answer before anything of the body is read."""
     try:
         if isinstance(http, httpx.Client):
@@ -84,7 +88,9 @@ async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
         else:
             response = await http.handle_async_request(request)
     except UnicodeError:
-        raise httpx.RemoteProtocolError(_NOWHERE, request=request) from None
+        # The host has a name that httpx cannot encode; httpx raises no error of its own for it.
+        said = "the redirect leads to no host that could have this name"
+        raise httpx.RemoteProtocolError(said, request=request) from None
     if response.has_redirect_location:
         # Set it as a client does, for the error message; redirects are never followed.
         with contextlib.suppress(httpx.InvalidURL, ValueError):
@@ -92,13 +98,8 @@ async def open_response(http: Sends, request: httpx.Request) -> httpx.Response:
     return response
 
 
-async def fetch_response(http: Sends, request: httpx.Request, longest: int) -> httpx.Response:
-    """Send a request and return its answer with the body read, up to the limit.
-
-    :param http: what sends the request. If it blocks, this function blocks too, and needs no event loop.
-    :param longest: bytes that the body may unpack to.
-    """
-    response = await open_response(http, request)
+async def read_response(response: httpx.Response, longest: int) -> httpx.Response:
+    """Read the body of an open answer, up to the limit, and close it."""
     stream = response.stream
     try:
         if response.is_stream_consumed:
@@ -137,41 +138,18 @@ async def pieces(response: httpx.Response, size: int) -> AsyncGenerator[bytes]:
         for piece in response.iter_bytes(size):
             yield piece
         return
-    unpack = _unpacking(response)
+    unpacker = _Unpacker(response)
     is_async = isinstance(response.stream, httpx.AsyncByteStream)
     travelling = response.aiter_raw(size) if is_async else _given(response.iter_raw(size))
     async with contextlib.aclosing(cast("AsyncGenerator[bytes]", travelling)) as travelled:
         async for raw in travelled:
-            for piece in unpack(raw):
+            for piece in unpacker.unpack(raw):
                 yield piece
 
 
 async def _given(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
     for piece in pieces:
         yield piece
-
-
-def _unpacking(response: httpx.Response) -> Callable[[bytes], Iterator[bytes]]:
-    """Return a function that unpacks the pieces of a body."""
-    layers = _layers(response)
-    known = len(layers) <= _LAYERS and set(layers) <= _Inflated.NAMES
-    unpack = [_Inflated(name) for name in reversed(layers)] if known else []
-
-    def unpacked(raw: bytes) -> Iterator[bytes]:
-        if not unpack:
-            yield raw
-            return
-        try:
-            yield from _through(unpack, raw)
-        except zlib.error:
-            raise httpx.DecodingError("it is packed, and what it is packed in is damaged") from None
-
-    return unpacked
-
-
-def _layers(response: httpx.Response) -> list[str]:
-    names = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
-    return [name for name in names if name not in ("", "identity")]
 
 
 class _Body:
@@ -182,59 +160,72 @@ class _Body:
         self._response = response
         # The reason for an error is short.
         self._longest = longest if response.is_success else _REASON
+        self._unpacker = _Unpacker(response)
         self._travelled: list[bytes] = []
-        self._size = 0
-        self._parts: list[bytes] = []
-        self._unpacked = 0
-        self._unpack: list[_Inflated] | None = None
-        self._strange = ""
-        layers = _layers(response)
-        if len(layers) > _LAYERS or not set(layers) <= _Inflated.NAMES:
-            # This encoding was not asked for. What was paid for is kept as it came.
-            self._strange = (
-                f"its encoding is {redacted_line(', '.join(layers), 50)!r}, which was not asked for"
-            )
-        elif layers:
-            self._unpack = [_Inflated(name) for name in reversed(layers)]
+        self._unpacked: list[bytes] = []
+        # Bytes of the two lists.
+        self._came = self._size = 0
         announced = response.headers.get("content-length", "")
         if longest < MAX_PAID_BYTES and len(announced) < 20 and announced.isascii() and announced.isdecimal():
-            self._judge(int(announced))
+            self._judge(int(announced), longest)
 
     def add(self, raw: bytes) -> bool:
         """Add a piece, and return whether to stop reading."""
-        self._size += len(raw)
+        self._came += len(raw)
         self._travelled.append(raw)
-        if self._unpack is None:
-            return self._judge(self._size)
         try:
-            for piece in _through(self._unpack, raw):
-                self._unpacked += len(piece)
-                self._parts.append(piece)
-                if self._judge(self._unpacked, max(MAX_FREE_BYTES, _RATIO * self._size)):
+            for piece in self._unpacker.unpack(raw):
+                self._size += len(piece)
+                self._unpacked.append(piece)
+                if self._judge(self._size, max(MAX_FREE_BYTES, _RATIO * self._came)):
                     return True
-        except zlib.error:
-            self.problem = Problem("it is packed, and what it is packed in is damaged", False)
-            return True
-        return False
+        except httpx.DecodingError as error:
+            self.problem = Problem(str(error), False)
+        return self.problem is not None
 
     def whole(self) -> httpx.Response:
         """Return the answer with its body, unpacked if possible."""
-        strange = Problem(self._strange, False) if self._strange and self._size else None
-        self.problem = self.problem or strange
         response = self._response
-        as_it_came = self._unpack is None or (self.problem and response.is_success)
-        content = b"".join(self._travelled if as_it_came else self._parts)
+        if self._unpacker.unknown and self._came and not self.problem:
+            self.problem = Problem(self._unpacker.unknown, False)
+        # What was paid for is kept as it came.
+        as_it_came = self.problem and response.is_success
         response.headers.pop("content-encoding", None)
-        _untied(response, content).read()
+        _untied(response, b"".join(self._travelled if as_it_came else self._unpacked)).read()
         if self.problem:
             response.extensions[_EXTENSION] = self.problem
         return response
 
-    def _judge(self, size: int, most: int = MAX_PAID_BYTES) -> bool:
+    def _judge(self, size: int, most: int) -> bool:
         most = min(most, self._longest)
         if size > most:
             self.problem = Problem(f"it is longer than the {most // 2**20 or 1} MB that are read", True)
         return size > most
+
+
+class _Unpacker:
+    """Unpacks the pieces of a body; those of an encoding that was not asked for stay as they are.
+
+    :ivar unknown: what is wrong with the encoding, as a clause, or the empty string.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        names = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+        names = [name for name in names if name not in ("", "identity")]
+        self.unknown = ""
+        if len(names) > _LAYERS or not _Inflated.NAMES.issuperset(names):
+            self.unknown = f"its encoding is {redacted_line(', '.join(names), 50)!r}, which was not asked for"
+        self._layers = [] if self.unknown else [_Inflated(name) for name in reversed(names)]
+
+    def unpack(self, raw: bytes) -> Iterator[bytes]:
+        """:raises httpx.DecodingError: if the packed data is damaged."""
+        pieces: Iterator[bytes] = iter([raw])
+        for layer in self._layers:
+            pieces = layer.unpack(pieces)
+        try:
+            yield from pieces
+        except zlib.error:
+            raise httpx.DecodingError("it is packed, and what it is packed in is damaged") from None
 
 
 class _Inflated:
@@ -246,15 +237,19 @@ class _Inflated:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS if name == "deflate" else zlib.MAX_WBITS | 16)
         self._head: bytes | None = b"" if name == "deflate" else None
 
-    def pieces(self, raw: bytes) -> Iterator[bytes]:
-        if self._head is not None:
-            # Some servers leave out the two header bytes.
-            self._head += raw
-            if len(self._head) < 2:
-                return
-            raw, self._head = self._head, None
-            if int.from_bytes(raw[:2]) % 31 or raw[0] & 15 != zlib.DEFLATED:
-                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    def unpack(self, packed: Iterator[bytes]) -> Iterator[bytes]:
+        for raw in packed:
+            if self._head is not None:
+                # Some servers leave out the two header bytes.
+                self._head += raw
+                if len(self._head) < 2:
+                    continue
+                raw, self._head = self._head, None
+                if int.from_bytes(raw[:2]) % 31 or raw[0] & 15 != zlib.DEFLATED:
+                    self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            yield from self._inflated(raw)
+
+    def _inflated(self, raw: bytes) -> Iterator[bytes]:
         # Ignore bytes after the end; zlib would return them again and again.
         while not self._inflate.eof:
             piece = self._inflate.decompress(raw, _PIECE)
@@ -263,12 +258,3 @@ class _Inflated:
                 yield piece
             if not raw and len(piece) < _PIECE:
                 return
-
-
-def _through(layers: list[_Inflated], raw: bytes) -> Iterator[bytes]:
-    first, *others = layers
-    for piece in first.pieces(raw):
-        if others:
-            yield from _through(others, piece)
-        else:
-            yield piece

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
@@ -21,12 +19,9 @@ from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.statuses import DOCUMENTED, ENDED, normalize_status
 
-__all__ = ["BulkClient", "RawCall", "TooLong", "list_unfinished"]
+__all__ = ["BulkClient", "TooLong", "list_unfinished"]
 
 T = TypeVar("T")
-
-_LIMIT = 32 * 1024 * 1024
-"""Bytes of the longest answer that is read: about 35,000 queued jobs with prompts of 500 characters."""
 
 _SMALL = 64 * 1024
 """Bytes up to which an answer is read on the event loop: passing it to a thread would take longer."""
@@ -34,17 +29,6 @@ _SMALL = 64 * 1024
 
 class TooLong(Exception):
     """The answer is longer than the limit."""
-
-
-@dataclass(frozen=True)
-class RawCall(Call[T]):
-    """A call whose answer is read directly from its bytes.
-
-    :ivar read: reads the bytes. It raises ``ValueError`` for an unusual answer, which is then read like any
-        other.
-    """
-
-    read: Callable[[bytes], T] | None = field(default=None, repr=False)
 
 
 class BulkClient(AsyncClient):
@@ -56,43 +40,37 @@ class BulkClient(AsyncClient):
     """
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
-        response = await body.fetch_response(self.http, request, _LIMIT)
+        response = await super()._fetch(request)
         problem = body.problem_of(response)
         if problem and problem.is_length and response.is_success:
-            raise TooLong(f"The answer is longer than {_LIMIT // 2**20} MB, the most that is read.")
+            longest = body.MAX_FREE_BYTES // 2**20
+            raise TooLong(f"The answer is longer than {longest} MB, the most that is read.")
         return response
 
-    async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
+    async def _parsed(self, response: httpx.Response, call: Call[T]) -> T:
         if len(response.content) <= _SMALL:
-            return self._understand(response, call)
-        return await asyncio.to_thread(self._understand, response, call)
+            return self._parse(response, call)
+        return await asyncio.to_thread(self._parse, response, call)
 
-    def _understand(self, response: httpx.Response, call: Call[T]) -> T:
-        if isinstance(call, RawCall) and call.read and response.is_success and not body.problem_of(response):
+    def _parse(self, response: httpx.Response, call: Call[T]) -> T:
+        if call.read and response.is_success and not body.problem_of(response):
             with contextlib.suppress(ValueError):
                 result: T = call.read(response.content)
                 return result
         return answers.read(response, call, self.settings)
 
 
-def list_unfinished(namespace: str | None = None) -> RawCall[frozenset[str]]:
+def list_unfinished(namespace: str | None = None) -> Call[frozenset[str]]:
     """GET the ids of all queued and running generations. Free; needs a valid key.
 
     :param namespace: whose queue; None for the key's own user.
     """
     call = queue.list_queue(namespace)
-    return RawCall(
-        name=call.name,
-        method=call.method,
-        paths=call.paths,
-        params=call.params,
-        many=call.many,
-        slack=call.slack,
-        parse=lambda data: frozenset(
-            row.generation_id for row in call.parse(data) if row.status not in ENDED
-        ),
-        read=_unfinished,
-    )
+
+    def parse(data: Any) -> frozenset[str]:
+        return frozenset(row.generation_id for row in call.parse(data) if row.status not in ENDED)
+
+    return Call(**{**vars(call), "parse": parse, "read": _unfinished})
 
 
 class _Row(TypedDict):

@@ -60,6 +60,8 @@ class Call(Generic[T]):
     :ivar many: how many values its answer may hold.
     :ivar patience: seconds in which some part of the answer must arrive; None: the connection's timeout.
     :ivar slack: the whole answer must arrive within this many times that time.
+    :ivar read: reads a long answer directly from its bytes; see :mod:`.bulk`. It raises ``ValueError`` for an
+        unusual answer, which is then parsed like any other.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Call(Generic[T]):
     many: int = FEW_VALUES
     patience: float | None = 30.0
     slack: int = 1
+    read: Callable[[bytes], T] | None = field(default=None, repr=False)
 
     @property
     def has_layouts(self) -> bool:

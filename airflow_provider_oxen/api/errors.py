@@ -260,7 +260,7 @@ class OxenBadImage(OxenImageError):
     :ivar doubted: whether the bytes are a whole image, but do not match a checksum.
     """
 
-    lost = "no whole image came"
+    lost = "image not usable"
 
     def __init__(self, cause: str, *, reason: str = "", **facts: Any) -> None:
         super().__init__(cause, **facts)
@@ -279,17 +279,19 @@ class OxenDownloadError(OxenImageError):
 
     lost = "image not fetched"
 
-    def __init__(self, cause: str, *, passing: bool = False, not_yet: bool = False, **facts: Any) -> None:
+    def __init__(
+        self, cause: str, *, passing: bool = False, not_yet: bool | None = None, **facts: Any
+    ) -> None:
         super().__init__(cause, **facts)
         self.passing = passing
-        self.not_yet = not_yet
+        if not_yet is not None:
+            self.not_yet = not_yet
 
 
 class OxenExpiredURL(OxenDownloadError):
     """The result's link does not work: it has expired, or the image is not there yet."""
 
-    def __init__(self, cause: str, *, not_yet: bool = True, **facts: Any) -> None:
-        super().__init__(cause, not_yet=not_yet, **facts)
+    not_yet = True
 
 
 class OxenStorageError(OxenImageError):

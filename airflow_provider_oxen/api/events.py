@@ -6,23 +6,24 @@ The stream has neither replay nor ids: only the history shows what ended while n
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
 
 from airflow_provider_oxen.api import answers
+from airflow_provider_oxen.api.body import read_response
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
-from airflow_provider_oxen.api.client import AsyncClient, bearer
+from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenServerError
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import redacted_line
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.sse import Message, Parser
 
-__all__ = ["SILENCE", "EventStream", "events", "read_message"]
+__all__ = ["SILENCE", "events", "read_message"]
 
 SILENCE = 45.0
 """Seconds without a line after which a stream counts as lost; the hub sends one every 15."""
@@ -56,61 +57,46 @@ def read_message(message: Message) -> Generation | None:
         return None
 
 
-class EventStream:
-    """Iterates over the generations that end, until the connection is lost or its lifetime is over.
+async def _ended(client: AsyncClient, response: httpx.Response) -> AsyncGenerator[Generation]:
+    """Yield the generations that end, until the stream does, or its lifetime is over.
 
     :raises OxenServerError: if the connection is lost, or no line came for :data:`SILENCE`.
     """
-
-    def __init__(self, client: AsyncClient, response: httpx.Response) -> None:
-        self._heard = asyncio.get_running_loop().time()
-        self._end = self._heard + LIFETIME
-        self._client = client
-        self._pieces = response.aiter_raw()
-        self._parser = Parser()
-        self._read: deque[Generation] = deque()
-
-    def __aiter__(self) -> AsyncIterator[Generation]:
-        return self
-
-    async def __anext__(self) -> Generation:
-        while not self._read:
-            for message in self._parse(await self._piece()):
-                generation = read_message(message)
-                if generation is not None:
-                    self._read.append(generation)
-        return self._read.popleft()
-
-    async def _piece(self) -> bytes:
-        clock = asyncio.get_running_loop().time
-        silent = self._heard + SILENCE
+    settings, clock = client.settings, asyncio.get_running_loop().time
+    heard = clock()
+    end = heard + LIFETIME
+    pieces, parser = response.aiter_raw(), Parser()
+    while True:
+        silent = heard + SILENCE
         try:
             with suppress_http_logs():
-                async with asyncio.timeout(min(silent, self._end) - clock()):
-                    piece = await anext(self._pieces)
+                async with asyncio.timeout(min(silent, end) - clock()):
+                    piece = await anext(pieces, b"")
         except TimeoutError:
-            if self._end <= silent:
-                raise StopAsyncIteration from None
+            if end <= silent:
+                return
             late = httpx.ReadTimeout(f"no line came for {SILENCE:g} s")
-            raise answers.from_transport(late, _CALL, self._client.settings) from None
+            raise answers.from_transport(late, _CALL, settings) from None
         except httpx.RequestError as error:
-            raise answers.from_transport(error, _CALL, self._client.settings) from None
+            raise answers.from_transport(error, _CALL, settings) from None
+        if not piece:
+            return
         # Only a complete line counts as a sign of life.
         if b"\n" in piece or b"\r" in piece:
-            self._heard = clock()
-        return piece
-
-    def _parse(self, piece: bytes) -> list[Message]:
+            heard = clock()
         try:
-            return self._parser.feed(piece)
+            messages = parser.feed(piece)
         except ValueError as error:
             raise OxenServerError(
-                f"The stream of events of {self._client.settings.base_url} cannot be read: {error}."
+                f"The stream of events of {settings.base_url} cannot be read: {error}."
             ) from None
+        for message in messages:
+            if generation := read_message(message):
+                yield generation
 
 
 @asynccontextmanager
-async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
+async def events(client: AsyncClient) -> AsyncIterator[AsyncIterator[Generation]]:
     """Open the stream of events. Free; needs a valid key, which goes only to the hub's own origin.
 
     It reports everything that ends after it was opened. It is opened once: the caller decides when to try
@@ -142,7 +128,8 @@ async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
         packed = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
         if response.status_code != 200 or kind != "text/event-stream" or packed != "identity":
             await _refuse(client, response, kind if packed == "identity" else f"{kind}, packed in {packed}")
-        yield EventStream(client, response)
+        async with aclosing(_ended(client, response)) as ended:
+            yield ended
     finally:
         with suppress_http_logs():
             await response.aclose()
@@ -150,20 +137,12 @@ async def events(client: AsyncClient) -> AsyncIterator[EventStream]:
 
 async def _refuse(client: AsyncClient, response: httpx.Response, kind: str) -> None:
     """:raises OxenError: always."""
-    body = b""
     try:
         with suppress_http_logs():
             async with client.deadline(_CALL):
-                async for piece in response.aiter_raw():
-                    body += piece[:_MOST]
-                    if len(body) > _MOST:
-                        break
+                whole = await read_response(response, _MOST)
     except httpx.RequestError as error:
         raise answers.from_transport(error, _CALL, client.settings) from None
-    # Keep the headers as bytes: they need not be ASCII.
-    headers = [item for item in response.headers.raw if item[0].lower() != b"content-encoding"]
-    whole = httpx.Response(response.status_code, headers=headers, content=body[:_MOST])
-    whole.next_request = response.next_request
     answers.read(whole, _CALL, client.settings)
     raise OxenServerError(
         f"{client.settings.base_url} answered the request to {_CALL.name} with something else "

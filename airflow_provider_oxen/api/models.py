@@ -147,17 +147,11 @@ class GenerateAnswer(_Answer):
     @model_validator(mode="before")
     @classmethod
     def _usual(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and _are_items(data.get("images")):
-            return data
         found = images_of(data)
         facts = data if isinstance(data, Mapping) else {}
         images = list(filter(None, found))
         unread = found.count(None) + len(images[MOST_IMAGES:])
         return {**facts, "images": images[:MOST_IMAGES], "unread": unread}
-
-
-def _are_items(images: Any) -> bool:
-    return isinstance(images, list) and any(isinstance(item, ImageItem) for item in images)
 
 
 class Generation(BaseModel):

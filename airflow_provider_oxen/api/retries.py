@@ -74,16 +74,8 @@ def call_with_retries(again: Callable[[], tenacity.Retrying], ask: Callable[...,
     try:
         return ask(*arguments)
     except Exception as error:
-        failed: Exception | None = error
-
-    def next_one() -> T:
-        nonlocal failed
-        if failed is not None:
-            error, failed = failed, None
-            raise error
-        return ask(*arguments)
-
-    result: T = again()(next_one)
+        repeated = _repeated(error, ask, arguments)
+    result: T = again()(repeated)
     return result
 
 
@@ -94,17 +86,26 @@ async def acall_with_retries(
     try:
         return await ask(*arguments)
     except Exception as error:
-        failed: Exception | None = error
+        repeated = _repeated(error, ask, arguments)
 
-    async def next_one() -> T:
-        nonlocal failed
-        if failed is not None:
-            error, failed = failed, None
-            raise error
-        return await ask(*arguments)
+    # tenacity awaits only what it can see to be a coroutine function.
+    async def call() -> T:
+        return await repeated()
 
-    result: T = await again()(next_one)
+    result: T = await again()(call)
     return result
+
+
+def _repeated(error: Exception, ask: Callable[..., T], arguments: tuple[Any, ...]) -> Callable[[], T]:
+    """Return a function whose first call raises the error, and whose further calls call the given one."""
+    failed = [error]
+
+    def call() -> T:
+        if failed:
+            raise failed.pop()
+        return ask(*arguments)
+
+    return call
 
 
 def policy(max_retries: int) -> dict[str, Any]:

@@ -16,16 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from airflow_provider_oxen.api import extras
 from airflow_provider_oxen.api.errors import OxenSettingsError
-from airflow_provider_oxen.api.extras import (
-    MAX_SHOWN,
-    read_boolean,
-    read_layout,
-    read_number,
-    read_proxy,
-    read_text,
-    read_verify,
-)
 from airflow_provider_oxen.api.redact import redact, register_key
 
 __all__ = ["DEFAULT_HOST", "EXTRAS", "Settings", "is_loopback", "origin"]
@@ -116,25 +108,29 @@ class Settings:
         # Do this before any message quotes a field that may also hold the key.
         register_key((password or "").strip())
         given = {name: value for name, value in _extra(extra).items() if value not in (None, "")}
-        unknown = sorted(redact(str(name))[:MAX_SHOWN] for name in set(given) - set(EXTRAS))
+        unknown = sorted(redact(str(name))[: extras.MAX_SHOWN] for name in set(given) - set(EXTRAS))
         if unknown:
             raise OxenSettingsError(
                 f"Unknown extra field(s) {', '.join(map(repr, unknown[:_NAMED]))} in the Oxen connection; "
                 f"known are {', '.join(EXTRAS)}."
             )
-        allow_http = read_boolean("allow_http", given.get("allow_http", False))
+        allow_http = extras.read_boolean("allow_http", given.get("allow_http", False))
         _check_schema(schema)
         return cls(
             base_url=_base_url(host, schema, port, allow_http),
             api_key=_key(password),
-            api_layout=read_layout(given.get("api_layout", "auto")),
-            target_namespace=read_text("target_namespace", given.get("target_namespace")),
-            timeout=read_number("timeout", given.get("timeout", 300), least=1),
-            max_retries=int(read_number("max_retries", given.get("max_retries", 3), least=0, whole=True)),
-            verify=read_verify(given.get("verify", True)),
-            proxy=read_proxy(given.get("proxy")),
+            api_layout=extras.read_layout(given.get("api_layout", "auto")),
+            target_namespace=extras.read_text("target_namespace", given.get("target_namespace")),
+            timeout=extras.read_number("timeout", given.get("timeout", 300), least=1),
+            max_retries=int(
+                extras.read_number("max_retries", given.get("max_retries", 3), least=0, whole=True)
+            ),
+            verify=extras.read_verify(given.get("verify", True)),
+            proxy=extras.read_proxy(given.get("proxy")),
             allow_http=allow_http,
-            allow_private_links=read_boolean("allow_private_links", given.get("allow_private_links", False)),
+            allow_private_links=extras.read_boolean(
+                "allow_private_links", given.get("allow_private_links", False)
+            ),
             guessed=bool((host or "").strip()) and "://" not in (host or "") and not _scheme(schema),
         )
 

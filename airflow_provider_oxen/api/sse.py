@@ -34,7 +34,6 @@ class Parser:
         self._rest: list[bytes] = []
         self._waiting = 0
         self._ends_half = False
-        self._is_begun = False
         self._event = b""
         self._data: list[bytes] = []
         self._size = 0
@@ -48,16 +47,13 @@ class Parser:
         self._waiting += len(piece)
         messages = []
         # Join the pieces only when a line is complete: a long one may come byte by byte.
-        if self._ends_half or not self._is_begun or _END.search(piece):
+        if self._ends_half or _END.search(piece):
             messages = self._lines(b"".join(self._rest))
         if self._size + self._waiting > LONGEST:
             raise ValueError(f"a message is longer than {LONGEST:,} bytes")
         return messages
 
     def _lines(self, text: bytes) -> list[Message]:
-        if not self._is_begun and not (len(text) < len(_BOM) and _BOM.startswith(text)):
-            self._is_begun = True
-            text = text.removeprefix(_BOM)
         messages, start = [], 0
         self._ends_half = False
         for end in _END.finditer(text):
@@ -74,7 +70,7 @@ class Parser:
     def _line(self, line: bytes) -> Message | None:
         if not line:
             return self._dispatch()
-        name, _, value = line.partition(b":")
+        name, _, value = line.removeprefix(_BOM).partition(b":")
         value = value.removeprefix(b" ")
         # A line without a name is a comment, such as ": keep-alive".
         if name == b"event":

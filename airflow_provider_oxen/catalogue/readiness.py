@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from airflow_provider_oxen.api import calls, queue
-from airflow_provider_oxen.api.blocking import Hub
 from airflow_provider_oxen.api.errors import (
     OxenError,
     OxenInvalidRequest,
@@ -26,7 +25,15 @@ from airflow_provider_oxen.catalogue.values import coerce
 
 __all__ = ["Readiness", "find_model", "find_price", "look", "prove_key"]
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+class Hub(Protocol):
+    """Sends calls; either client does."""
+
+    async def asend(self, call: calls.Call[T]) -> T: ...
 
 
 class Readiness(NamedTuple):
@@ -53,7 +60,7 @@ async def look(
     try:
         # The catalogue answers without a key.
         await prove_key(hub)
-        model = await hub.send(calls.get_model(name))
+        model = await hub.asend(calls.get_model(name))
     except OxenModelNotFound as error:
         if not fail_fast:
             near = await _suggestion(hub, name) if suggest else ""
@@ -82,17 +89,16 @@ async def find_model(hub: Hub, name: str, validate: str) -> Model | None:
     :raises OxenModelNotFound: with similar names from the catalogue.
     """
     try:
-        return await hub.send(calls.get_model(name))
-    except OxenModelNotFound as error:
-        error.advise(await _suggestion(hub, name))
+        return await hub.asend(calls.get_model(name))
+    except (OxenModelNotFound, OxenRouteNotFound, OxenServerError) as error:
+        is_unknown = isinstance(error, OxenModelNotFound)
+        if is_unknown:
+            error.advise(await _suggestion(hub, name))
         if validate == "error":
             raise
-        log.warning("%s Going on, because validate is 'warn'.", error.message)
-    except (OxenRouteNotFound, OxenServerError) as error:
-        if validate == "error":
-            raise
-        log.warning("The model could not be checked: %s Going on, because validate is 'warn'.", error.message)
-    return None
+        said = error.message if is_unknown else f"The model could not be checked: {error.message}"
+        log.warning("%s Going on, because validate is 'warn'.", said)
+        return None
 
 
 async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:
@@ -101,7 +107,7 @@ async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:
     :param needed: whether a hub that cannot be asked is an error.
     """
     try:
-        return await hub.send(calls.get_priced_model(model.id))
+        return await hub.asend(calls.get_priced_model(model.id))
     except OxenError as error:
         if needed and not isinstance(error, OxenRouteNotFound | OxenModelNotFound):
             raise
@@ -115,16 +121,16 @@ async def prove_key(hub: Hub) -> User | None:
     """
     for call in calls.whose_key():
         with contextlib.suppress(OxenRouteNotFound):
-            return await hub.send(call)
+            return await hub.asend(call)
     # A hub without these routes still has the queue, which also checks the key.
-    await hub.send(queue.list_queue())
+    await hub.asend(queue.list_queue())
     return None
 
 
 async def _suggestion(hub: Hub, name: str) -> str:
     """Return "Did you mean …?" with names from the catalogue, or an empty text if it cannot be read."""
     try:
-        models = await hub.send(calls.list_models())
+        models = await hub.asend(calls.list_models())
     except OxenError:
         return ""
     return near_names(name, (model for model in models if "image" in model.outputs))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_oxen.api import calls, errors
-from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.redact import redacted_line
@@ -58,7 +58,7 @@ def read_connection(conn_id: str, conn: Connection) -> Settings:
             extra=conn.extra_dejson or conn.extra,
         )
     except errors.OxenSettingsError as error:
-        error.advise(f"That is the Airflow connection {conn_id!r}.")
+        error.advise(f"Change the Airflow connection {conn_id!r}.")
         raise
     except Exception as error:
         # Airflow decrypts the fields here, and the messages of its libraries may quote them.
@@ -81,7 +81,7 @@ def check(read: Callable[[], Settings]) -> tuple[bool, str]:
         settings = replace(settings, timeout=_SECONDS, connect_timeout=_SECONDS, max_retries=0)
         with Client(settings) as client, Deadline(_ALL):
             client.send(calls.list_models())
-            user = unsuspended(prove_key(BlockingHub(client)))
+            user = unsuspended(prove_key(client))
     except errors.OxenAuthenticationError:
         return False, "The hub was reached, but the API key (the password field) is missing or wrong."
     except errors.OxenRouteNotFound as error:

@@ -128,6 +128,13 @@ class Record(BaseModel):
         """Return the record in another phase."""
         return self.model_copy(update={"phase": phase, **changes})
 
+    def ended(self, status: str, reason: str, *, final: bool) -> Record:
+        """Return the record of a job that gives no image.
+
+        :param final: whether it would end the same way again.
+        """
+        return self.to("ended", items=[], status=status, reason=reason[:500] or None, final=final)
+
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON, without the links that the generation's row can give again.
 
@@ -175,6 +182,11 @@ class Record(BaseModel):
         """The job in a few words, for messages."""
         what = f"a request for {self.body['model']}" if "model" in self.body else "a request"
         return f"{what}, generation {self.generation_id}" if self.generation_id else what
+
+    @property
+    def subject(self) -> str:
+        """The job as the first words of a sentence."""
+        return self.job[0].upper() + self.job[1:]
 
 
 def read(value: Any, where: str, identity: str) -> Record:

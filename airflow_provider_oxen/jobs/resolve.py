@@ -71,13 +71,14 @@ async def resolve(
 def stopped(record: Record) -> OxenGenerationError:
     """Return the error for a job that gave no image."""
     why = record.reason or "the hub gave no reason"
-    job = record.job[0].upper() + record.job[1:]
     if record.status == "cancelled":
         return OxenGenerationCancelled(
-            f"{job} was cancelled ({why}).", money=NOT_BILLED, remedy="Clear the task to submit another."
+            f"{record.subject} was cancelled ({why}).",
+            money=NOT_BILLED,
+            remedy="Clear the task to submit another.",
         )
     return OxenGenerationFailed(
-        f"{job} failed: {why}.",
+        f"{record.subject} failed: {why}.",
         money=NOT_BILLED,
         retry="" if record.final else "The next try submits another.",
         remedy="Another one would fail in the same way." if record.final else "",
@@ -111,8 +112,7 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
         return record.to("submitted", **marks(task))
     # A task that timed out and was then cleared should wait again.
     waiting = record.to("submitted", waits_from=now, **marks(task))
-    if task.has_store:
-        await do.write(waiting)
+    await do.write(waiting)
     return waiting
 
 

@@ -38,6 +38,11 @@ class Identity(NamedTuple):
     task_id: str
     map_index: int
 
+    @classmethod
+    def of(cls, ti: Any) -> Identity:
+        """Return the identity of a task instance of Airflow."""
+        return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
     @property
     def key(self) -> str:
         """The identity as 64 hexadecimal characters, for file names and derived seeds."""
@@ -61,6 +66,7 @@ class Task:
     :param unsure: whether an earlier try may have sent something although there is no record.
     :param begins: whether to record before anything else that nothing was sent yet.
     :param began: unix seconds before which this task has sent nothing, if there is no record.
+    :param cancel_on_timeout: cancel a generation that has not ended within the timeout.
     :param overwrite: make another image in place of a kept one.
     :param lookup_grace: seconds after which an accepted request must be in the hub's lists.
     :param max_cost: the most USD that all submissions for one image may cost.
@@ -83,6 +89,7 @@ class Task:
     begins: bool = True
     began: float | None = None
     overwrite: bool = False
+    cancel_on_timeout: bool = False
     on_unknown_outcome: OnUnknown = "fail"
     on_changed_request: OnChanged = "fail"
     lookup_grace: float = 60.0

@@ -68,7 +68,7 @@ class OxenModelSensor(DeferringSensor):
         from airflow_provider_oxen.tasks.arguments import ModelArguments
         from airflow_provider_oxen.triggers.events import read_model_event
 
-        with self.judged():
+        with self.without_useless_retry():
             end = read_model_event(event, ModelArguments.of(self).model)
             if end.status == "timed_out":
                 raise self.timed_out()
@@ -80,19 +80,19 @@ class OxenModelSensor(DeferringSensor):
         self.log.info("Model %s is ready.", self.model)
 
     def _look(self, deadline: float, *, defer: bool) -> bool:
-        from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+        from airflow_provider_oxen.api.blocking import unsuspended
         from airflow_provider_oxen.api.deadline import for_look
         from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
         from airflow_provider_oxen.catalogue.readiness import look
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.tasks.arguments import ModelArguments
 
-        with self.judged():
+        with self.without_useless_retry():
             given = ModelArguments.of(self).as_json()
             with OxenHook(given["oxen_conn_id"]).get_conn() as client, for_look(deadline):
                 refuse_key(names_with_key(given, client.settings.api_key))
-                hub, asked = BlockingHub(client), (given["model"], given["parameters"])
-                found = unsuspended(look(hub, *asked, fail_fast=given["fail_fast"]))
+                asked = given["model"], given["parameters"]
+                found = unsuspended(look(client, *asked, fail_fast=given["fail_fast"]))
             for level, message in found.messages:
                 self.log.log(level, "%s", message)
             if found.error is not None:
@@ -103,5 +103,5 @@ class OxenModelSensor(DeferringSensor):
             trigger = OxenModelTrigger(
                 **given, poke_interval=self.poke_interval, deadline=deadline, deferred_at=time.time()
             )
-            self.leave_to(trigger, deadline, given)
+            self.defer_to(trigger, deadline, given)
         return found.state == "ready"

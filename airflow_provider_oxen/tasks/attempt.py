@@ -54,7 +54,6 @@ class ImageAttempt:
     do: Effects
     runtime: Runtime
     log: Any
-    cancel_on_timeout: bool
 
     async def begin(self, looked: Looked | None = None) -> dict[str, Any] | Record:
         """Find a kept image or a job under way, or submit one.
@@ -144,9 +143,7 @@ class ImageAttempt:
         :param end: how the job ended, if other code has waited for it.
         :raises OxenError: see the protocol.
         """
-        result: dict[str, Any] = await complete(
-            self.do, self.task, record, end=end, cancel_on_timeout=self.cancel_on_timeout
-        )
+        result: dict[str, Any] = await complete(self.do, self.task, record, end=end)
         self.log.info("%s", told_of(result))
         return result
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.catalogue.check import report
@@ -50,7 +50,7 @@ class RequestBuilder:
             return None
         if name not in self._models:
             strict = "error" if self.validate == "off" else self.validate
-            self._models[name] = unsuspended(find_model(BlockingHub(self.client), name, strict))
+            self._models[name] = unsuspended(find_model(self.client, name, strict))
         return self._models[name]
 
     def knows(self, name: str) -> bool:
@@ -62,9 +62,8 @@ class RequestBuilder:
     def price(self, model: Model | None, body: Mapping[str, Any]) -> float | None:
         """Return the USD that one submission costs by the catalogue, None if that is not known."""
         if model and model.pricing is None and (self.priced or self.guessed):
-            hub = BlockingHub(self.client)
             if model.id not in self._priced:
-                self._priced[model.id] = unsuspended(find_price(hub, model, needed=self.priced))
+                self._priced[model.id] = unsuspended(find_price(self.client, model, needed=self.priced))
             model = self._priced[model.id]
         return price(model, body) if model else None
 

@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.clock import Clock
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenImageError
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.images import fetch, fetched
 from airflow_provider_oxen.images.fetched import Download
 
@@ -34,11 +34,15 @@ _QUICK = 0.02
 class Runtime(Protocol):
     """What both ways offer. Only :meth:`blocking` runs blocking work."""
 
-    @property
-    def settings(self) -> Settings: ...
+    client: Client | AsyncClient
 
     @property
-    def clock(self) -> Clock: ...
+    def settings(self) -> Settings:
+        return self.client.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.client.clock
 
     async def send(self, call: Call[T]) -> T:
         """Send a call, and retry if that is safe."""
@@ -73,19 +77,11 @@ class Runtime(Protocol):
         ...
 
 
-class BlockingRuntime:
+class BlockingRuntime(Runtime):
     """One thing after the other: nothing here ever suspends."""
 
     def __init__(self, client: Client) -> None:
-        self.client = client
-
-    @property
-    def settings(self) -> Settings:
-        return self.client.settings
-
-    @property
-    def clock(self) -> Clock:
-        return self.client.clock
+        self.client: Client = client
 
     async def send(self, call: Call[T]) -> T:
         return self.client.send(call)
@@ -116,7 +112,7 @@ class BlockingRuntime:
         yield lambda link: fetch.from_url(self.client, link, max_bytes)
 
 
-class LoopRuntime:
+class LoopRuntime(Runtime):
     """Many tries side by side on one event loop, which must not be blocked.
 
     :param client: shared by all of them.
@@ -129,18 +125,10 @@ class LoopRuntime:
     def __init__(
         self, client: AsyncClient, sender: AsyncClient, threads: Threads, *, looks_are_quick: bool = False
     ) -> None:
-        self.client = client
+        self.client: AsyncClient = client
         self._looks_are_quick = looks_are_quick
         self._sender = sender
         self._threads = threads
-
-    @property
-    def settings(self) -> Settings:
-        return self.client.settings
-
-    @property
-    def clock(self) -> Clock:
-        return self.client.clock
 
     async def send(self, call: Call[T]) -> T:
         return await self.client.send(call)

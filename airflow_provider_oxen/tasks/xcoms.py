@@ -9,12 +9,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.images.preview import LARGE, Size
-from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
+from airflow_provider_oxen.jobs.task import Identity
+from airflow_provider_oxen.links import (
+    OxenGenerationLink,
+    OxenImageLink,
+    OxenModelLink,
+    console,
+    images_page,
+    model_page,
+)
 from airflow_provider_oxen.tasks.assets import plain
 
 __all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result"]
@@ -38,7 +47,6 @@ class TaskXComs:
     """Pushes the XComs of one task.
 
     :param ti: the task instance.
-    :param log: log of the task.
     :param wanted: the operator's ``previews``.
     :param pushed: receives each pushed text, by key.
     """
@@ -57,14 +65,6 @@ class TaskXComs:
     def size(self) -> Size | None:
         """How large a preview each image gets; None for none."""
         return LARGE if self.wanted else None
-
-    @property
-    def page(self) -> str | None:
-        """Address of the task in the Images view, relative to Airflow's root."""
-        if not has_views():
-            return None
-        ti = self.ti
-        return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     @property
     def is_public(self) -> bool:
@@ -89,7 +89,7 @@ class TaskXComs:
         :param images: see :func:`of_result` and :func:`of_manifest`; only the first ones are shown.
         :param total: how many there are in all.
         """
-        self._images([image for image, _ in zip(images, range(MAX_IMAGES), strict=False)], total)
+        self._images(list(islice(images, MAX_IMAGES)), total)
 
     def push_page(self, path: str | None) -> None:
         """Link to the output if its store has web pages.
@@ -99,6 +99,18 @@ class TaskXComs:
         if self.is_public and (page := console(path)):
             with self._unharmed(OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
+
+    def push_generation(self, generation_id: str, link: str) -> None:
+        """Push where a generation can be followed.
+
+        :param link: to the hub's JSON.
+        """
+        with self._unharmed("The generation's id"):
+            self.push("generation_id", generation_id)
+            self.push("generation_link", link)
+            if has_views():
+                page = images_page(*Identity.of(self.ti))
+                self.push(OxenGenerationLink.key, page)
 
     def push(self, key: str, value: str) -> None:
         """Push a text.
@@ -115,11 +127,11 @@ class TaskXComs:
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
 
     @contextmanager
-    def _unharmed(self, key: str) -> Iterator[None]:
+    def _unharmed(self, what: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self.log.warning("%s could not be pushed to XCom: %s", key, without_queries(str(error)))
+            self.log.warning("%s could not be pushed to XCom: %s", what, without_queries(str(error)))
 
 
 def of_result(

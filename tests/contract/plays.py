@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_oxen.api import calls, queue
-from airflow_provider_oxen.api.blocking import BlockingHub, unsuspended
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.errors import (
     OxenAuthenticationError,
     OxenCreditsError,
@@ -81,7 +81,7 @@ def hook_reads(stage: Stage) -> None:
         assert hook.get_model(model.id) == model
     with hook.get_conn() as client:
         assert client.send(calls.get_priced_model(MODEL)).pricing
-        unsuspended(prove_key(BlockingHub(client)))
+        unsuspended(prove_key(client))
 
 
 def hook_follows_a_generation(stage: Stage) -> None:
@@ -91,7 +91,7 @@ def hook_follows_a_generation(stage: Stage) -> None:
     assert hook.get_generation(id).status == "processing"
     with hook.get_conn() as client:
         assert [row.generation_id for row in client.send(queue.list_queue("local-org"))] == [id]
-        assert client.send(queue.list_history("local-org", model=MODEL)).generations
+        assert client.send(queue.list_history("local-org")).generations
         assert client.send(queue.get_history(id)).charged is None
     hook.cancel_generation(id)
     assert hook.get_generation(id).status == "cancelled"

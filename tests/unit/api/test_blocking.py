@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.api import calls
-from airflow_provider_oxen.api.blocking import BlockingHub, Hub, unsuspended
-from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.api.blocking import Threads, unsuspended
 
 
 async def value(given: Any) -> Any:
@@ -19,17 +17,6 @@ async def value(given: Any) -> Any:
 
 def test_coroutine_that_never_waits_needs_no_loop():
     assert unsuspended(value(3)) == 3
-
-
-def test_client_that_blocks_is_asked_without_a_loop():
-    class Blocking:
-        def send(self, call: Any) -> str:
-            return f"the answer to {call.name}"
-
-    async def ask(hub: Hub) -> Any:
-        return await hub.send(calls.get_model("klein"))
-
-    assert unsuspended(ask(BlockingHub(cast("Any", Blocking())))) == "the answer to look up the model"
 
 
 def test_coroutine_that_waits_is_a_mistake():

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_oxen.api import bulk, calls, errors, queue
-from airflow_provider_oxen.api.bulk import BulkClient, RawCall, TooLong, list_unfinished
+from airflow_provider_oxen.api import body, calls, errors
+from airflow_provider_oxen.api.bulk import BulkClient, TooLong, list_unfinished
+from airflow_provider_oxen.api.calls import Call
 from airflow_provider_oxen.api.settings import Settings
 
 from .conftest import FREE, HUB, KEY, MODEL, answer, leaks_nothing, trouble
@@ -149,13 +150,6 @@ class TestAsTheBase:
         with pytest.raises(errors.OxenRouteNotFound, match=r"https://elsewhere\.example"):
             await client.send(list_unfinished())
 
-    async def test_raw_call_without_a_reader_is_read_as_any_other(self, client, hub):
-        hub.says(answer(json=listing(QUEUED)))
-        call = queue.list_queue()
-        raw = RawCall(name=call.name, method=call.method, paths=call.paths, parse=call.parse)
-
-        assert [row.generation_id for row in await client.send(raw)] == ["a"]
-
 
 class Slowly(httpx.AsyncByteStream):
     """A body in parts.
@@ -180,7 +174,7 @@ class Slowly(httpx.AsyncByteStream):
 class TestLimit:
     @pytest.fixture(autouse=True)
     def _low(self, monkeypatch):
-        monkeypatch.setattr(bulk, "_LIMIT", 1000)
+        monkeypatch.setattr(body, "MAX_FREE_BYTES", 1000)
 
     def says(self, hub: Any, stream: Slowly, **headers: str) -> None:
         hub.says(lambda request: httpx.Response(200, headers=headers, stream=stream))
@@ -225,7 +219,7 @@ class TestThreads:
     """Only a long answer is worth a thread."""
 
     @pytest.fixture
-    def reader(self) -> tuple[RawCall[str], list[threading.Thread]]:
+    def reader(self) -> tuple[Call[str], list[threading.Thread]]:
         threads: list[threading.Thread] = []
 
         def read(body: bytes) -> str:
@@ -233,7 +227,7 @@ class TestThreads:
             return "read"
 
         call = calls.whose_key()[1]
-        return RawCall(name="x", method="GET", paths=call.paths, parse=str, read=read), threads
+        return Call(name="x", method="GET", paths=call.paths, parse=str, read=read), threads
 
     async def test_long_answer_is_read_off_the_loop(self, client, hub, reader):
         hub.says(answer(content=b"x" * 100_000))

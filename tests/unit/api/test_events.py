@@ -16,7 +16,7 @@ from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.events import events, read_message
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.api.sse import Message
+from airflow_provider_oxen.api.sse import Message, Parser
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 
 from .conftest import HUB, KEY, LINK, Drip, leaks_nothing
@@ -105,8 +105,20 @@ class TestRealSocket:
     async def test_keep_alive_breaks_the_silence(self, hub, client, monkeypatch):
         monkeypatch.setattr(stream, "SILENCE", 2.0)
         hub.settings.keep_alive = 0.02
+        pieces: list[bytes] = []
+
+        class Counted(Parser):
+            def feed(self, piece: bytes) -> list[Message]:
+                pieces.append(piece)
+                assert super().feed(piece) == []
+                if len(pieces) == 5:
+                    raise ValueError("that is enough")
+                return []
+
+        monkeypatch.setattr(stream, "Parser", Counted)
         async with events(client) as told:
-            pieces = [await told._piece() for _ in range(5)]
+            with pytest.raises(errors.OxenServerError, match="enough"):
+                await anext(told)
         assert set(b"".join(pieces).split(b"\n\n")) == {b": keep-alive", b""}
 
     async def test_it_has_a_lifetime(self, hub, client, monkeypatch):

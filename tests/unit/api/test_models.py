@@ -98,7 +98,7 @@ def test_facts_of_an_answer_are_read():
 
 
 def test_representation_of_an_image_holds_neither_its_link_nor_its_bytes():
-    shown = repr(GenerateAnswer(images=[ImageItem(url="https://a/1?sig=x", b64_json="aGk=")]))
+    shown = repr(GenerateAnswer(images=[{"url": "https://a/1?sig=x", "b64_json": "aGk="}]))
 
     assert "sig" not in shown
     assert "aGk=" not in shown

@@ -28,7 +28,7 @@ class Script:
         self.answers = {"check the key": None, **{name.replace("_", " "): a for name, a in answers.items()}}
         self.asked: list[str] = []
 
-    async def send(self, call: Any) -> Any:
+    async def asend(self, call: Any) -> Any:
         self.asked.append(call.name)
         answer = self.answers[call.name]
         if isinstance(answer, Exception):

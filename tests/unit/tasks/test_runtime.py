@@ -13,12 +13,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from airflow_provider_oxen.api.blocking import unsuspended
+from airflow_provider_oxen.api.blocking import Threads, unsuspended
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenDownloadError
 from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.api.threads import Threads
 from airflow_provider_oxen.images.fetch import MAX_BYTES
 from airflow_provider_oxen.images.fetched import Fetched
 from airflow_provider_oxen.tasks.runtime import BlockingRuntime, LoopRuntime

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.api import bulk, queue
+from airflow_provider_oxen.api import body, bulk, queue
 from airflow_provider_oxen.api.client import Client
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
@@ -708,7 +708,7 @@ class TestManyAtOnce:
 
     async def test_page_that_is_too_long_is_left_for_the_rows(self, hub, hook, order, monkeypatch):
         hub.settings.latency = 0
-        monkeypatch.setattr(bulk, "_LIMIT", 2_000)
+        monkeypatch.setattr(body, "MAX_FREE_BYTES", 2_000)
 
         ends = await asyncio.gather(*(wait(hook, id) for id in order(8)))
 
@@ -716,7 +716,7 @@ class TestManyAtOnce:
         assert rows_asked(hub) == 8
 
     async def test_list_that_is_too_long_is_left_for_the_history(self, hub, hook, order, caplog, monkeypatch):
-        monkeypatch.setattr(bulk, "_LIMIT", 5_000)
+        monkeypatch.setattr(body, "MAX_FREE_BYTES", 5_000)
         waiting = [wait(hook, id) for id in order(20)]
         await until(lambda: asked(hub, "/api/ai/generations") > 9)
         assert not any(task.done() for task in waiting)
@@ -728,10 +728,10 @@ class TestManyAtOnce:
 
     async def test_list_that_was_too_long_is_tried_again(self, hub, hook, order, caplog, monkeypatch):
         monkeypatch.setattr(asking, "LIST_AGAIN", 2 * TICK)
-        monkeypatch.setattr(bulk, "_LIMIT", 5_000)
+        monkeypatch.setattr(body, "MAX_FREE_BYTES", 5_000)
         waiting = [wait(hook, id) for id in order(20)]
         await ticks(hub, 3)
-        monkeypatch.setattr(bulk, "_LIMIT", 50_000)
+        monkeypatch.setattr(body, "MAX_FREE_BYTES", 50_000)
         await ticks(hub, 1)
         before = asked(hub, "/api/ai/generations")
         await ticks(hub, 2)
