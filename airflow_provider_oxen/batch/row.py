@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
-from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.apart import RowConflict, RowRecordStore
 from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
@@ -59,9 +57,8 @@ class RowWorker:
     def __post_init__(self) -> None:
         self._settings = self.setup.builder.client.settings
         connection = KnownConnection(self.setup.arguments.oxen_conn_id, self._settings)
-        self.queue = SharedQueue(
-            connection, SharedLookup(self._candidates), self.setup.arguments.poll_interval
-        )
+        lookup = SharedLookup(lambda namespace, bodies: candidates(self._runtime, namespace, bodies))
+        self.queue = SharedQueue(connection, lookup, self.setup.arguments.poll_interval)
 
     async def __aenter__(self) -> RowWorker:
         self._clients = (
@@ -82,9 +79,6 @@ class RowWorker:
         self.queue.stop()
         for effects in self._under_way.values():
             effects.stopping = True
-
-    async def _candidates(self, namespace: str | None, records: Sequence[Record]) -> list[Generation]:
-        return await candidates(self._runtime, namespace, [record.body for record in records])
 
     def look(self, row: Row) -> PriorWork | None:
         """Return what is in a row's place, or None if nothing is. Spends and writes nothing.
@@ -200,8 +194,8 @@ class RowWorker:
                 if not paced.came_back:
                     raise
                 if self.gate.why:
-                    told = f"Not sent: {self.gate.why}. {error.message}"
-                    raise NotSent(told, retry_after=error.retry_after, passes=error.retry_helps) from None
+                    message = f"Not sent: {self.gate.why}. {error.message}"
+                    raise NotSent(message, retry_after=error.retry_after, passes=error.retry_helps) from None
             finally:
                 paced.let_go()
                 budgeted.let_go()
@@ -232,10 +226,10 @@ class RowWorker:
         cost = None
         if not self._stopping:
             cost = await (costs.cost(record) if last else costs.cost_before(record))
-        told = bill(record, error, cost, ours=ours)
+        billed = bill(record, error, cost, ours=ours)
         if last and ours and has_ended(error) and costs.is_untold(record):
             # The budget counted the price when the request was sent.
             self.budget.settle(record.price, 0.0)
-        if told.uncounted:
-            await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=told.cost)))
-        return told
+        if billed.uncounted:
+            await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=billed.cost)))
+        return billed
