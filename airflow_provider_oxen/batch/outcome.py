@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.answers import MAX_RETRY_AFTER
+from airflow_provider_oxen.api.clock import MAX_RETRY_AFTER
 from airflow_provider_oxen.batch.limits import NotSent
 from airflow_provider_oxen.jobs.record import Record
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_oxen.api import answers
 from airflow_provider_oxen.api.client import AsyncClient, Client, bearer
+from airflow_provider_oxen.api.clock import retry_after
 from airflow_provider_oxen.api.errors import OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
@@ -104,7 +104,7 @@ def _judge(response: httpx.Response, url: str) -> None:
     status = response.status_code
     if status in _WHOLE:
         return
-    facts: dict[str, Any] = {"status": status, "retry_after": answers.retry_after(response.headers)}
+    facts: dict[str, Any] = {"status": status, "retry_after": retry_after(response.headers)}
     if status in (401, 403, 404, 410):
         raise OxenExpiredURL(
             f"The link to the image, {without_query(url)}, does not work: it has expired, needs another key, "
