@@ -202,18 +202,18 @@ class RowWorker:
 
     async def _billed(
         self, store: RowRecordStore, costs: RowCosts, record: Record | None, error: Exception, log: RowLog
-    ) -> Bill | None:
+    ) -> Bill:
         """Return what the row has cost. A failure here must not replace the row's own error."""
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
             log.warning("The cost of this row could not be read: %s", describe_error(problem))
-            return None
+            return Bill()
 
     async def _bill(
         self, store: RowRecordStore, costs: RowCosts, last: Record | None, error: Exception
-    ) -> Bill | None:
-        """Return what a row that ended with an error has cost; None if no job is known.
+    ) -> Bill:
+        """Return what a row that ended with an error has cost; nothing if no job is known.
 
         The cost is written into the record, if there still is one, for the next try's accounts.
 
@@ -221,7 +221,7 @@ class RowWorker:
         """
         record = last or await self._runtime.blocking(store.known)
         if record is None:
-            return None
+            return Bill()
         ours = costs.is_ours(record)
         cost = None
         if not self._stopping:

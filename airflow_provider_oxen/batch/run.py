@@ -101,9 +101,7 @@ class BatchRun:
             # The folder belongs to another batch: leave it unchanged.
             self.admission.accounts.withdraw()
             raise
-        plan.check_models()
-        if options.max_cost is not None:
-            plan.price(options.max_cost, budget.held, options.allow_unknown_price)
+        plan.check(options.max_cost, budget.held, allow_unknown=options.allow_unknown_price)
         tally = self.results.tally
         log.info(
             "%s: %s prompts, of which %s are in %s already.",
