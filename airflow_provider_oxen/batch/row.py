@@ -10,9 +10,9 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.batch.apart import RowConflict, RowRecordStore
-from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
-from airflow_provider_oxen.batch.effects import Joined, Paced
+from airflow_provider_oxen.batch.conflicts import RowConflict, RowRecordStore
+from airflow_provider_oxen.batch.costs import BudgetedEffects, RowCosts
+from airflow_provider_oxen.batch.effects import PacedEffects, SharedEffects
 from airflow_provider_oxen.batch.facts import PriorWork, RowLog, RowOutcome, restored, uncounted
 from airflow_provider_oxen.batch.limits import Budget, Gate, NotSent
 from airflow_provider_oxen.batch.outcome import Bill, bill, has_ended
@@ -127,19 +127,13 @@ class RowWorker:
 
     async def _do(self, row: Row, *, shared: bool) -> RowOutcome:
         store, output, task, log = self.setup.parts(row, shared=shared)
-        costs = RowCosts(self._runtime, log, self.budget, self.setup.this_try.clear_key)
+        costs = RowCosts(self._runtime, log, self.budget, store.clear_key)
         effects = self.setup.effects(self._runtime, row, task, store, output, costs, log)
-        paced = Paced(effects, self.gate, self.setup.this_try.running, self._runtime)
-        joined = Joined(
-            paced,
-            self.queue,
-            row.stem,
-            store.files,
-            unsure=self.setup.unsure,
-            timeout=self.setup.arguments.timeout,
-            lookup_grace=self.setup.arguments.lookup_grace,
+        paced = PacedEffects(effects, self.gate, self.setup.this_try.running, self._runtime)
+        shared_effects = SharedEffects(
+            paced, self.queue, row.stem, store.files, self.setup.arguments, unsure=self.setup.unsure
         )
-        budgeted = Budgeted(joined, costs, store)
+        budgeted = BudgetedEffects(shared_effects, costs, store)
         work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
@@ -182,16 +176,16 @@ class RowWorker:
         work: ImageAttempt,
         looked: Looked | None,
         effects: WorkerEffects,
-        paced: Paced,
-        budgeted: Budgeted,
+        paced: PacedEffects,
+        budgeted: BudgetedEffects,
     ) -> dict[str, Any] | Record:
         while True:
-            paced.came_back, effects.stopping = False, self._stopping
+            paced.may_resend, effects.stopping = False, self._stopping
             try:
                 begun, looked = work.begin(looked), None
                 return await begun
             except OxenError as error:
-                if not paced.came_back:
+                if not paced.may_resend:
                     raise
                 if self.gate.why:
                     message = f"Not sent: {self.gate.why}. {error.message}"

@@ -16,8 +16,8 @@ from airflow_provider_oxen.api.errors import (
     OxenRecordError,
 )
 from airflow_provider_oxen.batch.admission import Admission
-from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.conflicts import claim, release
 from airflow_provider_oxen.batch.deferral import Deferral, defer, lost_record, read_deferral
 from airflow_provider_oxen.batch.engine import Engine
 from airflow_provider_oxen.batch.facts import BatchTry
