@@ -202,9 +202,9 @@ def _tells_more(data: Any) -> bool:
     return isinstance(data, dict) and bool(data.get("images") or data.get("generations"))
 
 
-def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
+def _quoted(text: str, settings: Settings) -> str:
     """Remove the key and the query of every URL (it may be signed), fold white space, then shorten."""
-    return redacted_line(settings.redact(text), limit) or ""
+    return redacted_line(settings.redact(text), 300) or ""
 
 
 def _reason(error: ValueError) -> str:

@@ -13,10 +13,12 @@ import time_machine
 
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api import calls, errors, tls
-from airflow_provider_oxen.api.client import AsyncClient, Client, bearer, ssl_context
+from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenConnectionError, OxenError, OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.tls import ssl_context
 
 from .conftest import FREE, HUB, IMAGES, KEY, LINK, MODEL, PAID, Loopback, answer, trouble
 
