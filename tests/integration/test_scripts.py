@@ -21,6 +21,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from ..conftest import ROOT
+from .conftest import untraced
 
 SCRIPTS = ROOT / "scripts"
 
@@ -29,7 +30,7 @@ newest = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the scripts run the 
 
 def environment(**more: str) -> dict[str, str]:
     """Return that of a person's shell: no Airflow of the tests' own, and no key."""
-    clean = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+    clean = {name: value for name, value in untraced().items() if "AIRFLOW" not in name}
     clean.pop("OXEN_API_KEY", None)
     return {**clean, "PYTHONPATH": str(ROOT), **more}
 
