@@ -40,18 +40,6 @@ def run(installed: Path, place: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def test_a_users_own_tests_run_without_credits(installed, tmp_path):
-    place = tmp_path / "repository"
-    shutil.copytree(SAMPLE, place)
-    (place / "test_origin.py").write_text(
-        "import airflow_provider_oxen\n\n\ndef test_it_is_the_wheel():\n"
-        f"    assert airflow_provider_oxen.__file__.startswith({str(installed)!r})\n"
-    )
-    ran = run(installed, place)
-
-    assert "3 passed" in ran.stdout, ran.stdout[-4000:] + ran.stderr[-2000:]
-
-
 def blocks(page: str) -> dict[str, str]:
     """Return a page's code by the file name in its first line, as somebody saves it who follows the page."""
     code = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
@@ -120,11 +108,14 @@ def test_it(oxen_connection):
 
 @pytest.fixture(scope="module")
 def passed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Follow the page: its files, the README's Dag, and what else it says. Return the tests that passed.
+    """Follow the page in a user's repository: its files, the README's Dag, and what else it says.
 
-    All in one repository: an Airflow for each test would take most of the time.
+    All in one, with one Airflow: starting one takes longer than all tests.
+
+    :return: the tests that passed.
     """
-    place = tmp_path_factory.mktemp("page")
+    place = tmp_path_factory.mktemp("page") / "repository"
+    shutil.copytree(SAMPLE, place)
     files = blocks("docs/testing-your-dags.md")
     dag, code = readmes_dag(), files["test_pictures.py"]
     in_a_variable = dag.replace("def pictures()", "def others()").rstrip().removesuffix("pictures()")
@@ -135,9 +126,10 @@ def passed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[st
         "test_others.py": of_a_variable.replace("dag = pictures()", "dag = others"),
         "test_mapped.py": TEST_OF_MAPPED,
         "test_other_connection.py": TEST_OF_ANOTHER_CONNECTION,
+        "test_origin.py": "import airflow_provider_oxen\n\n\ndef test_it_is_the_wheel():\n"
+        f"    assert airflow_provider_oxen.__file__.startswith({str(installed)!r})\n",
     }
     dags = {"pictures.py": dag, "others.py": f"{in_a_variable}dag = others()\n", "mapped.py": MAPPED}
-    (place / "dags").mkdir()
     for name, text in dags.items():
         (place / "dags" / name).write_text(text)
     for name, text in files.items():
@@ -149,6 +141,17 @@ def passed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[st
 
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
     return re.findall(r"^PASSED (\S+)", ran.stdout, re.MULTILINE)
+
+
+def test_a_users_own_tests_run_without_credits(passed):
+    assert "test_origin.py::test_it_is_the_wheel" in passed
+    assert len([name for name in passed if name.startswith("test_hero.py::")]) == 2
+
+
+def test_the_sample_is_set_up_as_the_page_says():
+    page = blocks("docs/testing-your-dags.md")["conftest.py"].partition("\n")[2]
+
+    assert (SAMPLE / "conftest.py").read_text().partition("\n\n")[2] == page
 
 
 def test_the_page_tests_the_readmes_dag(passed):
