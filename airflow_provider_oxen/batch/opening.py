@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.errors import (
@@ -22,9 +22,9 @@ from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
-from airflow_provider_oxen.jobs.stores import StateStore
 from airflow_provider_oxen.jobs.task import Identity
 from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.places import state_store
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.xcoms import TaskXComs
@@ -84,7 +84,7 @@ def _opened(
         )
         results = Results(folder, rows, this_try)
         results.check = partial(_still_runs, this_try.running)
-        accounts = AccountStore(*_store(context), folder, identity, results.mark)
+        accounts = AccountStore(*state_store(context), folder, identity, results.mark)
         yield BatchRun(
             operator,
             context,
@@ -118,17 +118,6 @@ def _still_runs(running: Running) -> None:
             f"{error.message} Its manifest was left as it was.",
             retry="The next try finds what this one has paid for.",
         ) from None
-
-
-def _store(context: Context) -> tuple[StateStore | None, Any]:
-    """Return Airflow's task state store, and its value for "does not expire"; before 3.3 there is none."""
-    store = cast("StateStore | None", context.get("task_state_store"))
-    if store is None:
-        return None, None
-    # Airflow versions with the store have this constant; the compat provider does not.
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-    return store, NEVER_EXPIRE
 
 
 def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:

@@ -35,12 +35,11 @@ from airflow_provider_oxen.batch.rowstore import NEW, OPEN, WAITING, Row, RowSto
 from airflow_provider_oxen.batch.setup import RowSetup
 from airflow_provider_oxen.batch.sheet import LARGE_PREVIEWS, PREVIEWS
 from airflow_provider_oxen.batch.source import open_source
-from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
 from airflow_provider_oxen.images.known import Listing
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
-from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_of_last_try, with_arguments
+from airflow_provider_oxen.tasks.deferral import TaskOperator, warn_before_deferral, with_arguments
 from airflow_provider_oxen.tasks.facts import TaskFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
@@ -381,8 +380,7 @@ class BatchRun:
             "Waiting for %s generations in the triggerer; their ids are in %s.",
             f"{trigger.jobs:,}", self.folder.asset_uri(saved.name),
         )  # fmt: skip
-        warn_of_last_try(self.context["ti"], self.operator.log)
-        warn_of_no_triggerer(self.context["ti"], self.operator.log)
+        warn_before_deferral(self.context["ti"], self.operator.log)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",
