@@ -37,7 +37,7 @@ class Client(Sender):
     """
 
     http: httpx.Client
-    _payer: Transport | None
+    _paid_transport: Transport | None
     blocks = True
 
     def __init__(
@@ -50,10 +50,10 @@ class Client(Sender):
         super().__init__(settings, transport is None)
         self._sleep = sleep
         self.http = httpx.Client(transport=transport or self._way(), **_options(settings))
-        self._payer = self._way(**_FRESH) if transport is None else None
+        self._paid_transport = self._way(**_FRESH) if transport is None else None
 
     def _way(self, **options: Any) -> Transport:
-        return Transport(self.reach.ways, ssl_context(self.settings.verify), self.reach.admit, **options)
+        return Transport(self.reach.proxies, ssl_context(self.settings.verify), self.reach.admit, **options)
 
     async def pause(self, seconds: float) -> None:
         self._sleep(seconds)
@@ -78,8 +78,8 @@ class Client(Sender):
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
-        if self._payer:
-            self._payer.close()
+        if self._paid_transport:
+            self._paid_transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class AsyncClient(Sender):
     """
 
     http: httpx.AsyncClient
-    _payer: AsyncTransport | None
+    _paid_transport: AsyncTransport | None
 
     def __init__(
         self,
@@ -109,12 +109,12 @@ class AsyncClient(Sender):
         super().__init__(settings, transport is None)
         self._sleep = sleep
         self.http = httpx.AsyncClient(transport=transport or self._way(), **_options(settings))
-        self._payer = self._way(**_FRESH) if transport is None else None
+        self._paid_transport = self._way(**_FRESH) if transport is None else None
 
     def _way(self, **options: Any) -> AsyncTransport:
         reach = self.reach
         context = ssl_context(self.settings.verify)
-        return AsyncTransport(reach.ways, context, reach.admit, reach.is_home, **options)
+        return AsyncTransport(reach.proxies, context, reach.admit, reach.is_home, **options)
 
     async def pause(self, seconds: float) -> None:
         await self._sleep(seconds)
@@ -133,8 +133,8 @@ class AsyncClient(Sender):
     async def aclose(self) -> None:
         """Close the connections."""
         await self.http.aclose()
-        if self._payer:
-            await self._payer.aclose()
+        if self._paid_transport:
+            await self._paid_transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self

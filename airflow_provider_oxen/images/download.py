@@ -136,9 +136,7 @@ def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
             if one != name:
                 log.warning("%s is taken; the image goes to %s.", *map(folder.asset_uri, (name, one)))
             return one
-    raise OxenStorageError(
-        f"{folder.asset_uri(name)} and {_NAMES - 1} names like it are taken: the image was not written."
-    )
+    raise OxenStorageError(f"{folder.asset_uri(name)} and {_NAMES - 1} names like it are taken.")
 
 
 def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str, BinaryIO, str], T]) -> T:
@@ -148,6 +146,4 @@ def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str
         folder.prove(writer_id)
         return write(name, got.file, writer_id)
     except Exception as error:
-        raise OxenStorageError(
-            f"{folder.asset_uri(name)} could not be written: {describe_error(error)}"
-        ) from None
+        raise OxenStorageError(f"{folder.asset_uri(name)}: {describe_error(error)}") from None

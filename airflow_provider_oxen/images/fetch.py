@@ -97,7 +97,7 @@ async def _download(client: Client | AsyncClient, url: str, max_bytes: int, dead
 def _not_come(error: httpx.RequestError, url: str, settings: Settings) -> OxenDownloadError:
     # Do not show its text: it may quote the URL.
     return OxenDownloadError(
-        f"The image could not be fetched from {without_query(url)} ({type(error).__name__})."
+        f"The link to the image, {without_query(url)}, could not be read ({type(error).__name__})."
         + _distrust(error, settings),
         passing=True,
     )

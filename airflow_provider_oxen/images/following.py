@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_oxen.api import answers
 from airflow_provider_oxen.api.client import AsyncClient, Client, bearer
+from airflow_provider_oxen.api.clock import retry_after
 from airflow_provider_oxen.api.errors import OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
@@ -50,8 +50,7 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
         await close(client, response)
         url = str(response.next_request.url)
     raise OxenDownloadError(
-        f"The image could not be fetched: more than {MAX_REDIRECTS} redirects, the last to "
-        f"{without_query(url)}.",
+        f"The link to the image has more than {MAX_REDIRECTS} redirects, the last to {without_query(url)}.",
         not_yet=True,
     )
 
@@ -90,13 +89,13 @@ def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
     local = is_loopback(host) and settings.base_url.startswith("http://")
     if encrypted and scheme != "https":
         raise OxenDownloadError(
-            f"The link to the image redirects from https to {without_query(url)}; it was not followed.",
+            f"The link to the image redirects from https to {without_query(url)}.",
             # For example to a sign-in page, which may be only temporary.
             not_yet=True,
         )
     if scheme != "https" and not (scheme == "http" and (settings.allow_http or local)):
         raise OxenDownloadError(
-            f"The link to the image, {without_query(url)}, is not https; it was not fetched.",
+            f"The link to the image, {without_query(url)}, is not https.",
             remedy="Set the connection's extra allow_http to true if that is meant.",
         )
 
@@ -105,7 +104,7 @@ def _judge(response: httpx.Response, url: str) -> None:
     status = response.status_code
     if status in _WHOLE:
         return
-    facts: dict[str, Any] = {"status": status, "retry_after": answers.retry_after(response.headers)}
+    facts: dict[str, Any] = {"status": status, "retry_after": retry_after(response.headers)}
     if status in (401, 403, 404, 410):
         raise OxenExpiredURL(
             f"The link to the image, {without_query(url)}, does not work: it has expired, needs another key, "
@@ -114,7 +113,7 @@ def _judge(response: httpx.Response, url: str) -> None:
         )
     passing = status in (408, 426, 429) or status >= 500
     raise OxenDownloadError(
-        f"The image could not be fetched from {without_query(url)}.",
+        f"The link to the image, {without_query(url)}, was answered with another status than 200.",
         passing=passing,
         not_yet=not passing,
         **facts,

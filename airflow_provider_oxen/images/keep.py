@@ -106,7 +106,7 @@ class Keeper:
             failure = error
             if not isinstance(failure, OxenImageError):
                 # The money is spent: it must not look like an error that a retry fixes.
-                failure = OxenImageError(f"The image could not be kept: {describe_error(error)}")
+                failure = OxenImageError(f"Something unexpected happened: {describe_error(error)}")
             # An image that is not there yet is requested again, and the code that does so reports it.
             log.log(logging.INFO if failure.not_yet else logging.ERROR, "%s: %s", what, failure)
             self._failed.append(failure)

@@ -49,7 +49,7 @@ class Writer:
             return self.insist(write, name, source, self._writer_id)
         except Exception as error:
             raise OxenStorageError(
-                f"{self._folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: "
+                f"{self._folder.asset_uri(name)}: {_ATTEMPTS} attempts failed, the last with "
                 f"{describe_error(error)}"
             ) from None
 

@@ -61,8 +61,7 @@ def _words(what: str) -> PlainValidator:
             )
         # Refuse "None" too: a template renders a missing XCom to it, and it would be paid for.
         if is_unset(value) or not isinstance(value, str):
-            said = "Prompt cannot be empty. " if is_unset(value) and name == "prompt" else ""
-            raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}.")
+            raise OxenInvalidRequest(f"{name} must be {what}, not {shown(value)}.")
         return value
 
     return PlainValidator(read)

@@ -409,7 +409,8 @@ def batch(rng: Random) -> Callable[[], object]:
         ids_of(folder)
         with RowStore() as rows:
             BatchRecord(folder, rows, IDENTITY.key, 1, "mark").load(name, None, Counter())
-            list(rows.in_state(NEW, OPEN, WAITING))
+            for state in (NEW, OPEN, WAITING):
+                list(rows.in_state(state))
             json.dumps([entry for _, entry, _ in rows.entries()], allow_nan=False)
             list(rows.dump())
 

@@ -311,7 +311,7 @@ class TestGenerating:
     @pytest.mark.parametrize(
         ("given", "says"),
         [
-            ({"prompt": " "}, "Prompt cannot be empty"),
+            ({"prompt": " "}, "prompt must be a text"),
             ({"model": ""}, "model must be"),
             ({"image_size": 5}, "image_size must be"),
             ({"model_params": {"seed": 1}}, "model_params must not hold 'seed'"),
