@@ -73,48 +73,48 @@ def to_path(
     if not name:
         raise OxenInvalidRequest(f"The path {target!r} names a folder; name the file.")
     folder = open_folder(parent, None, storage_options)
-    if not overwrite and _is_there(folder, name):
+    if not overwrite and _exists(folder, name):
         raise OxenStorageError(
             f"{folder.asset_uri(name)} is there already; pass overwrite=True to replace it."
         )
-    got, seen = _patiently(client, item, max_bytes)
+    got, facts = _fetch_and_prove(client, item, max_bytes)
     try:
-        if isinstance(seen, OxenBadImage):
+        if isinstance(facts, OxenBadImage):
             rejected = _create(folder, f"{name}.rejected", fetched.without_key(client.settings.api_key, got))
-            seen.advise(f"The bytes are kept as {folder.asset_uri(rejected)}.")
-            raise seen
+            facts.advise(f"The bytes are kept as {folder.asset_uri(rejected)}.")
+            raise facts
         if overwrite:
             _write(folder, name, got, folder.put)
         else:
             name = _create(folder, name, got)
     finally:
         got.close()
-    return {"path": folder.uri(name), **seen.record()}
+    return {"path": folder.uri(name), **facts.record()}
 
 
-def _patiently(
+def _fetch_and_prove(
     client: Client, item: ImageItem, max_bytes: int
 ) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
     """Return the bytes; ask again, with growing pauses, while the image may only not be there yet."""
-    same, pauses = None, iter(retries.NOT_YET)
+    last_sha256, pauses = None, iter(retries.NOT_YET)
     while True:
         got, pause = None, next(pauses, None)
         try:
             got = fetched.from_item(lambda link: fetch.from_url(client, link, max_bytes), item)
-            return got, verify.judge(got, same if pause is None else None)
+            return got, verify.judge(got, last_sha256 if pause is None else None)
         except OxenImageError as error:
             if pause is None or not error.not_yet:
                 if got and isinstance(error, OxenBadImage):
                     return got, error
                 raise
         if got:
-            same = got.sha256
+            last_sha256 = got.sha256
             got.close()
         log.warning("The image is not there yet. Asking for it again in %.0f s.", pause)
         unsuspended(client.pause(pause))
 
 
-def _is_there(folder: Folder, name: str) -> bool:
+def _exists(folder: Folder, name: str) -> bool:
     try:
         return folder.size(name) is not None
     except Exception as error:

@@ -31,7 +31,7 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
     """
     encrypted = False
     for _ in range(MAX_REDIRECTS + 1):
-        _may_ask(client.settings, url, encrypted)
+        _check_scheme(client.settings, url, encrypted)
         # httpx reads a link letter by letter: once is enough for a long one.
         link = httpx.URL(url)
         if isinstance(client, Client):
@@ -39,10 +39,10 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
         else:
             await client.reach.amay_ask(link)
         encrypted = link.scheme == "https"
-        response = await _ask(client, link)
+        response = await _request(client, link)
         if response.next_request is None:
             try:
-                _judge(response, url)
+                _raise_for_status(response, url)
             except OxenDownloadError:
                 await close(client, response)
                 raise
@@ -63,7 +63,7 @@ async def close(client: Client | AsyncClient, response: httpx.Response) -> None:
         await response.aclose()
 
 
-async def _ask(client: Client | AsyncClient, url: httpx.URL) -> httpx.Response:
+async def _request(client: Client | AsyncClient, url: httpx.URL) -> httpx.Response:
     # identity: Content-Length is compared with the bytes that arrive, and an encoding would change that.
     headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
     response = await _get(client, url, headers)
@@ -82,7 +82,7 @@ async def _get(client: Client | AsyncClient, url: httpx.URL, headers: dict[str, 
     return await client.http.send(request, stream=True)
 
 
-def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
+def _check_scheme(settings: Settings, url: str, encrypted: bool) -> None:
     """Refuse an unencrypted request, unless the connection allows it and no encrypted step led here."""
     scheme, host, _ = origin(url)
     # A hub on this machine may link to this machine; a hub elsewhere may not.
@@ -100,7 +100,7 @@ def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
         )
 
 
-def _judge(response: httpx.Response, url: str) -> None:
+def _raise_for_status(response: httpx.Response, url: str) -> None:
     status = response.status_code
     if status in _WHOLE:
         return
