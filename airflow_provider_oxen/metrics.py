@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["batch", "image", "one_image", "paid", "retried", "waiting"]
+__all__ = ["batch", "failed", "image", "paid", "retried", "waiting"]
 
 GENERATED = "oxen.images.generated"
 """Counter: images that were generated and kept."""
@@ -45,7 +45,6 @@ _MILLION = 1_000_000
 def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None, counted: float = 0.0) -> None:
     """Count what a task for a single image has kept.
 
-    :param result: the operator's result.
     :param asked_at: unix seconds of the request; None if nothing was requested.
     :param counted: the part of the cost, in USD, that an earlier try has already counted.
     """
@@ -89,21 +88,13 @@ def retried(try_number: int) -> None:
         _incr(RETRIES, 1, {})
 
 
-@contextmanager
-def one_image() -> Iterator[None]:
-    """Count a failure if the block raises."""
-    try:
-        yield
-    except Exception:
-        _incr(FAILED, 1, {})
-        raise
+def failed() -> None:
+    """Count a try of a task for a single image that gave none."""
+    _incr(FAILED, 1, {})
 
 
 def waiting(conn_id: str, number: int) -> None:
-    """Send how many generations are waited for.
-
-    :param conn_id: the connection of the hub.
-    """
+    """Send how many generations are waited for."""
     with suppress(Exception):
         _stats().gauge(WAITING, number, tags={"conn_id": conn_id})
 

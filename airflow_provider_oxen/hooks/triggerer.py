@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ __all__ = ["Triggerer", "find_triggerer", "warn_of_no_triggerer"]
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0
-"""Seconds for the answer of Airflow's own API server: a task that waits for minutes can spare them."""
+"""Seconds for the answer of Airflow's own API server. It must not hold up the deferral for longer."""
 
 _LONGEST = 64 * 1024
 """Bytes of it that are read; it has some four hundred."""
@@ -44,7 +44,7 @@ def find_triggerer(ti: Any) -> Triggerer | None:
 
     try:
         if AIRFLOW_V_3_0_PLUS:
-            return _read(_health_page())
+            return _read(_health_page(_health_url()))
         # dag.test() runs triggers by itself, and its tasks have no job.
         return _read(_health_of_database()) if getattr(ti, "job_id", None) else None
     except Exception as error:
@@ -80,25 +80,51 @@ def _health_of_database() -> Any:
     return get_airflow_health()
 
 
-def _health_page() -> Any:
+def _health_url() -> str:
+    """Return the address of the page, on the server that the worker asks for everything else."""
+    server = conf.get("core", "execution_api_server_url", fallback=None)
+    if not server:
+        base = conf.get("api", "base_url", fallback=None) or "/"
+        server = f"http://localhost:8080{base}" if base.startswith("/") else base
+    return f"{server.rstrip('/').removesuffix('/execution')}/api/v2/monitor/health"
+
+
+def _health_page(url: str) -> Any:
+    from airflow_provider_oxen.api.blocking import Threads
+
+    # In a thread: to resolve a name, or to read headers that arrive byte by byte, may take longer than any
+    # timeout of HTTP.
+    with Threads(1, "oxen-triggerer") as threads:
+        return threads.submit(_fetch, url).result(_PATIENCE)
+
+
+def _fetch(url: str) -> Any:
     import httpx
 
-    server = conf.get("core", "execution_api_server_url", fallback=None)
-    base = server or conf.get("api", "base_url", fallback=None) or "http://localhost:8080"
-    if not base.startswith(("http://", "https://")):
-        return None
-    url = f"{base.rstrip('/').removesuffix('/execution')}/api/v2/monitor/health"
-    end, content = time.monotonic() + _PATIENCE, b""
-    headers = {"Accept-Encoding": "identity"}
+    from airflow_provider_oxen.api.http_logs import suppress_http_logs
+
     # Without TLS there is nothing to verify, and reading the certificates takes longer than the answer.
-    verify = url.startswith("https://")
-    with httpx.stream(
-        "GET", url, headers=headers, timeout=_PATIENCE, trust_env=False, verify=verify
-    ) as answer:
+    verify = _trusted() if url.startswith("https://") else False
+    headers = {"Accept-Encoding": "identity"}
+    content = b""
+    # Through a proxy of the environment, as Airflow's own client. The address may hold a password.
+    with (
+        suppress_http_logs(),
+        httpx.stream("GET", url, headers=headers, timeout=_PATIENCE, verify=verify) as answer,
+    ):
         if answer.status_code != 200:
             return None
         for part in answer.iter_raw():
             content += part
-            if len(content) > _LONGEST or time.monotonic() > end:
+            if len(content) > _LONGEST:
                 return None
     return json.loads(content)
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return a context that trusts the system's certificates and those that Airflow's client is told of."""
+    context = ssl.create_default_context()
+    for option in ("ssl_ca_file", "ssl_cert"):
+        if path := conf.get("api", option, fallback=None):
+            context.load_verify_locations(path)
+    return context

@@ -39,9 +39,7 @@ _GO_ON = (
 seen."""
 
 
-async def complete(
-    do: Effects, task: Task, record: Record, *, end: End | None = None, cancel_on_timeout: bool = False
-) -> Any:
+async def complete(do: Effects, task: Task, record: Record, *, end: End | None = None) -> Any:
     """Wait for the job, keep its images, and return the result.
 
     :param record: submitted or answered.
@@ -49,7 +47,7 @@ async def complete(
     :raises OxenError: saying what happened to the job, and what a retry will do.
     """
     if record.phase == "submitted":
-        record = await _answered(do, task, record, end or await do.wait(record), cancel_on_timeout)
+        record = await _answered(do, task, record, end or await do.wait(record))
     elif record.generation_id is not None and not record.items:
         record = await _link(do, task, record)
     try:
@@ -57,14 +55,11 @@ async def complete(
     except OxenImageError as error:
         if isinstance(error, OxenBadImage) and not error.not_yet:
             # The hub has no other bytes: only a task that is cleared on purpose asks for a new image.
-            if task.has_store:
-                ended = {"status": "rejected", "reason": error.message[:500], "final": True}
-                await do.close(record.to("ended", items=[], **ended))
-        elif not error.not_yet and is_recoverable(task, record) and record.can_be_fetched and _passes(error):
-            error.retry_helps, error.retry = True, _AGAIN
+            await do.close(record.ended("rejected", error.message, final=True))
+        elif not error.not_yet and _passes(error):
+            _let_retry(task, record, error)
         raise
-    if task.has_store:
-        await do.close(kept)
+    await do.close(kept)
     return result
 
 
@@ -125,8 +120,7 @@ async def _put_off(do: Effects, task: Task, record: Record, error: OxenImageErro
     """Leave an image that is not there yet to the next try. Nothing that can still be reached is given up."""
     if record.generation_id is None and task.has_store:
         if record.unfit and task.on_unknown_outcome == "resubmit":
-            ended = {"status": "expired", "reason": error.message[:500], "final": False}
-            await do.close(record.to("ended", items=[], **ended))
+            await do.close(record.ended("expired", error.message, final=False))
             error.retry_helps = True
             error.retry = "The next try pays for another, as on_unknown_outcome='resubmit' says."
             error.advise("It was asked for many times, in two tries.")
@@ -137,30 +131,36 @@ async def _put_off(do: Effects, task: Task, record: Record, error: OxenImageErro
         )
     elif record.generation_id is None:
         error.advise("This task has no place for a record, so the link is lost: set storage_path.")
-    if task.has_store:
-        await do.write(record.to("answered", unfit=_unfit(error)))
-    if is_recoverable(task, record) and record.can_be_fetched:
-        error.retry_helps, error.retry = True, _AGAIN
+    await do.write(record.to("answered", unfit=_unfit(error)))
+    _let_retry(task, record, error)
     raise error
 
 
-async def _answered(do: Effects, task: Task, record: Record, end: End, cancel_on_timeout: bool) -> Record:
+def _let_retry(task: Task, record: Record, error: OxenImageError) -> None:
+    """Let Airflow retry if the next try finds the job and its image again."""
+    if is_recoverable(task, record) and record.can_be_fetched:
+        error.retry_helps, error.retry = True, _AGAIN
+
+
+async def _answered(do: Effects, task: Task, record: Record, end: End) -> Record:
     if end.status == "succeeded":
         return await _link(do, task, record)
     if end.status in ("failed", "cancelled"):
-        return await _ended(do, task, record, end)
-    if end.status == "timed_out" and cancel_on_timeout and record.may_be_cancelled:
+        ended = record.ended(end.status, end.message, final=end.final)
+        await do.write(ended)
+        raise stopped(ended)
+    if end.status == "timed_out" and task.cancel_on_timeout and record.may_be_cancelled:
         return await _cancelled(do, task, record)
     if end.status == "timed_out":
         raise OxenGenerationTimeout(
-            f"{_name(record)} has not ended within the timeout and continues. {end.message}".rstrip(),
+            f"{record.subject} has not ended within the timeout and continues. {end.message}".rstrip(),
             retry="The next try checks it again and submits nothing.",
             remedy=_GO_ON,
             retry_helps=is_recoverable(task, record),
         )
     if end.status == "unknown":
         raise OxenGenerationNotFound(
-            f"{_name(record)}: {end.message}",
+            f"{record.subject}: {end.message}",
             retry_helps=is_recoverable(task, record) and task.on_unknown_outcome == "resubmit",
         )
     raise OxenPollError(
@@ -174,7 +174,7 @@ async def _link(do: Effects, task: Task, record: Record) -> Record:
     row = await row_of(do, record)
     if row is None or not row.result_url:
         raise OxenDownloadError(
-            f"{_name(record)} has ended, but the hub gives no link to its image.",
+            f"{record.subject} has ended, but the hub gives no link to its image.",
             retry_helps=is_recoverable(task, record),
         )
     created = whole_seconds(row.completed_at)
@@ -184,42 +184,28 @@ async def _link(do: Effects, task: Task, record: Record) -> Record:
         model=redact_unless_echoed(row.model, record.body.get("model")) or record.model,
         created=created or record.created,
     )
-    if task.has_store and answered.as_json() != record.as_json():
+    if answered.as_json() != record.as_json():
         await do.write(answered)
     return answered
 
 
-async def _ended(do: Effects, task: Task, record: Record, end: End) -> Record:
-    ended = record.to("ended", status=end.status, reason=end.message[:500] or None, final=end.final)
-    if task.has_store:
-        await do.write(ended)
-    raise stopped(ended)
-
-
 async def _cancelled(do: Effects, task: Task, record: Record) -> Record:
-    generation_id = str(record.generation_id)
-    if task.has_store:
-        await do.write(record.to("cancelling"))
-    await do.cancel(generation_id)
+    await do.write(record.to("cancelling"))
+    await do.cancel(str(record.generation_id))
     row = await row_of(do, record)
     if row is not None and row.status == "succeeded":
         # It succeeded before it could be cancelled.
         return await _link(do, task, record)
     cancelled = row is not None and row.status == "cancelled"
+    anew = (
+        "The next try submits another."
+        if task.has_store
+        else "No record can be kept of that, so the next try stops."
+    )
     raise OxenGenerationTimeout(
-        f"{_name(record)} has not ended within the timeout and "
+        f"{record.subject} has not ended within the timeout and "
         + ("was cancelled." if cancelled else "could not be cancelled: it continues."),
         money=NOT_BILLED if cancelled else "",
-        retry=_next(task) if cancelled else "The next try checks again.",
+        retry=anew if cancelled else "The next try checks again.",
         retry_helps=is_recoverable(task, record),
     )
-
-
-def _next(task: Task) -> str:
-    if task.has_store:
-        return "The next try submits another."
-    return "No record can be kept of that, so the next try stops."
-
-
-def _name(record: Record) -> str:
-    return record.job[0].upper() + record.job[1:]

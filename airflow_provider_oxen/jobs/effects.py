@@ -86,6 +86,8 @@ class Effects(Protocol):
     async def write(self, record: Record) -> None:
         """Overwrite the record; write an intent only if nobody else has written one.
 
+        Like :meth:`close`, it does nothing if the task has no place for a record.
+
         :raises OxenOvertaken: if another try has written since.
         """
 

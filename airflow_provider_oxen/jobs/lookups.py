@@ -7,7 +7,7 @@ first.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenPollError, OxenRecordError
 from airflow_provider_oxen.api.models import Generation
@@ -92,8 +92,7 @@ async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -
             later.append(further)
     # Continue as if an earlier try had died right after sending.
     intent = intent.to("intent", time=task.began or 0.0)
-    if task.has_store:
-        await do.write(intent)
+    await do.write(intent)
     since = None if is_identifiable(intent) else task.began
     return await look_up(do, task, intent, now, since, later)
 
@@ -171,8 +170,7 @@ async def look_up(
         # Another deployment with the same names derives the same seeds.
         derived = ours and record.counter is not None
         adopted = record.to("submitted", found=not ours, looked_up=derived, **facts, **marks(task))
-        if task.has_store:
-            await do.write(adopted)
+        await do.write(adopted)
         return adopted
     if refusal is not None:
         raise refusal
@@ -192,7 +190,8 @@ def _match(
 ) -> tuple[Record, Matches]:
     """Return the last of several requests that has matching rows, and those rows."""
     matches = [
-        (asked, look(asked.body, rows, since, **_known(asked))) for asked in [*reversed(later), record]
+        (asked, look(asked.body, rows, since, past=asked.past, unique=asked.unique))
+        for asked in [*reversed(later), record]
     ]
     certain = [match for match in matches if match[1].certain]
     possible = [match for match in matches if match[1].possible]
@@ -213,10 +212,6 @@ async def seek(do: Effects, task: Task, record: Record, now: float) -> Record | 
     """Look further after a found generation has failed: it may have been somebody else's."""
     sought = record.to("intent", generation_id=None, found=False, past=past_of(record))
     return await look_again(do, task, sought, now)
-
-
-def _known(record: Record) -> dict[str, Any]:
-    return {"past": record.past, "unique": record.unique}
 
 
 def _altered(record: Record) -> OxenRecordError:

@@ -15,10 +15,11 @@ from airflow_provider_oxen.api.errors import (
     OxenRecordError,
 )
 from airflow_provider_oxen.jobs.effects import Effects, is_about_credits
+from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.lookups import find_again, look_again, look_up, row_of, seek
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.submit import first, once_more, submit
-from airflow_provider_oxen.jobs.task import Task, changed, cleared, marks, oddities
+from airflow_provider_oxen.jobs.task import Task, changed, cleared, marks
 
 __all__ = ["NOT_BILLED", "refused_change", "refused_oddity", "resolve", "stopped"]
 
@@ -71,13 +72,14 @@ async def resolve(
 def stopped(record: Record) -> OxenGenerationError:
     """Return the error for a job that gave no image."""
     why = record.reason or "the hub gave no reason"
-    job = record.job[0].upper() + record.job[1:]
     if record.status == "cancelled":
         return OxenGenerationCancelled(
-            f"{job} was cancelled ({why}).", money=NOT_BILLED, remedy="Clear the task to submit another."
+            f"{record.subject} was cancelled ({why}).",
+            money=NOT_BILLED,
+            remedy="Clear the task to submit another.",
         )
     return OxenGenerationFailed(
-        f"{job} failed: {why}.",
+        f"{record.subject} failed: {why}.",
         money=NOT_BILLED,
         retry="" if record.final else "The next try submits another.",
         remedy="Another one would fail in the same way." if record.final else "",
@@ -111,14 +113,16 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
         return record.to("submitted", **marks(task))
     # A task that timed out and was then cleared should wait again.
     waiting = record.to("submitted", waits_from=now, **marks(task))
-    if task.has_store:
-        await do.write(waiting)
+    await do.write(waiting)
     return waiting
 
 
 def refused_oddity(task: Task, record: Record) -> OxenRecordError | None:
     """Return why a record is not trusted, or None if it is."""
-    if not (odd := oddities(task, record)):
+    if task.asked is None or record.phase == "not_sent" or record.fingerprint != task.fingerprint:
+        return None
+    odd = misfits(task.asked, record.body, task.identity)
+    if not odd:
         return None
     return OxenRecordError(
         f"The record of this task's paid job ({record.phase}) does not match its own fingerprint "

@@ -54,11 +54,9 @@ async def submit(
     old = again or replaced
     counts = old is not None and old.phase != "kept" and not cleared(task, old)
     sent = old.submissions if old and counts else 0
-    if again:
-        # Make it from the arguments, and its price from the catalogue: a record is untrusted.
-        intent = await intend(do, task, sent + 1, again, same=True)
-    else:
-        intent = await intend(do, task, sent + 1, replaced)
+    # What is sent again is made from the arguments, too, and its price from the catalogue: a record is
+    # untrusted.
+    intent = await intend(do, task, sent + 1, old, same=again is not None)
     intent, answer = await _send(do, task, intent, sent)
     return await _learnt(do, task, intent, answer, repeated=again is not None)
 
@@ -66,9 +64,12 @@ async def submit(
 async def _learnt(
     do: Effects, task: Task, intent: Record, answer: Accepted | OxenOutcomeUnknown, *, repeated: bool
 ) -> Record:
-    """Continue with an accepted request; if the outcome is not known, look it up."""
+    """Record what the hub has accepted; if the outcome is not known, look it up."""
     if isinstance(answer, Accepted):
-        return await _took(do, task, intent, answer)
+        facts = answer._asdict() | {"items": list(answer.items), "submitted_at": intent.time}
+        record = intent.to("answered" if answer.items else "submitted", **facts)
+        await do.write(record)
+        return record
     if repeated:
         # This is the second time in a row: a later look may show more.
         answer.retry_helps = is_recoverable(task, intent)
@@ -104,13 +105,13 @@ async def _send(
     attempt = 0
     while True:
         afford(task, intent)
-        await _write_down(do, task, intent, sent)
+        await _write_down(do, intent, sent)
         try:
             return intent, await do.send(intent)
         except OxenOutcomeUnknown as error:
             return intent, error
         except OxenRefused as error:
-            await _take_back(do, task, intent, sent)
+            await _take_back(do, intent, sent)
             if attempt >= task.max_retries or not may_repeat(error):
                 raise
             try:
@@ -122,28 +123,16 @@ async def _send(
         intent = anew(task, intent, now, after=intent.order, sent=sent)
 
 
-async def _write_down(do: Effects, task: Task, intent: Record, sent: int) -> None:
+async def _write_down(do: Effects, intent: Record, sent: int) -> None:
     """Write the intent where others find it; without it nothing is sent."""
-    if not task.has_store:
-        return
     try:
         await do.write(intent)
     except OxenRefused:
         # One of the two places may have it, or the only one may have it despite the error.
-        await _take_back(do, task, intent, sent)
+        await _take_back(do, intent, sent)
         raise
 
 
-async def _take_back(do: Effects, task: Task, intent: Record, sent: int) -> None:
+async def _take_back(do: Effects, intent: Record, sent: int) -> None:
     """Record for an intent whose request was not accepted that nothing was sent."""
-    if task.has_store:
-        await do.write(intent.to("not_sent", submissions=sent))
-
-
-async def _took(do: Effects, task: Task, intent: Record, accepted: Accepted) -> Record:
-    """Record what the hub has accepted."""
-    facts = accepted._asdict() | {"items": list(accepted.items), "submitted_at": intent.time}
-    record = intent.to("answered" if accepted.items else "submitted", **facts)
-    if task.has_store:
-        await do.write(record)
-    return record
+    await do.write(intent.to("not_sent", submissions=sent))

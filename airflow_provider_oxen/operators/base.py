@@ -49,7 +49,7 @@ class GeneratingOperator(BaseOperator):
     """Returns the lineage for OpenLineage. None until the outputs exist."""
 
     this_try: Any = None
-    """The running work of this try in this process. ``on_kill`` calls its ``stop()``."""
+    """What this try does in this process. ``on_kill`` calls its ``stop()``."""
 
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
@@ -148,9 +148,8 @@ def resume_batch(
 ) -> dict[str, Any]:
     """Resume a deferred batch; see ``execute_complete`` of the batch operator."""
     from airflow_provider_oxen.batch.opening import open_batch
-    from airflow_provider_oxen.batch.run import WAITED
     from airflow_provider_oxen.hooks.failures import waited_for
 
-    with waited_for(WAITED), open_batch(operator, context, batch) as run:
+    with waited_for("What this batch has waited for"), open_batch(operator, context, batch) as run:
         operator.this_try = run
         return run.resume(event, batch)

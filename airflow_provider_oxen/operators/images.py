@@ -167,7 +167,7 @@ class ImageGenerateOperator(GeneratingOperator):
         self.pushed_links = {link.key: "" for link in self.operator_extra_links}
         secret = self.arguments_with_key()
         with for_airflow(), self.begun(context, secret), open_task(self, context) as job:
-            self.this_try = job
+            self.this_try = job.do
             return job.run(secret)
 
     def execute_complete(
@@ -190,5 +190,5 @@ class ImageGenerateOperator(GeneratingOperator):
         # The task pushed the other links before it was deferred.
         self.pushed_links = {OxenImageLink.key: ""}
         with for_airflow(), waited_for(what), open_task(self, context, resumed=True) as this_try:
-            self.this_try = this_try
+            self.this_try = this_try.do
             return this_try.resume(event, job)

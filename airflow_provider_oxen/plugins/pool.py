@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import anyio
 from fastapi.responses import StreamingResponse
 
-from airflow_provider_oxen.api.threads import Threads
+from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.plugins.originals import Original, Prefix, read_original
 
 __all__ = ["Busy", "OriginalPool", "OriginalResponse"]

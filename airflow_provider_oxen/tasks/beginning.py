@@ -121,13 +121,6 @@ def _open(operator: Any, context: Context, *, in_files: bool) -> tuple[RecordSto
     from airflow_provider_oxen.tasks.places import open_output, record_store
 
     place = PlaceArguments.of(operator) if in_files else PlaceArguments()
-    output = open_output(
-        context,
-        place.storage_path,
-        place.storage_conn_id,
-        fingerprint="",
-        overwrite=False,
-        max_bytes=1,
-    )
+    output = open_output(context, place.storage_path, place.storage_conn_id)
     output.check()
     return record_store(context, output), output.identity.key

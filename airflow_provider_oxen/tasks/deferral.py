@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -23,17 +22,18 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 __all__ = [
-    "ImageDeferral",
+    "SLACK",
     "TaskOperator",
+    "defer",
     "has_arguments",
     "restore",
-    "warn_of_last_try",
+    "warn_before_deferral",
     "with_arguments",
 ]
 
 _KEY = "arguments"
 
-_SLACK = 600.0
+SLACK = 600.0
 """Seconds that Airflow waits beyond the trigger's own deadline; this matters only if no triggerer runs."""
 
 
@@ -96,10 +96,10 @@ def _utc(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def warn_of_last_try(ti: Any, log: Any) -> None:
-    """Warn if Airflow would not retry: it may fail a task that returns quickly from its deferral.
+def warn_before_deferral(ti: Any, log: Any) -> None:
+    """Warn if Airflow would not retry, or if no triggerer runs.
 
-    :param ti: the task instance.
+    Airflow may fail a task that returns quickly from its deferral.
     """
     if ti.try_number > (ti.max_tries or 0):
         log.warning(
@@ -107,47 +107,44 @@ def warn_of_last_try(ti: Any, log: Any) -> None:
             "such as a lost worker. Set retries to 2 or more. If it fails, clear it: it fetches what was "
             "paid for without paying again."
         )
+    warn_of_no_triggerer(ti, log)
 
 
-@dataclass
-class ImageDeferral:
-    """How one task is deferred.
+def defer(
+    operator: TaskOperator,
+    ti: Any,
+    arguments: ImageArguments,
+    resumed: bool,
+    record: Record,
+    deadline: float | None,
+) -> None:
+    """Defer a task until its generation has ended.
 
     :param resumed: whether it has been deferred before.
     """
+    from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
 
-    operator: TaskOperator
-    ti: Any
-    arguments: ImageArguments
-    resumed: bool
-
-    def defer(self, record: Record, deadline: float | None) -> None:
-        """Defer the task until the generation has ended."""
-        from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
-
-        arguments = self.arguments
-        since = record.submitted_at or record.time
-        trigger = OxenGenerationTrigger(
-            generation_id=str(record.generation_id),
-            oxen_conn_id=arguments.oxen_conn_id,
-            namespace=record.namespace,
-            poll_interval=arguments.poll_interval,
-            deadline=deadline,
-            patience=since + arguments.lookup_grace,
-            cancel_on_kill=arguments.cancel_on_kill and record.may_be_cancelled,
-            deferred_at=time.time(),
-        )
-        left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
-        self.operator.log.info(
-            "Waiting for generation %s in the triggerer. It was submitted at %s; the timeout is %s.",
-            record.generation_id, _utc(since), "off" if deadline is None else f"at {_utc(deadline)}",
-        )  # fmt: skip
-        if not self.resumed:
-            warn_of_last_try(self.ti, self.operator.log)
-            warn_of_no_triggerer(self.ti, self.operator.log)
-        self.operator.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            kwargs={"job": with_arguments(record.as_json(), arguments.as_json())},
-            timeout=None if left is None else timedelta(seconds=left),
-        )
+    since = record.submitted_at or record.time
+    trigger = OxenGenerationTrigger(
+        generation_id=str(record.generation_id),
+        oxen_conn_id=arguments.oxen_conn_id,
+        namespace=record.namespace,
+        poll_interval=arguments.poll_interval,
+        deadline=deadline,
+        patience=since + arguments.lookup_grace,
+        cancel_on_kill=arguments.cancel_on_kill and record.may_be_cancelled,
+        deferred_at=time.time(),
+    )
+    left = None if deadline is None else max(0.0, deadline - time.time()) + SLACK
+    operator.log.info(
+        "Waiting for generation %s in the triggerer. It was submitted at %s; the timeout is %s.",
+        record.generation_id, _utc(since), "off" if deadline is None else f"at {_utc(deadline)}",
+    )  # fmt: skip
+    if not resumed:
+        warn_before_deferral(ti, operator.log)
+    operator.defer(
+        trigger=trigger,
+        method_name="execute_complete",
+        kwargs={"job": with_arguments(record.as_json(), arguments.as_json())},
+        timeout=None if left is None else timedelta(seconds=left),
+    )

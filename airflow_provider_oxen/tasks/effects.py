@@ -23,20 +23,19 @@ from airflow_provider_oxen.api.errors import (
     OxenUnavailable,
 )
 from airflow_provider_oxen.api.models import Generation, ImageItem
-from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.api.statuses import in_words
 from airflow_provider_oxen.jobs.effects import Accepted, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.sealed import SEALED, unseal
 from airflow_provider_oxen.jobs.stores import RecordStore
-from airflow_provider_oxen.links import OxenGenerationLink
-from airflow_provider_oxen.tasks.costs import Costs
-from airflow_provider_oxen.tasks.generations import cancel, candidates, find_row
+from airflow_provider_oxen.tasks.arguments import TaskArguments
+from airflow_provider_oxen.tasks.generations import Costs, cancel, candidates, find_row
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.recording import JobRecorder
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import BlockingRuntime, Runtime
 from airflow_provider_oxen.tasks.sending import Sender
+from airflow_provider_oxen.tasks.xcoms import TaskXComs
 from airflow_provider_oxen.waiting.polling import Poll, pace
 
 __all__ = ["WorkerEffects"]
@@ -56,20 +55,12 @@ class WorkerEffects:
 
     They can be stopped at any instant: the record has everything that matters.
 
-    :param runtime: runs requests and blocking work.
-    :param log: log of the task.
-    :param costs: reads what was charged.
-    :param push: pushes a fact to XCom.
+    :param xcoms: pushes where the generation can be followed; None pushes nothing.
     :param builds: checks the request against the model and derives the seed from the given counter.
     :param rebuilds: returns only that request.
-    :param timeout: seconds from submission that a generation may take; None for no limit.
-    :param running: checks whether this try is the one that Airflow runs.
     :param closes_kept: also closes the record when the images are kept, which saves a hop to a thread;
         :meth:`close` then finds it done.
     :param defers: defers the task until the generation has ended, by raising; None waits here.
-    :param page: the task's page in the Images view; None if there is none.
-    :ivar recorder: writes the record.
-    :ivar sender: sends the request.
     :ivar stopping: whether the task was told to stop.
     :ivar driving: whether a protocol is running.
     """
@@ -81,15 +72,12 @@ class WorkerEffects:
     costs: Costs
     builds: Callable[[int], Awaitable[Prepared]]
     rebuilds: Callable[[int], Awaitable[Remade]]
-    push: Callable[[str, str], None]
-    poll_interval: float
-    timeout: float | None
-    lookup_grace: float
-    cancel_on_kill: bool
+    arguments: TaskArguments
     running: Running
+    cancel_on_kill: bool = False
     closes_kept: bool = False
     defers: Callable[[Record, float | None], None] | None = None
-    page: str | None = None
+    xcoms: TaskXComs | None = None
     recorder: JobRecorder = field(init=False)
     sender: Sender = field(init=False)
     stopping: bool = field(default=False, init=False)
@@ -100,7 +88,7 @@ class WorkerEffects:
 
     def __post_init__(self) -> None:
         self.recorder = JobRecorder(self.store, self.running, self.log)
-        self.sender = Sender(self.runtime, self.log, self.store, self.output, self.recorder, self.running)
+        self.sender = Sender(self.runtime, self.log, self.output, self.recorder)
 
     @property
     def record(self) -> Record | None:
@@ -128,10 +116,12 @@ class WorkerEffects:
         return await self.rebuilds(counter)
 
     async def close(self, record: Record) -> None:
-        if self._closed is None or self._closed != record:
+        if self.store.keeps and (self._closed is None or self._closed != record):
             await self.runtime.blocking(lambda: self.recorder.close(record))
 
     async def write(self, record: Record) -> None:
+        if not self.store.keeps:
+            return
         if record.phase == "intent":
             self._may_spend()
         await self.runtime.blocking(lambda: self._write(record))
@@ -149,15 +139,8 @@ class WorkerEffects:
         self._announced = generation_id
         link = queue.location(record.origin, generation_id, queued=record.endpoint == "queue")
         self.log.info("The hub accepted generation %s. Follow it (with the key) at %s", generation_id, link)
-        try:
-            self.push("generation_id", generation_id)
-            self.push("generation_link", link)
-            if self.page:
-                self.push(OxenGenerationLink.key, self.page)
-        except Exception as error:
-            self.log.warning(
-                "The generation's id could not be pushed to XCom: %s", without_queries(str(error))
-            )
+        if self.xcoms is not None:
+            self.xcoms.push_generation(generation_id, link)
 
     async def send(self, record: Record) -> Accepted:
         self._may_spend()
@@ -175,27 +158,26 @@ class WorkerEffects:
         await cancel(self.runtime, generation_id, self.log)
 
     async def wait(self, record: Record) -> End:
-        since = record.submitted_at or record.time
-        deadline = None if self.timeout is None else record.since + self.timeout
-        poll = Poll(deadline, since + self.lookup_grace)
+        arguments, since = self.arguments, record.submitted_at or record.time
+        deadline = None if arguments.timeout is None else record.since + arguments.timeout
+        poll = Poll(deadline, since + arguments.lookup_grace)
         self.recorder.record = record
         self._announce(record)
-        return await self._poll(str(record.generation_id), poll, deadline, record)
-
-    async def _poll(self, generation_id: str, poll: Poll, deadline: float | None, record: Record) -> End:
         # A synchronous call is only in the history, which the trigger does not read.
         defer = self.defers if record.endpoint == "queue" else None
         look = 0
         while True:
-            if look or defer is None or not self._is_fresh(record):
+            # There is nothing to look at yet if it was submitted just now.
+            is_fresh = 0 <= time.time() - since < arguments.poll_interval
+            if look or defer is None or not is_fresh:
                 # A job that is already late gets one look in any case.
                 is_late = not look and deadline is not None and deadline <= time.time()
-                end = await self._look(generation_id, poll, None if is_late else deadline)
+                end = await self._look(str(record.generation_id), poll, None if is_late else deadline)
                 if end is not None:
                     return end
             if defer is not None:
                 defer(record, deadline)
-            seconds = pace(self.poll_interval, look)
+            seconds = pace(arguments.poll_interval, look)
             await self._pause(
                 seconds if deadline is None else min(seconds, max(0.01, deadline - time.time()))
             )
@@ -216,10 +198,6 @@ class WorkerEffects:
             self._status = row.status
             self.log.info("Generation %s %s.", generation_id, in_words(row.status))
         return poll.seen(row, time.time())
-
-    def _is_fresh(self, record: Record) -> bool:
-        """Return whether it was submitted just now, so that there is nothing to look at yet."""
-        return 0 <= time.time() - (record.submitted_at or record.time) < self.poll_interval
 
     async def pause(self, seconds: float) -> float:
         self.log.info("Looking again in %.0f s.", seconds)

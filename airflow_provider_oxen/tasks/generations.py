@@ -1,9 +1,10 @@
-"""A generation on the hub: find it where it may have been paid for, read it, and cancel it."""
+"""A generation on the hub: find it where it may have been paid for, read it and its cost, and cancel it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_oxen.api import queue
@@ -16,13 +17,17 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.jobs.evidence import is_candidate
+from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.runtime import Runtime
 
-__all__ = ["cancel", "candidates", "find_row"]
+__all__ = ["Costs", "cancel", "candidates", "find_row"]
 
 PAGES = 1_000
 """Most pages of the history, of 1000 rows each, that a look reads. With more than a million generations, or a
 hub whose history never ends, a job cannot be proved to be missing."""
+
+_COST_PATIENCE = 5.0
+"""Seconds that an image waits for its cost: its link expires."""
 
 
 async def candidates(
@@ -86,3 +91,24 @@ async def cancel(hub: Runtime, generation_id: str, log: Any) -> None:
         log.warning("Generation %s could not be cancelled: %s", generation_id, error.message)
     else:
         log.info("Cancelled generation %s.", generation_id)
+
+
+class Costs:
+    """What generations have cost, if the hub knows it at once: the images do not wait for it."""
+
+    def __init__(self, runtime: Runtime, log: Any) -> None:
+        self._runtime = runtime
+        self._log = log
+
+    async def cost(self, record: Record) -> float | None:
+        """Return the USD charged for a record's generation; None if the hub does not say."""
+        if record.generation_id is None:
+            return None
+        try:
+            call = replace(queue.get_history(record.generation_id), patience=_COST_PATIENCE)
+            return (await self._runtime.send_once(call)).charged
+        except OxenError as error:
+            self._log.debug(
+                "The cost of generation %s is not known yet: %s", record.generation_id, error.message
+            )
+            return None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen import metrics
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.errors import (
+    OxenError,
+    OxenGenerationCancelled,
+    OxenGenerationFailed,
     OxenInvalidRequest,
     OxenPollError,
     OxenRecordError,
@@ -28,10 +33,10 @@ from airflow_provider_oxen.jobs.task import Task, changed
 from airflow_provider_oxen.tasks.arguments import ImageArguments
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.attempt import ImageAttempt, is_open
-from airflow_provider_oxen.tasks.costs import Costs, counting
-from airflow_provider_oxen.tasks.deferral import ImageDeferral, TaskOperator
+from airflow_provider_oxen.tasks.deferral import TaskOperator, defer
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.generations import Costs
 from airflow_provider_oxen.tasks.lineage import lineage, of_images
 from airflow_provider_oxen.tasks.path_warnings import path_warnings
 from airflow_provider_oxen.tasks.places import open_output, record_store
@@ -51,8 +56,6 @@ class ImageTask(ImageAttempt):
     """One try of one task.
 
     :param asked: the request as the user made it, from the arguments that were read.
-    :param xcoms: what Airflow's web interface shows of the task.
-    :param facts: what its Images view adds up.
     """
 
     context: Context
@@ -74,16 +77,47 @@ class ImageTask(ImageAttempt):
         self.xcoms.push_request(self.task.origin, self.asked.model, self.asked.prompt)
         warn_of_local_disk(self.operator, self.output.folder)
         metrics.retried(self.output.try_number)
-        with counting(self.do):
-            return self._done(self._run())
+        return self._counted(self._run)
 
     def resume(self, event: Any, job: Any) -> dict[str, Any]:
         """Resume after the deferral.
 
         :raises OxenPollError: if the event is not one of the trigger's.
         """
-        with counting(self.do):
-            return self._done(self._resume(event, job))
+        return self._counted(lambda: self._resume(event, job))
+
+    def _counted(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Report the result of the work, or count a lost image and what the hub has charged for it anyway."""
+        try:
+            return self._done(work())
+        except Exception as error:
+            metrics.failed()
+            if isinstance(error, OxenError):
+                self._count_lost(error)
+            raise
+
+    def _count_lost(self, error: OxenError) -> None:
+        ended = isinstance(error, OxenGenerationFailed | OxenGenerationCancelled)
+        if self.do.stopping or not (ended or error.spent == "yes"):
+            return
+        record = self.do.record
+        if record is None:
+            with suppress(OxenError):
+                record = self.store.read()
+        if record is None:
+            return
+        cost = unsuspended(self.do.costs.cost(record))
+        charged = None if cost is None else f"${cost:g}"
+        facts = {"generation": record.generation_id, "seed": record.body.get("seed"), "cost": charged}
+        told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+        if told and (cost is not None or error.spent == "yes"):
+            error.advise(f"Paid for: {told}.")
+        if cost is None or cost <= record.counted:
+            return
+        metrics.paid(record.body.get("model"), record.endpoint, cost - record.counted)
+        # The next try may fetch the image; then it must not count the cost again.
+        with suppress(OxenError):
+            self.store.write(record.to(record.phase, counted=cost))
 
     def _done(self, result: dict[str, Any]) -> dict[str, Any]:
         """Report the result to metrics, assets, lineage and the web interface."""
@@ -166,10 +200,6 @@ class ImageTask(ImageAttempt):
         intent = self.do.drive(intend(self.do, self.task, 1))
         return intent.to("submitted", generation_id=str(generation_id), submitted_at=intent.time)
 
-    def stop(self) -> None:
-        """Do what a kill asks for."""
-        self.do.stop()
-
 
 @contextmanager
 def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False) -> Iterator[ImageTask]:
@@ -178,108 +208,89 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
     :param resumed: whether the task has been deferred before.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    facts = TaskFacts(context["ti"], operator.log)
-    with facts.noting_failure(waited=resumed), _opened(operator, context, facts, resumed) as task:
-        yield task
-
-
-@contextmanager
-def _opened(operator: TaskOperator, context: Context, facts: TaskFacts, resumed: bool) -> Iterator[ImageTask]:
-    arguments = ImageArguments.of(operator)
-    asked = arguments.request()
-    output = open_output(
-        context,
-        arguments.storage_path,
-        arguments.storage_conn_id,
-        fingerprint=requests.fingerprint(asked),
-        overwrite=arguments.overwrite,
-        max_bytes=arguments.max_bytes,
-        storage_options=arguments.storage_options,
-    )
-    pushed = operator.pushed_links or {}
-    xcoms = TaskXComs(context["ti"], operator.log, arguments.previews, pushed, output.folder)
-    output.preview_size = xcoms.size
-    store = record_store(context, output)
-    if arguments.overwrite and not store.keeps:
-        raise OxenInvalidRequest(
-            "overwrite=True needs a place to remember what was paid for, or every retry would pay again.",
-            remedy="Set storage_path, or use Airflow 3.3 or newer.",
-        )
-    began = getattr(context.get("dag_run"), "start_date", None)
-    with OxenHook(arguments.oxen_conn_id).get_conn() as client:
-        task = Task(
-            identity=output.identity.key,
-            fingerprint=output.fingerprint,
-            origin=client.settings.base_url,
-            namespace=asked.target_namespace or client.settings.target_namespace,
-            endpoint="queue" if arguments.use_queue else "generate",
-            nonce=secrets.token_hex(16),
-            try_number=output.try_number,
-            clear_count=context["ti"].max_tries or 0,
-            clear_number=output.clear_number,
-            has_store=store.keeps,
-            unsure=output.try_number > 1,
-            began=began.timestamp() if began else None,
+    ti = context["ti"]
+    facts = TaskFacts(ti, operator.log)
+    with facts.noting_failure(waited=resumed):
+        arguments = ImageArguments.of(operator)
+        asked = arguments.request()
+        output = open_output(
+            context,
+            arguments.storage_path,
+            arguments.storage_conn_id,
+            fingerprint=requests.fingerprint(asked),
             overwrite=arguments.overwrite,
-            on_unknown_outcome=arguments.on_unknown_outcome,
-            on_changed_request=arguments.on_changed_request,
-            lookup_grace=arguments.lookup_grace,
-            max_cost=arguments.max_cost,
-            max_retries=client.settings.max_retries,
-            asked=asked.body(),
+            max_bytes=arguments.max_bytes,
+            storage_options=arguments.storage_options,
         )
-        builder = RequestBuilder(
-            client, arguments.validation, arguments.max_cost is not None, arguments.target_repo
-        )
-        ti = context["ti"]
-
-        async def prepare(counter: int) -> Prepared:
-            prepared = builder.prepare(task, asked, operator.log, counter)
-            output.prove()
-            model = builder.model(asked.model)
-            for warning in path_warnings(
-                arguments.storage_path,
-                prepared.body,
-                model.request_schema if model else None,
-                run_id=ti.run_id,
+        pushed = operator.pushed_links or {}
+        xcoms = TaskXComs(ti, operator.log, arguments.previews, pushed, output.folder)
+        output.preview_size = xcoms.size
+        store = record_store(context, output)
+        if arguments.overwrite and not store.keeps:
+            raise OxenInvalidRequest(
+                "overwrite=True needs a place to remember what was paid for, or every retry would pay again.",
+                remedy="Set storage_path, or use Airflow 3.3 or newer.",
+            )
+        began = getattr(context.get("dag_run"), "start_date", None)
+        with OxenHook(arguments.oxen_conn_id).get_conn() as client:
+            task = Task(
+                identity=output.identity.key,
+                fingerprint=output.fingerprint,
+                origin=client.settings.base_url,
+                namespace=asked.target_namespace or client.settings.target_namespace,
+                endpoint="queue" if arguments.use_queue else "generate",
+                nonce=secrets.token_hex(16),
+                try_number=output.try_number,
+                clear_count=ti.max_tries or 0,
+                clear_number=output.clear_number,
+                has_store=store.keeps,
+                unsure=output.try_number > 1,
+                began=began.timestamp() if began else None,
                 overwrite=arguments.overwrite,
-            ):
-                operator.log.warning("%s", warning)
-            return prepared
+                cancel_on_timeout=arguments.cancel_on_timeout,
+                on_unknown_outcome=arguments.on_unknown_outcome,
+                on_changed_request=arguments.on_changed_request,
+                lookup_grace=arguments.lookup_grace,
+                max_cost=arguments.max_cost,
+                max_retries=client.settings.max_retries,
+                asked=asked.body(),
+            )
+            builder = RequestBuilder(
+                client, arguments.validation, arguments.max_cost is not None, arguments.target_repo
+            )
 
-        async def remake(counter: int) -> Remade:
-            return builder.remake(task, asked, counter)
+            async def prepare(counter: int) -> Prepared:
+                prepared = builder.prepare(task, asked, operator.log, counter)
+                output.prove()
+                model = builder.model(asked.model)
+                for warning in path_warnings(
+                    arguments.storage_path,
+                    prepared.body,
+                    model.request_schema if model else None,
+                    run_id=ti.run_id,
+                    overwrite=arguments.overwrite,
+                ):
+                    operator.log.warning("%s", warning)
+                return prepared
 
-        deferral = ImageDeferral(operator, ti, arguments, resumed)
-        runtime = BlockingRuntime(client)
-        do = WorkerEffects(
-            runtime=runtime,
-            log=operator.log,
-            store=store,
-            output=output,
-            costs=Costs(runtime, operator.log),
-            builds=prepare,
-            rebuilds=remake,
-            push=xcoms.push,
-            poll_interval=arguments.poll_interval,
-            timeout=arguments.timeout,
-            lookup_grace=arguments.lookup_grace,
-            cancel_on_kill=arguments.cancel_on_kill,
-            running=Running(ti),
-            defers=deferral.defer if arguments.deferrable else None,
-            page=xcoms.page,
-        )
-        yield ImageTask(
-            task,
-            output,
-            store,
-            do,
-            runtime,
-            operator.log,
-            arguments.cancel_on_timeout,
-            context=context,
-            operator=operator,
-            asked=asked,
-            xcoms=xcoms,
-            facts=facts,
-        )
+            async def remake(counter: int) -> Remade:
+                return builder.remake(task, asked, counter)
+
+            runtime = BlockingRuntime(client)
+            do = WorkerEffects(
+                runtime=runtime,
+                log=operator.log,
+                store=store,
+                output=output,
+                costs=Costs(runtime, operator.log),
+                builds=prepare,
+                rebuilds=remake,
+                arguments=arguments,
+                cancel_on_kill=arguments.cancel_on_kill,
+                running=Running(ti),
+                defers=partial(defer, operator, ti, arguments, resumed) if arguments.deferrable else None,
+                xcoms=xcoms,
+            )
+            yield ImageTask(
+                task, output, store, do, runtime, operator.log, context, operator, asked, xcoms, facts
+            )

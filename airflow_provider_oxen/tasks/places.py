@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_oxen.images import names
+from airflow_provider_oxen.images.fetch import MAX_BYTES
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs import filestore, stores
 from airflow_provider_oxen.jobs.task import Identity
@@ -14,7 +15,7 @@ from airflow_provider_oxen.tasks.output import Output
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["open_output", "record_store"]
+__all__ = ["open_output", "record_store", "state_store"]
 
 
 def open_output(
@@ -22,9 +23,9 @@ def open_output(
     storage_path: str | None,
     storage_conn_id: str | None,
     *,
-    fingerprint: str,
-    overwrite: bool,
-    max_bytes: int,
+    fingerprint: str = "",
+    overwrite: bool = False,
+    max_bytes: int = MAX_BYTES,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Output:
     """Return the place that a task's arguments name. Nothing is written yet.
@@ -32,7 +33,7 @@ def open_output(
     :raises OxenInvalidRequest: if the path is not valid, or its driver is missing.
     """
     ti = context["ti"]
-    identity = Identity(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    identity = Identity.of(ti)
     stem, folder, given = names.default_stem(ti.task_id, identity.key), None, ""
     if storage_path is not None:
         where, stem = names.split(storage_path, stem)
@@ -54,15 +55,22 @@ def open_output(
     )
 
 
+def state_store(context: Context) -> tuple[stores.StateStore | None, Any]:
+    """Return Airflow's task state store, and its value for "does not expire"; before 3.3 there is none."""
+    state = cast("stores.StateStore | None", context.get("task_state_store"))
+    if state is None:
+        return None, None
+    # Airflow versions with the store have this constant; the compat provider does not.
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    return state, NEVER_EXPIRE
+
+
 def record_store(context: Context, output: Output) -> stores.RecordStore:
     """Return the place of the task's record: Airflow's store, a file beside the output, both, or none."""
-    state = cast("stores.StateStore | None", context.get("task_state_store"))
-    kept, file = None, None
-    if state is not None:
-        # Airflow versions with the store have this constant; the compat provider does not.
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        kept = stores.StateRecordStore(state, output.identity.key, NEVER_EXPIRE)
+    state, never = state_store(context)
+    kept = stores.StateRecordStore(state, output.identity.key, never) if state is not None else None
+    file = None
     if output.folder is not None:
         file = filestore.FileRecordStore(output.folder, output.stem, output.identity.key, output.writer_id)
     if kept and file:

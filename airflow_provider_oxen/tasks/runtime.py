@@ -34,11 +34,15 @@ _QUICK = 0.02
 class Runtime(Protocol):
     """What both ways offer. Only :meth:`blocking` runs blocking work."""
 
-    @property
-    def settings(self) -> Settings: ...
+    client: Client | AsyncClient
 
     @property
-    def clock(self) -> Clock: ...
+    def settings(self) -> Settings:
+        return self.client.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.client.clock
 
     async def send(self, call: Call[T]) -> T:
         """Send a call, and retry if that is safe."""
@@ -73,19 +77,11 @@ class Runtime(Protocol):
         ...
 
 
-class BlockingRuntime:
+class BlockingRuntime(Runtime):
     """One thing after the other: nothing here ever suspends."""
 
     def __init__(self, client: Client) -> None:
-        self.client = client
-
-    @property
-    def settings(self) -> Settings:
-        return self.client.settings
-
-    @property
-    def clock(self) -> Clock:
-        return self.client.clock
+        self.client: Client = client
 
     async def send(self, call: Call[T]) -> T:
         return self.client.send(call)
@@ -116,12 +112,10 @@ class BlockingRuntime:
         yield lambda link: fetch.from_url(self.client, link, max_bytes)
 
 
-class LoopRuntime:
+class LoopRuntime(Runtime):
     """Many tries side by side on one event loop, which must not be blocked.
 
-    :param client: shared by all of them.
     :param sender: sends once: the batch decides whether and when a paid request is sent again.
-    :param threads: run blocking work.
     :param looks_are_quick: whether records are on a local disk. Reading one there takes less time than a hop
         to a thread, so the last check runs on the loop as long as it stays quick.
     """
@@ -129,18 +123,10 @@ class LoopRuntime:
     def __init__(
         self, client: AsyncClient, sender: AsyncClient, threads: Threads, *, looks_are_quick: bool = False
     ) -> None:
-        self.client = client
+        self.client: AsyncClient = client
         self._looks_are_quick = looks_are_quick
         self._sender = sender
         self._threads = threads
-
-    @property
-    def settings(self) -> Settings:
-        return self.client.settings
-
-    @property
-    def clock(self) -> Clock:
-        return self.client.clock
 
     async def send(self, call: Call[T]) -> T:
         return await self.client.send(call)

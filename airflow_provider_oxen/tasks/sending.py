@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from airflow_provider_oxen.api import calls, queue
-from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken, OxenUnavailable
-from airflow_provider_oxen.api.models import GenerateAnswer, GenerateRequest, Generation, ImageItem
+from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown
+from airflow_provider_oxen.api.models import GenerateRequest, ImageItem
 from airflow_provider_oxen.api.redact import redact_unless_echoed
-from airflow_provider_oxen.jobs import evidence
 from airflow_provider_oxen.jobs.effects import Accepted
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.sealed import seal
-from airflow_provider_oxen.jobs.stores import RecordStore
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.recording import JobRecorder
-from airflow_provider_oxen.tasks.running import Running, clocks
 from airflow_provider_oxen.tasks.runtime import Runtime
 
 __all__ = ["Sender"]
-
-_LOOKS = 3
-"""How often the last check is started again after a clock has jumped."""
 
 
 @dataclass
@@ -34,10 +29,8 @@ class Sender:
 
     runtime: Runtime
     log: Any
-    store: RecordStore
     output: Output
     recorder: JobRecorder
-    running: Running
     images: dict[str, list[ImageItem]] = field(default_factory=dict, init=False)
 
     async def send(self, record: Record) -> Accepted:
@@ -51,48 +44,35 @@ class Sender:
         )
         self.log.debug("Prompt: %s", request.prompt)
         self.recorder.record = record
-
-        def look() -> None:
-            self._look_last(record)
-
+        guard, is_quick = partial(self.recorder.check_last, record), self.recorder.running.is_known
         try:
             # Send it only once: each request needs its own intent.
-            known = self.running.is_known
             if record.endpoint == "queue":
-                rows = await self.runtime.send_once(queue.enqueue(request), guard=look, is_quick=known)
-                return self._accepted(rows)
-            answer = await self.runtime.send_once(calls.generate(request), guard=look, is_quick=known)
+                rows = await self.runtime.send_once(queue.enqueue(request), guard=guard, is_quick=is_quick)
+                for extra in rows[1:]:
+                    self.log.warning(
+                        "The hub made another generation, %s, that was not asked for.", extra.generation_id
+                    )
+                return Accepted(generation_id=rows[0].generation_id)
+            answer = await self.runtime.send_once(calls.generate(request), guard=guard, is_quick=is_quick)
         except OxenOutcomeUnknown as error:
             failed = error
             return await self.runtime.blocking(lambda: self._unread(record, failed))
-        self._count(request, answer)
+        asked = (request.model_extra or {}).get("num_images", 1)
+        if answer.unread or len(answer.images) != asked:
+            # All of them are kept.
+            self.log.warning(
+                "The hub answered %d images and %d items that are not images; %s were asked for.",
+                len(answer.images),
+                answer.unread,
+                asked,
+            )
         self.images[record.nonce] = answer.images
         # The base64 text of an image is too large for a record.
         key = self.runtime.settings.api_key
         items = [seal(item.url, key) if item.url else {"b64_json": True} for item in answer.images]
         model = redact_unless_echoed(answer.model, request.model)
         return Accepted(items=items, model=model, created=answer.created)
-
-    def _look_last(self, record: Record) -> None:
-        """Make sure, right before the first byte, that no other try is running.
-
-        :raises OxenOvertaken: if another try is running, or was.
-        """
-        for _ in range(_LOOKS):
-            began = clocks()
-            found = self.store.read()
-            self.running.check()
-            if self.store.keeps and (doubt := evidence.send_conflict(record, found)):
-                raise OxenOvertaken(doubt)
-            if not clocks().have_jumped(began):
-                return
-            self.log.warning(
-                "This process was paused, or the clock was changed: checking again before sending."
-            )
-        raise OxenUnavailable(
-            "The check before the request took too long several times: this machine is overloaded, or its "
-            "clock jumps."
-        )
 
     def _unread(self, record: Record, error: OxenOutcomeUnknown) -> Accepted:
         """Continue with the generation that an unreadable answer names, after keeping the answer.
@@ -102,39 +82,18 @@ class Sender:
         if (unread := error.unread) is None:
             self.log.warning("%s Looking for it on the hub.", error.message)
             raise error
-        try:
-            # The queue's answer holds no image, and the queue's lists show the job.
-            content = unread.content if record.endpoint == "generate" else b""
-            where = (
-                self.output.keep_answer(self.runtime.settings, record, content, error.message)
-                if content
-                else None
-            )
-            error.advise(f"The answer is kept as {where}." if where else "")
-        except OxenError as failure:
-            self.log.error("The answer could not be kept: %s", failure.message)
+        # The queue's answer holds no image, and the queue's lists show the job.
+        if unread.content and record.endpoint == "generate":
+            try:
+                if where := self.output.keep_answer(
+                    self.runtime.settings, record, unread.content, error.message
+                ):
+                    error.advise(f"The answer is kept as {where}.")
+            except OxenError as failure:
+                self.log.error("The answer could not be kept: %s", failure.message)
         self.log.warning("%s Looking for it on the hub.", error.message)
         if not unread.ids:
-            if self.store.keeps:
-                told = record.to("intent", reason=error.message)
-                self.recorder.call_with_retries("written (intent)", lambda: self.store.write(told))
+            told = record.to("intent", reason=error.message)
+            self.recorder.call_with_retries("written (intent)", lambda: self.recorder.store.write(told))
             raise error
         return Accepted(generation_id=unread.ids[0])
-
-    def _count(self, request: GenerateRequest, answer: GenerateAnswer) -> None:
-        """Warn if the answer holds more or fewer images than were requested; all of them are kept."""
-        asked = (request.model_extra or {}).get("num_images", 1)
-        if answer.unread or len(answer.images) != asked:
-            self.log.warning(
-                "The hub answered %d images and %d items that are not images; %s were asked for.",
-                len(answer.images),
-                answer.unread,
-                asked,
-            )
-
-    def _accepted(self, rows: list[Generation]) -> Accepted:
-        for extra in rows[1:]:
-            self.log.warning(
-                "The hub made another generation, %s, that was not asked for.", extra.generation_id
-            )
-        return Accepted(generation_id=rows[0].generation_id)

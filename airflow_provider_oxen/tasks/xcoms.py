@@ -9,15 +9,24 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from airflow_provider_oxen.api.redact import without_queries
 from airflow_provider_oxen.images.folder import Folder
 from airflow_provider_oxen.images.preview import LARGE, Size
-from airflow_provider_oxen.links import OxenImageLink, OxenModelLink, console, images_page, model_page
+from airflow_provider_oxen.jobs.task import Identity
+from airflow_provider_oxen.links import (
+    OxenGenerationLink,
+    OxenImageLink,
+    OxenModelLink,
+    console,
+    images_page,
+    model_page,
+)
 from airflow_provider_oxen.tasks.assets import plain
 
-__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result"]
+__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result", "unharmed"]
 
 KEY = "oxen_images"
 """Key of the XCom with the previews."""
@@ -37,8 +46,6 @@ and left out."""
 class TaskXComs:
     """Pushes the XComs of one task.
 
-    :param ti: the task instance.
-    :param log: log of the task.
     :param wanted: the operator's ``previews``.
     :param pushed: receives each pushed text, by key.
     """
@@ -59,14 +66,6 @@ class TaskXComs:
         return LARGE if self.wanted else None
 
     @property
-    def page(self) -> str | None:
-        """Address of the task in the Images view, relative to Airflow's root."""
-        if not has_views():
-            return None
-        ti = self.ti
-        return images_page(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-
-    @property
     def _is_public(self) -> bool:
         """Whether the output is where its URL says, and so can be seen in its store's own console."""
         return self.folder is None or self.folder.is_public
@@ -78,7 +77,7 @@ class TaskXComs:
         :param total: number of images, if known.
         """
         if model:
-            with self._unharmed(OxenModelLink.key):
+            with unharmed(self.log, OxenModelLink.key):
                 self.push(OxenModelLink.key, model_page(hub, model))
         asked = [_known(prompt=_short(prompt), model=model)] if prompt else []
         self._images(asked, total)
@@ -89,16 +88,25 @@ class TaskXComs:
         :param images: see :func:`of_result` and :func:`of_manifest`; only the first ones are shown.
         :param total: how many there are in all.
         """
-        self._images([image for image, _ in zip(images, range(MAX_IMAGES), strict=False)], total)
+        self._images(list(islice(images, MAX_IMAGES)), total)
 
     def push_page(self, path: str | None) -> None:
-        """Link to the output if its store has web pages.
-
-        :param path: path of the first image, or of the manifest.
-        """
+        """Link to the output if its store has web pages."""
         if self._is_public and (page := console(path)):
-            with self._unharmed(OxenImageLink.key):
+            with unharmed(self.log, OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
+
+    def push_generation(self, generation_id: str, link: str) -> None:
+        """Push where a generation can be followed.
+
+        :param link: to the hub's JSON.
+        """
+        with unharmed(self.log, "The generation's id"):
+            self.push("generation_id", generation_id)
+            self.push("generation_link", link)
+            if has_views():
+                page = images_page(*Identity.of(self.ti))
+                self.push(OxenGenerationLink.key, page)
 
     def push(self, key: str, value: str) -> None:
         """Push a text.
@@ -110,16 +118,9 @@ class TaskXComs:
 
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
-            with self._unharmed(KEY):
+            with unharmed(self.log, KEY):
                 elsewhere = {} if self._is_public else {"console": False}
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
-
-    @contextmanager
-    def _unharmed(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.log.warning("%s could not be pushed to XCom: %s", key, without_queries(str(error)))
 
 
 def of_result(
@@ -128,10 +129,7 @@ def of_result(
     previews: Sequence[str | None],
     body: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what is shown of a single operator's result.
-
-    :param body: of the request.
-    """
+    """Return what is shown of a single operator's result."""
     padded = [*previews, *[None] * len(result["images"])]
     return [
         _known(
@@ -154,10 +152,7 @@ def of_result(
 def of_manifest(
     line: Mapping[str, Any], preview: str | None, body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what is shown of a line of a batch's manifest.
-
-    :param body: of the row's request.
-    """
+    """Return what is shown of a line of a batch's manifest."""
     facts = ("id", "model", "seed", "cost", "status", "width", "height", "error")
     return _known(
         **{name: line.get(name) for name in facts},
@@ -206,3 +201,12 @@ def has_views() -> bool:
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
     return AIRFLOW_V_3_1_PLUS
+
+
+@contextmanager
+def unharmed(log: Any, what: str) -> Iterator[None]:
+    """Only warn if Airflow does not accept an XCom."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s could not be pushed to XCom: %s", what, without_queries(str(error)))

@@ -32,10 +32,14 @@ class Deployment(Sessions):
     :param home: an empty folder.
     :param connections: further environment: the rows' connections and table.
     :param dags: the folder of its Dags.
+    :param triggerer: whether a triggerer runs from the beginning.
     """
 
-    def __init__(self, home: Path, connections: Mapping[str, str], dags: Path = DAGS) -> None:
+    def __init__(
+        self, home: Path, connections: Mapping[str, str], dags: Path = DAGS, *, triggerer: bool = True
+    ) -> None:
         super().__init__(home)
+        self._has_triggerer = triggerer
         self.home = home
         self.database = home / "airflow.db"
         self.port = free_port()
@@ -55,6 +59,10 @@ class Deployment(Sessions):
             self._airflow("dag-processor")
         # Their log servers would listen on every address.
         self._airflow("scheduler", "--skip-serve-logs")
+        if self._has_triggerer:
+            self.start_triggerer()
+
+    def start_triggerer(self) -> None:
         self._airflow("triggerer", "--skip-serve-logs")
 
     def _airflow(self, component: str, *arguments: str) -> None:

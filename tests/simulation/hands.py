@@ -145,6 +145,7 @@ class Hands:
             max_retries=1,
             began=1_000_000.0,
             overwrite=plan.overwrite,
+            cancel_on_timeout=self.scenario.cancels,
             on_unknown_outcome=plan.on_unknown,  # type: ignore[arg-type]
             on_changed_request=plan.on_changed,  # type: ignore[arg-type]
             lookup_grace=GRACE,
@@ -189,12 +190,20 @@ class Hands:
     async def create(self, record: Record) -> None:
         self.put("create", record, lambda record, **how: self.home.create(record), insists=False)
 
-    @effect
     async def write(self, record: Record) -> None:
-        self.put("write", record, self.home.write, insists=record.phase != "intent")
+        if self.home.keeps:
+            await self.written(record)
 
     @effect
+    async def written(self, record: Record) -> None:
+        self.put("write", record, self.home.write, insists=record.phase != "intent")
+
     async def close(self, record: Record) -> None:
+        if self.home.keeps:
+            await self.closed(record)
+
+    @effect
+    async def closed(self, record: Record) -> None:
         if record.phase == "ended":
             for job in self.hub.jobs:
                 mine = job.nonce == record.nonce or job.id == record.generation_id

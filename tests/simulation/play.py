@@ -88,8 +88,7 @@ class Try(Hands):
         )
 
     async def complete(self, record: Record, end: End | None = None) -> str:
-        cancels = self.scenario.cancels
-        result = await complete(self, self.task, record, end=end, cancel_on_timeout=cancels)
+        result = await complete(self, self.task, record, end=end)
         return str(result["job"])
 
     def finished(self, is_open: bool) -> str | None:

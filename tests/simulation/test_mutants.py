@@ -41,7 +41,7 @@ def test_protocol_as_it_is_passes_where_the_mutants_do_not():
 
 
 def test_sending_before_the_intent_is_written_pays_twice(monkeypatch):
-    async def skip(do: Effects, task: Any, intent: Record, sent: int) -> None:
+    async def skip(do: Effects, intent: Record, sent: int) -> None:
         """Write nothing."""
 
     monkeypatch.setattr(submit, "_write_down", skip)
@@ -90,7 +90,7 @@ def test_frozen_try_without_a_record_that_does_not_ask_airflow_pays_beside_its_s
 def test_refusal_that_leaves_the_intent_says_that_something_may_have_been_paid_for(monkeypatch):
     """As where a wait was begun before the record went back to "not sent": the next try stops for nothing."""
 
-    async def leave(do: Effects, task: Any, intent: Record, sent: int) -> None:
+    async def leave(do: Effects, intent: Record, sent: int) -> None:
         """Write nothing."""
 
     monkeypatch.setattr(submit, "_take_back", leave)
@@ -108,7 +108,7 @@ def test_refusal_that_leaves_the_intent_says_that_something_may_have_been_paid_f
 def test_refusal_that_counts_as_a_submission_uses_up_the_budget(monkeypatch):
     """The mutant goes back to "not sent" with the refused request counted."""
 
-    async def count(do: Effects, task: Any, intent: Record, sent: int) -> None:
+    async def count(do: Effects, intent: Record, sent: int) -> None:
         await do.write(intent.to("not_sent"))
 
     scenario = Scenario(max_cost=1.0)

@@ -63,11 +63,13 @@ class Script:
     """:class:`~airflow_provider_oxen.jobs.effects.Effects` with outcomes that are given; an error is raised.
 
     :param remade: what the arguments make, by counter: of the last one for all that follow.
+    :ivar keeps: whether there is a place for a record.
     :ivar asked: what was asked, but for what costs and changes nothing.
     """
 
     def __init__(self, outcomes: Sequence[Any], remade: Sequence[Any]) -> None:
         self.left = list(outcomes)
+        self.keeps = True
         self.remade = remade
         self.asked: list[Any] = []
 
@@ -82,10 +84,12 @@ class Script:
         return outcome
 
     async def write(self, record: Record) -> None:
-        self._next(Write(record))
+        if self.keeps:
+            self._next(Write(record))
 
     async def close(self, record: Record) -> None:
-        self._next(Close(record))
+        if self.keeps:
+            self._next(Close(record))
 
     async def prepare(self, counter: int) -> Prepared:
         return self._next(Prepare(counter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +27,11 @@ from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import is_recoverable
 
-from .script import Cancel, Close, Keep, Linger, Row, Wait, Write
+from .script import Cancel, Close, Keep, Linger, Row, Script, Wait, Write
 from .test_resolve import ALONE, INTENT, SUBMITTED, TASK, carry_out, kinds, row, said
 
 LINK = "https://hub.example/1"
+CANCELS = replace(TASK, cancel_on_timeout=True)
 ANSWERED = SUBMITTED.to("answered", items=[{"url": LINK}], model="m")
 SYNCHRONOUS = INTENT.to("answered", endpoint="generate", items=[{"url": LINK}])
 TEXT = INTENT.to("answered", endpoint="generate", items=[{"b64_json": True}])
@@ -43,8 +45,12 @@ def replace_link(found: Any, link: str) -> Any:
     return found.model_copy(update={"result_url": link})
 
 
-def completed(record: Record, *outcomes: Any, task: Any = TASK, **options: Any) -> tuple[list[Any], Any]:
-    return carry_out(lambda do: complete(do, task, record, **options), *outcomes)
+def completed(record: Record, *outcomes: Any, task: Any = TASK, end: Any = None) -> tuple[list[Any], Any]:
+    def protocol(do: Script) -> Coroutine[Any, Any, Any]:
+        do.keeps = task.has_store
+        return complete(do, task, record, end=end)
+
+    return carry_out(protocol, *outcomes)
 
 
 class TestImage:
@@ -410,16 +416,14 @@ class TestTimeout:
         assert asked == []
 
     def test_it_is_cancelled_where_the_user_chose_so_and_the_record_says_so_first(self):
-        asked, error = completed(
-            SUBMITTED, None, None, row(status="cancelled"), end=self.LATE, cancel_on_timeout=True
-        )
+        asked, error = completed(SUBMITTED, None, None, row(status="cancelled"), end=self.LATE, task=CANCELS)
 
         assert "was cancelled" in said(error, OxenGenerationTimeout, spent="unknown", helps=True)
         assert asked == [Write(SUBMITTED.to("cancelling")), Cancel("g-1"), Row("g-1")]
 
     def test_what_was_found_is_never_cancelled_as_it_may_be_a_twins(self):
         found = SUBMITTED.to("submitted", found=True)
-        asked, error = completed(found, end=self.LATE, cancel_on_timeout=True)
+        asked, error = completed(found, end=self.LATE, task=CANCELS)
 
         assert "continues" in said(error, OxenGenerationTimeout, spent="unknown", helps=True)
         assert asked == []
@@ -435,13 +439,14 @@ class TestTimeout:
             (KEPT, "kept"),
             None,
             end=self.LATE,
-            cancel_on_timeout=True,
+            task=CANCELS,
         )
 
         assert (kinds(asked), result) == ([Write, Cancel, Row, Row, Write, Keep, Close], "kept")
 
     def test_without_a_home_it_is_cancelled_all_the_same(self):
-        asked, error = completed(SUBMITTED, None, None, end=self.LATE, cancel_on_timeout=True, task=ALONE)
+        task = replace(ALONE, cancel_on_timeout=True)
+        asked, error = completed(SUBMITTED, None, None, end=self.LATE, task=task)
 
         assert kinds(asked) == [Cancel, Row]
         said(error, OxenGenerationTimeout, spent="unknown", helps=True)

@@ -30,7 +30,7 @@ from airflow_provider_oxen.api.errors import (
     Unread,
 )
 from airflow_provider_oxen.api.models import Generation
-from airflow_provider_oxen.jobs.effects import Accepted, Effects, Prepared, Remade
+from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
 from airflow_provider_oxen.jobs.intent import blank
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve, stopped
@@ -79,7 +79,7 @@ NAMELESS = row(seed=None)
 
 
 def carry_out(
-    protocol: Callable[[Effects], Coroutine[Any, Any, Any]],
+    protocol: Callable[[Script], Coroutine[Any, Any, Any]],
     *outcomes: Any,
     remade: Sequence[Any] = (Remade(BODY, unique=True),),
 ) -> tuple[list[Any], Any]:
@@ -94,8 +94,12 @@ def carry_out(
 
 def resolving(
     task: Task, record: Record | None, now: float
-) -> Callable[[Effects], Coroutine[Any, Any, Record]]:
-    return lambda do: resolve(do, task, record, now)
+) -> Callable[[Script], Coroutine[Any, Any, Record]]:
+    def protocol(do: Script) -> Coroutine[Any, Any, Record]:
+        do.keeps = task.has_store
+        return resolve(do, task, record, now)
+
+    return protocol
 
 
 def kinds(asked: list[Any]) -> list[type]:

@@ -24,11 +24,11 @@ from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.stores import NoRecordStore
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.tasks import effects, recording
-from airflow_provider_oxen.tasks.costs import Costs
+from airflow_provider_oxen.tasks.arguments import TaskArguments
 from airflow_provider_oxen.tasks.effects import WorkerEffects
+from airflow_provider_oxen.tasks.generations import Costs
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import BlockingRuntime
-from airflow_provider_oxen.waiting.polling import Poll
 
 from .scene import (
     Break,
@@ -460,11 +460,9 @@ def driver() -> Iterator[Callable[..., WorkerEffects]]:
             log=logging.getLogger(__name__),
             builds=None,  # type: ignore[arg-type]
             rebuilds=None,  # type: ignore[arg-type]
-            push=lambda key, value: None,
-            poll_interval=0.01,
-            timeout=None,
-            lookup_grace=0.1,
-            cancel_on_kill=False,
+            arguments=TaskArguments.read(
+                {"deferrable": False, "poll_interval": 0.01, "timeout": None, "lookup_grace": 0.1}
+            ),
             running=Running(None),
         )
 
@@ -571,11 +569,12 @@ def test_pause_ends_when_the_task_is_told_to_stop_while_it_waits(driver):
 )
 def test_timeout_holds_for_pauses_and_looks(driver, record, monkeypatch, ahead, pauses, limits):
     made = driver()
-    made.poll_interval = 600
     monkeypatch.setattr(effects, "pace", lambda interval, look: interval)
     seen: list[tuple[str, float]] = []
     with time_machine.travel(1_780_000_000, tick=False) as clock:
-        until = None if ahead is None else time.time() + ahead
+        timeout = None if ahead is None else 10_000.0
+        since = time.time() + (ahead or 0) - 10_000.0
+        made.arguments = made.arguments.model_copy(update={"poll_interval": 600, "timeout": timeout})
 
         async def pause(seconds: float) -> None:
             seen.append(("pause", seconds))
@@ -583,13 +582,13 @@ def test_timeout_holds_for_pauses_and_looks(driver, record, monkeypatch, ahead, 
 
         async def row(generation_id: str) -> Generation:
             seen.append(("look", round(deadline.left())))
-            if until is None and len(seen) > 6:
+            if timeout is None and len(seen) > 6:
                 return Generation(generation_id="1", status="succeeded", result_url="https://hub.example/i")
             return Generation(generation_id="1", status="processing")
 
         made._pause, made.row = pause, row
 
-        end = unsuspended(made._poll("1", Poll(until), until, record))
+        end = unsuspended(made.wait(record.to("submitted", submitted_at=since)))
 
     assert end.status == ("succeeded" if ahead is None else "timed_out")
     assert [seconds for what, seconds in seen if what == "pause"][:3] == pauses

@@ -9,10 +9,10 @@ import pytest
 
 from airflow_provider_oxen.api.errors import OxenOvertaken, OxenStoreUnavailable
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.tasks import sending
+from airflow_provider_oxen.tasks import recording
 from airflow_provider_oxen.tasks.effects import WorkerEffects
+from airflow_provider_oxen.tasks.recording import JobRecorder
 from airflow_provider_oxen.tasks.running import LONGEST, Clocks, Running
-from airflow_provider_oxen.tasks.sending import Sender
 
 from .scene import KEY, SMALL, Scene, all_homes, all_modes, by_queue, paid_once, with_record
 
@@ -62,16 +62,16 @@ def test_try_that_is_stopped_in_a_wait_for_429_does_not_send_beside_its_successo
 @with_record
 @all_modes
 def test_try_that_is_stopped_before_its_last_look_does_not_send(scene, successor, monkeypatch):
-    look = Sender._look_last
+    look = JobRecorder.check_last
 
-    def frozen(self: Sender, record: Any) -> None:
-        monkeypatch.setattr(Sender, "_look_last", look)
+    def frozen(self: JobRecorder, record: Any) -> None:
+        monkeypatch.setattr(JobRecorder, "check_last", look)
         successor.arguments |= {"on_unknown_outcome": "resubmit", **SMALL}
         successor.arguments["on_changed_request"] = "submit"
         assert successor.once().state == "success"
         look(self, record)
 
-    monkeypatch.setattr(Sender, "_look_last", frozen)
+    monkeypatch.setattr(JobRecorder, "check_last", frozen)
 
     tried = scene.once(**SMALL)
 
@@ -140,7 +140,7 @@ def test_clock_that_has_jumped_makes_it_look_again(scene, monkeypatch):
         now[0] += LONGEST + 1 if now[0] < 2 * LONGEST else 0.1
         return Clocks(now[0], now[0])
 
-    monkeypatch.setattr(sending, "clocks", clocks)
+    monkeypatch.setattr(recording, "clocks", clocks)
 
     assert paid_once(scene, scene.play())
     assert "This process was paused, or the clock was changed: checking again before sending." in scene.logged
@@ -155,7 +155,7 @@ def test_clock_that_jumps_all_the_time_stops_before_anything_is_sent(scene, monk
         now[0] += LONGEST + 1
         return Clocks(now[0], now[0])
 
-    monkeypatch.setattr(sending, "clocks", clocks)
+    monkeypatch.setattr(recording, "clocks", clocks)
 
     tried = scene.once()
 

@@ -20,7 +20,7 @@ def test_place_that_loses_a_record_is_found_out_before_anything_is_spent():
     output: Any = SimpleNamespace(check=lambda: None)
     nothing: Any = None
     task = replace(FIRST, has_store=True, begins=True)
-    attempt = ImageAttempt(task, output, store, nothing, nothing, logging.getLogger(), False)
+    attempt = ImageAttempt(task, output, store, nothing, nothing, logging.getLogger())
 
     with pytest.raises(OxenStoreUnavailable, match="loses what it is given") as caught:
         attempt.look()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat import version_compat
 
-from airflow_provider_oxen.links import OxenImageLink, OxenModelLink
+from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink
 from airflow_provider_oxen.tasks.xcoms import KEY, MAX_IMAGES, TaskXComs, of_manifest, of_result
 
 HUB = "https://hub.oxen.ai"
@@ -102,16 +102,22 @@ def test_no_link_to_the_console_of_a_store_that_is_not_there(show, pushed, is_pu
 
 
 @pytest.mark.parametrize(("map_index", "told"), [(None, -1), (-1, -1), (4, 4)])
-def test_a_task_has_a_page_where_there_is_an_images_view(show, map_index, told):
-    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)
+def test_a_task_has_a_page_where_there_is_an_images_view(show, pushed, map_index, told):
     xcoms = show()
-    xcoms.ti = ti
+    vars(xcoms.ti).update(dag_id="d", run_id="r", task_id="t", map_index=map_index)
+    xcoms.push_generation("g", f"{HUB}/g")
 
-    assert xcoms.page == f"oxen/images/d?run_id=r&task_id=t&map_index={told}"
+    assert pushed == {
+        "generation_id": "g",
+        "generation_link": f"{HUB}/g",
+        OxenGenerationLink.key: f"oxen/images/d?run_id=r&task_id=t&map_index={told}",
+    }
 
 
-def test_before_airflow_3_1_a_task_has_no_page(show):
-    assert show(views=False).page is None
+def test_before_airflow_3_1_a_task_has_no_page(show, pushed):
+    show(views=False).push_generation("g", f"{HUB}/g")
+
+    assert pushed == {"generation_id": "g", "generation_link": f"{HUB}/g"}
 
 
 def test_a_result_is_shown_image_by_image():
