@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,12 +14,12 @@ import httpx
 from airflow_provider_oxen.api import body
 from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.calls import Call
-from airflow_provider_oxen.api.sending import Sender, Watch, bearer
+from airflow_provider_oxen.api.sending import Sender
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.tls import ssl_context
 from airflow_provider_oxen.api.transports import AsyncTransport, Transport
 
-__all__ = ["AsyncClient", "Client", "bearer", "ssl_context"]
+__all__ = ["AsyncClient", "Client"]
 
 T = TypeVar("T")
 
@@ -57,13 +57,6 @@ class Client(Sender):
 
     async def pause(self, seconds: float) -> None:
         self._sleep(seconds)
-
-    def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-        def trace(event: str, info: Mapping[str, Any]) -> None:
-            if watch.is_due(event, info):
-                unsuspended(look())
-
-        return trace
 
     def send(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
         """Send the call, repeat it if that is safe, and return its result.
@@ -118,13 +111,6 @@ class AsyncClient(Sender):
 
     async def pause(self, seconds: float) -> None:
         await self._sleep(seconds)
-
-    def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            if watch.is_due(event, info):
-                await look()
-
-        return trace
 
     async def send(self, call: Call[T], *, guard: Callable[[], Awaitable[None]] | None = None) -> T:
         """Send the call as :meth:`Client.send` does."""

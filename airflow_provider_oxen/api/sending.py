@@ -8,7 +8,7 @@ Other modules decide what is sent, what an answer means and what may be sent aga
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,18 +16,19 @@ import httpx
 import tenacity
 
 from airflow_provider_oxen.api import answers, body, retries
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.calls import LAYOUTS, Call, Layout
 from airflow_provider_oxen.api.clock import Clock
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound, OxenRouteNotFound
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
-from airflow_provider_oxen.api.keyless import holds_key, refuse_key
+from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
 from airflow_provider_oxen.api.proxies import Proxies, read_proxies
 from airflow_provider_oxen.api.reach import Reach
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.transports import AsyncTransport, Transport
 
-__all__ = ["Sender", "Watch", "bearer"]
+__all__ = ["Sender", "bearer"]
 
 T = TypeVar("T")
 Guard: TypeAlias = Callable[[], Awaitable[None] | None]
@@ -51,7 +52,6 @@ class Sender:
     transport sends everything."""
     pause: Callable[[float], Awaitable[None]]
     """Waits the given number of seconds between two attempts."""
-    _trace: Callable[[Watch, Callable[[], Coroutine[Any, Any, None]]], Callable[..., Any]]
     blocks = False
     """Whether it blocks, and needs no event loop."""
 
@@ -84,7 +84,7 @@ class Sender:
         settings = self.settings
         if call.paid:
             # Earlier checks name the argument; this last one lets no request pass.
-            refuse_key(["the request"] if holds_key(call.body, settings.api_key) else [])
+            refuse_key(names_with_key({"the request": call.body}, settings.api_key))
         headers = httpx.Headers(self.http.headers)
         headers.update(bearer(settings.api_key))
         if call.paid:
@@ -126,17 +126,16 @@ class Sender:
     def _again(self) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(sleep=self.pause, **retries.policy(self.settings.max_retries))
 
-    async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None = None) -> T:
+    async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None) -> T:
         watch, sent = Watch(), time.time()
         try:
             with suppress_http_logs():
                 request = self._request(call, layout)
                 async with self.deadline(call) as deadline:
-                    response = await (
-                        self._send_paid(request, watch, guard, deadline)
-                        if call.paid
-                        else self._fetch(request)
-                    )
+                    if call.paid:
+                        response = await self._send_paid(request, watch, guard, deadline)
+                    else:
+                        response = await self._fetch(request)
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise answers.from_transport(error, call, self.settings, sent=watch.sent) from None
         self.clock.update(response.headers, sent, time.time())
@@ -163,10 +162,16 @@ class Sender:
 
         if self.http.is_closed:
             raise RuntimeError("The client has been closed.")
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            if watch.is_due(event, info):
+                await look()
+
         if self._paid_transport is None:
             await look()
         else:
-            request.extensions["trace"] = self._trace(watch, look)
+            traced = (lambda *told: unsuspended(trace(*told))) if self.blocks else trace
+            request.extensions["trace"] = traced
         return await body.fetch_response(self._paid_transport or self.http, request, body.MAX_PAID_BYTES)
 
     def _not_served(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:

@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.errors import (
     OxenInvalidRequest,
     OxenStorageError,
 )
-from airflow_provider_oxen.api.keyless import holds_key, refuse_key
+from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
 from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images import fetch, fetched, names, verify
@@ -66,7 +66,7 @@ def to_path(
     if not isinstance(target, str):
         raise OxenInvalidRequest(f"The path must be a text or a path object, not {type(path).__name__}.")
     named = {"path": target, "storage_options": storage_options}
-    refuse_key([name for name, value in named.items() if holds_key(value, client.settings.api_key)])
+    refuse_key(names_with_key(named, client.settings.api_key))
     if "://" not in target:
         target = os.path.abspath(target) + ("/" if target.endswith("/") else "")
     parent, name = names.locate(target, "path")

@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_oxen.api.client import AsyncClient, Client, bearer
+from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.clock import retry_after
 from airflow_provider_oxen.api.errors import OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.redact import without_query
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
 
 __all__ = ["MAX_REDIRECTS", "close", "follow"]
