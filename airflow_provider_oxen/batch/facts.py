@@ -82,7 +82,7 @@ class RowOutcome(NamedTuple):
     preview: str | None = None
     waiting: Record | None = None
     error: Exception | None = None
-    bill: Bill | None = None
+    bill: Bill = Bill()
     uncounted: float = 0.0
 
 
