@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken
-from airflow_provider_oxen.api.redact import redacted_line, without_queries
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.tasks.assets import plain
-from airflow_provider_oxen.tasks.xcoms import has_views
+from airflow_provider_oxen.tasks.xcoms import has_views, unharmed
 
 __all__ = ["ERROR", "FACTS", "BatchFacts", "TaskFacts"]
 
@@ -26,11 +26,7 @@ _STATUSES = ("generated", "reused", "failed", "unknown")
 
 
 class TaskFacts:
-    """Pushes those of one task; where Airflow does not take them, a warning is logged.
-
-    :param ti: the task instance.
-    :param log: of the task.
-    """
+    """Pushes those of one task; where Airflow does not take them, a warning is logged."""
 
     def __init__(self, ti: Any, log: Any) -> None:
         self._ti = ti
@@ -75,12 +71,9 @@ class TaskFacts:
 
     def _push(self, facts: dict[str, Any]) -> None:
         self._last = facts
-        if not has_views():
-            return
-        try:
-            self._ti.xcom_push(key=FACTS, value=facts)
-        except Exception as error:
-            self._log.warning("%s could not be pushed to XCom: %s", FACTS, without_queries(str(error)))
+        if has_views():
+            with unharmed(self._log, FACTS):
+                self._ti.xcom_push(key=FACTS, value=facts)
 
 
 class BatchFacts(TaskFacts):

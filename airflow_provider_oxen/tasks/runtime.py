@@ -115,9 +115,7 @@ class BlockingRuntime(Runtime):
 class LoopRuntime(Runtime):
     """Many tries side by side on one event loop, which must not be blocked.
 
-    :param client: shared by all of them.
     :param sender: sends once: the batch decides whether and when a paid request is sent again.
-    :param threads: run blocking work.
     :param looks_are_quick: whether records are on a local disk. Reading one there takes less time than a hop
         to a thread, so the last check runs on the loop as long as it stays quick.
     """
@@ -167,8 +165,7 @@ class LoopRuntime(Runtime):
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
         loop = asyncio.get_running_loop()
         # Fetch before the bytes are proved and written, so that no thread waits for the network.
-        came = [await self._fetched(link, max_bytes) for link in links]
-        left = dict(zip(links, came, strict=True))
+        left = {link: await self._fetched(link, max_bytes) for link in dict.fromkeys(links)}
 
         def download(link: str) -> fetched.Fetched:
             got = left.pop(link, None)
