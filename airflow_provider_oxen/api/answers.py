@@ -95,7 +95,10 @@ def from_transport(
                 remedy="If that is meant, write http:// before the host in the Oxen connection (with the "
                 "extra allow_http where it is not this machine); else give the port that speaks https.",
             )
-        return errors.OxenConnectionError(f"Could not reach {hub} to {call.name}: {what}.")
+        return errors.OxenConnectionError(
+            f"Could not reach {hub} to {call.name}: {what}.",
+            remedy="Check the connection's host, and the network and proxy of this machine.",
+        )
     if call.paid:
         return errors.OxenOutcomeUnknown(
             f"The answer to the request to {call.name} was lost ({what}): the hub may have accepted it."
@@ -136,10 +139,13 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     remedy = _REMEDY.get(kind, "")
     if kind is errors.OxenAuthenticationError and settings.api_key is None:
         remedy = "The Oxen connection has no password: put the API key there."
+    wait = retry_after(response.headers)
+    if wait and kind in (errors.OxenRateLimited, errors.OxenUnavailable):
+        remedy = f"It asks to wait {wait:,.0f} s. {remedy}"
     return kind(
         f"{said} to the request to {call.name}{_for(call)}.",
         remedy=remedy,
-        retry_after=retry_after(response.headers),
+        retry_after=wait,
         type=word and settings.redact(word),
         **_facts(response, settings),
     )
@@ -189,10 +195,10 @@ _REMEDY: dict[type[errors.OxenError], str] = {
     "api_layout (auto, classic or ai).",
     errors.OxenUpdateRequired: "The hub no longer accepts this version of the package: install a newer "
     "airflow-provider-oxen.",
-    errors.OxenRateLimited: "Too many requests.",
+    errors.OxenRateLimited: "Send fewer requests at once: use a pool, or requests_per_minute of a batch.",
     errors.OxenUnavailable: "The hub does not take requests now.",
     errors.OxenServerError: "The fault is on the hub's side.",
-    errors.OxenGenerationNotFound: "The hub does not know this generation.",
+    errors.OxenGenerationNotFound: "Check its id, the key and the namespace.",
 }
 """What to do about an error, or whose fault it is."""
 

@@ -39,7 +39,9 @@ OnError = Literal["fail", "continue"]
 def _folder(value: Any) -> str:
     path = as_text("storage_path", value)
     if is_unset(path):
-        raise OxenInvalidRequest("A batch needs a storage_path, the folder of its images.")
+        raise OxenInvalidRequest(
+            "A batch needs a storage_path, the folder of its images; a list of prompts is a batch."
+        )
     path = text(path)
     # It is a folder with or without a slash at its end: no batch fits into one file.
     folder, _ = names.locate(path if path.endswith("/") else f"{path}/", "storage_path")

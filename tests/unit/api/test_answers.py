@@ -498,7 +498,8 @@ def test_request_that_was_not_sent_cost_nothing(kind, call):
     assert type(error) is errors.OxenConnectionError
     assert str(error) == (
         f"Nothing was spent. Could not reach {HUB} to {call.name}: {kind.__name__}: "
-        "[Errno 111] Connection refused."
+        "[Errno 111] Connection refused. Check the connection's host, and the network and proxy of this "
+        "machine."
     )
 
 

@@ -595,7 +595,8 @@ class TestTransport:
         if content:
             bundle.write_text(content)
 
-        with pytest.raises(OxenSettingsError, match=r"The CA bundle '.*ca\.pem' cannot be read: "):
+        said = r"The CA bundle '.*ca\.pem', which the connection's extra verify names, cannot be read: "
+        with pytest.raises(OxenSettingsError, match=said):
             kind(Settings(verify=str(bundle)))
 
     def test_bundle_whose_name_no_system_takes_is_an_error_of_the_connection(self):

@@ -246,7 +246,8 @@ class TestPaths:
         told = refusal(f"{scheme}://bucket/in/prompts.jsonl")
 
         assert told.startswith(f"prompts: the folder '{scheme}://bucket/in' cannot be opened: ")
-        assert " Install " in told
+        assert (" Install " in told) == (scheme == "gs")
+        assert ("an Airflow provider that registers it" in told) == (scheme == "zzz")
 
     def test_connection_goes_to_the_store(self, monkeypatch):
         given: list[Any] = []

@@ -232,8 +232,8 @@ def left_waiting(scene: Any) -> None:
     ("returned", "arguments", "said"),
     [
         (None, {}, "is not a prompt, a mapping that holds one, or a list of them, but nothing (null)"),
-        ("A cube", {"model": None}, "will not do: model must be the model's id"),
-        ({"prompt": "A cube", "seed": "x"}, {}, "What the function returned will not do: seed must be"),
+        ("A cube", {"model": None}, "cannot be used: model must be the model's id"),
+        ({"prompt": "A cube", "seed": "x"}, {}, "What the function returned cannot be used: seed must be"),
         (
             "A cube",
             {"max_in_flight": 4, "on_error": "continue"},
