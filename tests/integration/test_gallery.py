@@ -199,6 +199,16 @@ def test_the_browser_is_told_to_load_nothing_else_and_to_run_nothing_else(ask):
     assert ask("gallery_policy").headers["cache-control"] == "no-store"
 
 
+def test_a_page_is_packed_where_the_browser_takes_that(ask, app, cookies):
+    from starlette.testclient import TestClient
+
+    plain = TestClient(app, cookies=cookies(), headers={"Accept-Encoding": "identity"})
+    told, packed = plain.get("/oxen/images/gallery_nothing"), ask("gallery_nothing")
+
+    assert told.text == packed.text
+    assert [got.headers.get("content-encoding") for got in (told, packed)] == [None, "gzip"]
+
+
 def test_a_dag_without_images_says_so(ask):
     assert "No image was made" in Page(ask("gallery_nothing").text).text
 
