@@ -283,6 +283,22 @@ def test_failures_of_a_run_come_first(generated, ask, connected):
     assert shown.index("A broken cube") < shown.index("<img ")
 
 
+def test_a_failure_is_on_the_first_page_wherever_its_task_stands(generated, ask, monkeypatch):
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    from airflow_provider_oxen.plugins import view
+
+    monkeypatch.setattr(view, "PAGE", 2)
+    run = generated("gallery_last", "a", "b", "c")
+    with create_session() as session:
+        (ti,) = session.query(TaskInstance).filter_by(dag_id="gallery_last", task_id="c").all()
+        ti.state = "failed"
+    page = Page(ask("gallery_last", run_id=run.dag_run.run_id).text)
+
+    assert [tile["data-task"] for tile in page.all("li") if "data-tile" in tile] == ["c", "c"]
+
+
 def test_only_so_many_tasks_are_looked_at(generated, ask, monkeypatch):
     from airflow_provider_oxen.plugins import query, view
 
