@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import queue
 import threading
 import time
@@ -36,6 +37,9 @@ TICK = 0.2
 GRACE = 10.0
 """Seconds that requests under way get when the task is told to stop: Airflow kills after a minute, and an
 answer that still arrives need not be looked up."""
+
+_AHEAD = 16
+"""Most rows in hand beyond those that may be at the hub: others' images are fetched and kept meanwhile."""
 
 _FAREWELL = 2.0
 """Seconds for cancelling what is under way and closing the connections."""
@@ -145,11 +149,27 @@ def _raised(error: BaseException) -> NoReturn:
     raise error
 
 
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep garbage collection away from all that exists now, which is mostly Airflow.
+
+    A collection visits hundreds of thousands of objects, and would visit them again and again.
+    """
+    is_ours = not gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.unfreeze()
+
+
 @dataclass
 class Engine:
     """Works on the rows of one try.
 
     :param results: receives the outcome of each row, in the thread that called :meth:`run`.
+    :param most: most rows at the hub at once.
     :ivar told_to_stop: set by a signal handler.
     :ivar broken: an error that no row should have raised.
     """
@@ -160,7 +180,7 @@ class Engine:
     progress: Progress
     results: Results
     log: Any
-    size: int
+    most: int
     told_to_stop: bool = False
     broken: Exception | None = None
     _loop: RowLoop = field(init=False)
@@ -172,7 +192,7 @@ class Engine:
         :param paid: rows that may have been paid for: they come first, even if nothing more is sent.
         :param fresh: rows to request, as long as that makes sense (see :class:`.StopRule`).
         """
-        with RowLoop(self.worker) as self._loop:
+        with _frozen_heap(), RowLoop(self.worker) as self._loop:
             try:
                 with self.progress:
                     self._go(paid, fresh)
@@ -183,8 +203,9 @@ class Engine:
 
     def _go(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
         more = True
+        size = self.most + min(_AHEAD, self.most // 4)
         while not self.told_to_stop and (more or self._loop.in_hand):
-            while more and self._loop.in_hand < self.size:
+            while more and self._loop.in_hand < size:
                 known = next(paid, None)
                 row = known or (None if self.gate.why else next(fresh, None))
                 more = row is not None
