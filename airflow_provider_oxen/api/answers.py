@@ -6,13 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import logging
-import re
 import ssl
-import time
-from collections.abc import Mapping
-from datetime import UTC
 from typing import Any, TypeVar
 
 import httpx
@@ -21,22 +16,19 @@ import pydantic
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.body import MAX_PAID_BYTES, problem_of
 from airflow_provider_oxen.api.calls import Call, NotYet
+from airflow_provider_oxen.api.clock import retry_after
 from airflow_provider_oxen.api.items import bare_of
 from airflow_provider_oxen.api.jsontext import TooExpensive, loads
 from airflow_provider_oxen.api.redact import LONG_KEY, redacted_line
-from airflow_provider_oxen.api.refusals import MAX_WORD, kind_of, plain_text, text_of, type_of
+from airflow_provider_oxen.api.refusals import MAX_WORD, error_class, plain_text, text_of, type_of
 from airflow_provider_oxen.api.rows import ids_of
 from airflow_provider_oxen.api.settings import Settings
 
-__all__ = ["MAX_RETRY_AFTER", "from_transport", "read", "read_date", "retry_after"]
+__all__ = ["from_transport", "read"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-MAX_RETRY_AFTER = 3600.0
-"""Longest ``Retry-After`` in seconds that is believed. The hub documents only 5; a broken gateway may ask for
-more, and must not stop a task for days."""
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -103,7 +95,10 @@ def from_transport(
                 remedy="If that is meant, write http:// before the host in the Oxen connection (with the "
                 "extra allow_http where it is not this machine); else give the port that speaks https.",
             )
-        return errors.OxenConnectionError(f"Could not reach {hub} to {call.name}: {what}.")
+        return errors.OxenConnectionError(
+            f"Could not reach {hub} to {call.name}: {what}.",
+            remedy="Check the connection's host, and the network and proxy of this machine.",
+        )
     if call.paid:
         return errors.OxenOutcomeUnknown(
             f"The answer to the request to {call.name} was lost ({what}): the hub may have accepted it."
@@ -118,32 +113,6 @@ def _meets_no_tls(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as seconds or as a date, or None.
-
-    The value is a hint: at most :data:`MAX_RETRY_AFTER`, and 0 if it asks to come at once. The code that
-    waits has its own minimum.
-    """
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,100}(\.[0-9]{1,100})?", text):
-        return min(float(text), MAX_RETRY_AFTER)
-    moment = read_date(text)
-    if moment is None:
-        return None
-    # Compare two dates of the hub's own clock, if it sends both.
-    now = read_date(headers.get("date", ""))
-    return min(max(0.0, moment - (time.time() if now is None else now)), MAX_RETRY_AFTER)
-
-
-def read_date(text: str) -> float | None:
-    """Return a header's date in unix seconds, or None if it is not a date."""
-    try:
-        date = email.utils.parsedate_to_datetime(text[:100])
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None
 
 
 def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]:
@@ -161,7 +130,7 @@ def _decode(response: httpx.Response, call: Call[Any]) -> tuple[Any, str | None]
 def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Settings) -> errors.OxenError:
     text = text_of(data) or plain_text(response)
     word = type_of(data)
-    kind = kind_of(response, call, data)
+    kind = error_class(response, call, data)
     quoted = _quoted(text, settings)
     said = f"The hub answered {quoted!r}" if quoted else "The hub answered without a reason"
     if response.is_redirect:
@@ -170,10 +139,13 @@ def _error(response: httpx.Response, call: Call[Any], data: Any, settings: Setti
     remedy = _REMEDY.get(kind, "")
     if kind is errors.OxenAuthenticationError and settings.api_key is None:
         remedy = "The Oxen connection has no password: put the API key there."
+    wait = retry_after(response.headers)
+    if wait and kind in (errors.OxenRateLimited, errors.OxenUnavailable):
+        remedy = f"It asks to wait {wait:,.0f} s. {remedy}"
     return kind(
         f"{said} to the request to {call.name}{_for(call)}.",
         remedy=remedy,
-        retry_after=retry_after(response.headers),
+        retry_after=wait,
         type=word and settings.redact(word),
         **_facts(response, settings),
     )
@@ -223,10 +195,10 @@ _REMEDY: dict[type[errors.OxenError], str] = {
     "api_layout (auto, classic or ai).",
     errors.OxenUpdateRequired: "The hub no longer accepts this version of the package: install a newer "
     "airflow-provider-oxen.",
-    errors.OxenRateLimited: "Too many requests.",
+    errors.OxenRateLimited: "Send fewer requests at once: use a pool, or requests_per_minute of a batch.",
     errors.OxenUnavailable: "The hub does not take requests now.",
     errors.OxenServerError: "The fault is on the hub's side.",
-    errors.OxenGenerationNotFound: "The hub does not know this generation.",
+    errors.OxenGenerationNotFound: "Check its id, the key and the namespace.",
 }
 """What to do about an error, or whose fault it is."""
 
@@ -236,9 +208,9 @@ def _tells_more(data: Any) -> bool:
     return isinstance(data, dict) and bool(data.get("images") or data.get("generations"))
 
 
-def _quoted(text: str, settings: Settings, limit: int = 300) -> str:
+def _quoted(text: str, settings: Settings) -> str:
     """Remove the key and the query of every URL (it may be signed), fold white space, then shorten."""
-    return redacted_line(settings.redact(text), limit) or ""
+    return redacted_line(settings.redact(text), 300) or ""
 
 
 def _reason(error: ValueError) -> str:

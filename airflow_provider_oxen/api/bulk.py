@@ -47,12 +47,12 @@ class BulkClient(AsyncClient):
             raise TooLong(f"The answer is longer than {longest} MB, the most that is read.")
         return response
 
-    async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
+    async def _parsed(self, response: httpx.Response, call: Call[T]) -> T:
         if len(response.content) <= _SMALL:
-            return self._understand(response, call)
-        return await asyncio.to_thread(self._understand, response, call)
+            return self._parse(response, call)
+        return await asyncio.to_thread(self._parse, response, call)
 
-    def _understand(self, response: httpx.Response, call: Call[T]) -> T:
+    def _parse(self, response: httpx.Response, call: Call[T]) -> T:
         if call.read and response.is_success and not body.problem_of(response):
             with contextlib.suppress(ValueError):
                 result: T = call.read(response.content)

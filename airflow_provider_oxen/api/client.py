@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,12 +14,12 @@ import httpx
 from airflow_provider_oxen.api import body
 from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.calls import Call
-from airflow_provider_oxen.api.sending import Sender, Watch, bearer
+from airflow_provider_oxen.api.sending import Sender
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.tls import ssl_context
 from airflow_provider_oxen.api.transports import AsyncTransport, Transport
 
-__all__ = ["AsyncClient", "Client", "bearer", "ssl_context"]
+__all__ = ["AsyncClient", "Client"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Client(Sender):
     """
 
     http: httpx.Client
-    _payer: Transport | None
+    _paid_transport: Transport | None
     blocks = True
 
     def __init__(
@@ -50,20 +50,13 @@ class Client(Sender):
         super().__init__(settings, transport is None)
         self._sleep = sleep
         self.http = httpx.Client(transport=transport or self._way(), **_options(settings))
-        self._payer = self._way(**_FRESH) if transport is None else None
+        self._paid_transport = self._way(**_FRESH) if transport is None else None
 
     def _way(self, **options: Any) -> Transport:
-        return Transport(self.reach.ways, ssl_context(self.settings.verify), self.reach.admit, **options)
+        return Transport(self.reach.proxies, ssl_context(self.settings.verify), self.reach.admit, **options)
 
     async def pause(self, seconds: float) -> None:
         self._sleep(seconds)
-
-    def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-        def trace(event: str, info: Mapping[str, Any]) -> None:
-            if watch.is_due(event, info):
-                unsuspended(look())
-
-        return trace
 
     def send(self, call: Call[T], *, guard: Callable[[], None] | None = None) -> T:
         """Send the call, repeat it if that is safe, and return its result.
@@ -78,8 +71,8 @@ class Client(Sender):
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
-        if self._payer:
-            self._payer.close()
+        if self._paid_transport:
+            self._paid_transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +90,7 @@ class AsyncClient(Sender):
     """
 
     http: httpx.AsyncClient
-    _payer: AsyncTransport | None
+    _paid_transport: AsyncTransport | None
 
     def __init__(
         self,
@@ -109,22 +102,15 @@ class AsyncClient(Sender):
         super().__init__(settings, transport is None)
         self._sleep = sleep
         self.http = httpx.AsyncClient(transport=transport or self._way(), **_options(settings))
-        self._payer = self._way(**_FRESH) if transport is None else None
+        self._paid_transport = self._way(**_FRESH) if transport is None else None
 
     def _way(self, **options: Any) -> AsyncTransport:
         reach = self.reach
         context = ssl_context(self.settings.verify)
-        return AsyncTransport(reach.ways, context, reach.admit, reach.is_home, **options)
+        return AsyncTransport(reach.proxies, context, reach.admit, reach.is_home, **options)
 
     async def pause(self, seconds: float) -> None:
         await self._sleep(seconds)
-
-    def _trace(self, watch: Watch, look: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            if watch.is_due(event, info):
-                await look()
-
-        return trace
 
     async def send(self, call: Call[T], *, guard: Callable[[], Awaitable[None]] | None = None) -> T:
         """Send the call as :meth:`Client.send` does."""
@@ -133,8 +119,8 @@ class AsyncClient(Sender):
     async def aclose(self) -> None:
         """Close the connections."""
         await self.http.aclose()
-        if self._payer:
-            await self._payer.aclose()
+        if self._paid_transport:
+            await self._paid_transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self

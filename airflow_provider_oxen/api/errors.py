@@ -260,7 +260,7 @@ class OxenBadImage(OxenImageError):
     :ivar doubted: whether the bytes are a whole image, but do not match a checksum.
     """
 
-    lost = "no whole image came"
+    lost = "image not usable"
 
     def __init__(self, cause: str, *, reason: str = "", **facts: Any) -> None:
         super().__init__(cause, **facts)

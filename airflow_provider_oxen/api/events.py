@@ -14,12 +14,13 @@ import httpx
 from airflow_provider_oxen.api import answers
 from airflow_provider_oxen.api.body import read_response
 from airflow_provider_oxen.api.calls import LAYOUTS, Call
-from airflow_provider_oxen.api.client import AsyncClient, bearer
+from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenServerError
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import redacted_line
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.sse import Message, Parser
 
 __all__ = ["SILENCE", "events", "read_message"]

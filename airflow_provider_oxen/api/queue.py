@@ -92,12 +92,12 @@ def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
     )
 
 
-def list_history(namespace: str | None = None, page: int = 1, model: str | None = None) -> Call[HistoryPage]:
+def list_history(namespace: str | None = None, page: int = 1) -> Call[HistoryPage]:
     """GET a page of the history, newest first. Free.
 
     :param page: from 1.
     """
-    wanted = {"namespace": namespace, "model": model, "page": str(page), "page_size": str(PAGE_SIZE)}
+    wanted = {"namespace": namespace, "page": str(page), "page_size": str(PAGE_SIZE)}
     return Call(
         name="list the history",
         method="GET",

@@ -17,9 +17,9 @@ import httpx
 
 from airflow_provider_oxen.api.addresses import Address, Kind, is_here, kind, literal
 from airflow_provider_oxen.api.errors import OxenDownloadError
+from airflow_provider_oxen.api.proxies import Proxies
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.transports import RESOLVERS, resolve
-from airflow_provider_oxen.api.ways import Ways
 
 __all__ = ["Reach"]
 
@@ -33,11 +33,11 @@ _SECONDS = 10.0
 class Reach:
     """Judges the addresses of links.
 
-    :ivar ways: the proxies. Behind a proxy, neither the names of links nor the hub's can be judged.
+    :ivar proxies: behind a proxy, neither the names of links nor the hub's can be judged.
     """
 
     settings: Settings
-    ways: Ways
+    proxies: Proxies
 
     def may_ask(self, url: httpx.URL) -> None:
         """Judge a link by its text: an address, or a name of this machine.
@@ -85,7 +85,7 @@ class Reach:
         if is_here(host):
             return {"loopback", "unspecified"}
         address = literal(host)
-        if address is None and self.ways.proxy(self._hub) is not None:
+        if address is None and self.proxies.scheme_for(self._hub) is not None:
             return set()
         try:
             found = [address] if address else resolve(host, self._hub.port or 443, _SECONDS)
@@ -97,7 +97,7 @@ class Reach:
         article = "an" if found == "unspecified" else "a"
         return OxenDownloadError(
             f"The link to the image leads to {article} {found} address ({self.settings.redact(host)[:100]}), "
-            "and the connection's own host has no such address: it was not fetched.",
+            "and the connection's own host has no such address.",
             remedy="If that is right, set the connection's extra allow_private_links to true and clear the "
             "task: the image is fetched without paying again.",
         )

@@ -13,7 +13,7 @@ import httpx
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.api.calls import Call
 
-__all__ = ["MAX_WORD", "kind_of", "plain_text", "text_of", "type_of"]
+__all__ = ["MAX_WORD", "error_class", "plain_text", "text_of", "type_of"]
 
 _SAID, _PAGE = 4 * 1024, 64 * 1024
 """Characters read of an error, and bytes read of a page: the reason stands at the beginning."""
@@ -64,7 +64,7 @@ _FOR_FREE: dict[int, type[errors.OxenError]] = {
 """What further statuses mean for a call that costs nothing, where no proof is needed."""
 
 
-def kind_of(response: httpx.Response, call: Call[Any], data: Any) -> type[errors.OxenError]:
+def error_class(response: httpx.Response, call: Call[Any], data: Any) -> type[errors.OxenError]:
     """Return the error class for a status and the words beside it.
 
     Only a closed list proves that a paid request was not accepted: the documented refusals, by their status

@@ -8,7 +8,7 @@ Other modules decide what is sent, what an answer means and what may be sent aga
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,18 +16,19 @@ import httpx
 import tenacity
 
 from airflow_provider_oxen.api import answers, body, retries
+from airflow_provider_oxen.api.blocking import unsuspended
 from airflow_provider_oxen.api.calls import LAYOUTS, Call, Layout
 from airflow_provider_oxen.api.clock import Clock
 from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound, OxenRouteNotFound
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
-from airflow_provider_oxen.api.keyless import holds_key, refuse_key
+from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
+from airflow_provider_oxen.api.proxies import Proxies, read_proxies
 from airflow_provider_oxen.api.reach import Reach
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.transports import AsyncTransport, Transport
-from airflow_provider_oxen.api.ways import Ways, read_ways
 
-__all__ = ["Sender", "Watch", "bearer"]
+__all__ = ["Sender", "bearer"]
 
 T = TypeVar("T")
 Guard: TypeAlias = Callable[[], Awaitable[None] | None]
@@ -46,19 +47,18 @@ class Sender:
     """
 
     http: httpx.Client | httpx.AsyncClient
-    _payer: Transport | AsyncTransport | None
+    _paid_transport: Transport | AsyncTransport | None
     """Sends paid requests, without a client's redirects, cookies and logins. None in tests, where one
     transport sends everything."""
     pause: Callable[[float], Awaitable[None]]
     """Waits the given number of seconds between two attempts."""
-    _trace: Callable[[Watch, Callable[[], Coroutine[Any, Any, None]]], Callable[..., Any]]
     blocks = False
     """Whether it blocks, and needs no event loop."""
 
     def __init__(self, settings: Settings, networked: bool) -> None:
         self.settings = settings
         self.clock = Clock()
-        self.reach = Reach(settings, read_ways(settings.proxy) if networked else Ways())
+        self.reach = Reach(settings, read_proxies(settings.proxy) if networked else Proxies())
         self._layouts = _layouts if networked else {}
 
     @property
@@ -75,7 +75,7 @@ class Sender:
             return (known,)
         return sorted(LAYOUTS, key=lambda layout: layout != known)
 
-    def _worked(self, call: Call[Any], layout: Layout) -> None:
+    def _remember(self, call: Call[Any], layout: Layout) -> None:
         """Remember the layout that has worked; it replaces an earlier one."""
         if call.has_layouts:
             self._layouts[self.settings.base_url, self.settings.proxy] = layout
@@ -84,7 +84,7 @@ class Sender:
         settings = self.settings
         if call.paid:
             # Earlier checks name the argument; this last one lets no request pass.
-            refuse_key(["the request"] if holds_key(call.body, settings.api_key) else [])
+            refuse_key(names_with_key({"the request": call.body}, settings.api_key))
         headers = httpx.Headers(self.http.headers)
         headers.update(bearer(settings.api_key))
         if call.paid:
@@ -119,34 +119,35 @@ class Sender:
             except OxenRouteNotFound as error:
                 missing.append(error)
                 continue
-            self._worked(call, layout)
+            self._remember(call, layout)
             return result
-        raise self._nowhere(call, missing)
+        raise self._not_served(call, missing)
 
     def _again(self) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(sleep=self.pause, **retries.policy(self.settings.max_retries))
 
-    async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None = None) -> T:
+    async def _attempt(self, call: Call[T], layout: Layout, guard: Guard | None) -> T:
         watch, sent = Watch(), time.time()
         try:
             with suppress_http_logs():
                 request = self._request(call, layout)
                 async with self.deadline(call) as deadline:
-                    response = await (
-                        self._pay(request, watch, guard, deadline) if call.paid else self._fetch(request)
-                    )
+                    if call.paid:
+                        response = await self._send_paid(request, watch, guard, deadline)
+                    else:
+                        response = await self._fetch(request)
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise answers.from_transport(error, call, self.settings, sent=watch.sent) from None
-        self.clock.heard(response.headers, sent, time.time())
-        return await self._understood(response, call)
+        self.clock.update(response.headers, sent, time.time())
+        return await self._parsed(response, call)
 
     async def _fetch(self, request: httpx.Request) -> httpx.Response:
         return await body.fetch_response(self.http, request, body.MAX_FREE_BYTES)
 
-    async def _understood(self, response: httpx.Response, call: Call[T]) -> T:
+    async def _parsed(self, response: httpx.Response, call: Call[T]) -> T:
         return answers.read(response, call, self.settings)
 
-    async def _pay(
+    async def _send_paid(
         self, request: httpx.Request, watch: Watch, guard: Guard | None, deadline: Deadline
     ) -> httpx.Response:
         async def look() -> None:
@@ -161,19 +162,24 @@ class Sender:
 
         if self.http.is_closed:
             raise RuntimeError("The client has been closed.")
-        if self._payer is None:
+
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            if watch.is_due(event, info):
+                await look()
+
+        if self._paid_transport is None:
             await look()
         else:
-            request.extensions["trace"] = self._trace(watch, look)
-        return await body.fetch_response(self._payer or self.http, request, body.MAX_PAID_BYTES)
+            traced = (lambda *told: unsuspended(trace(*told))) if self.blocks else trace
+            request.extensions["trace"] = traced
+        return await body.fetch_response(self._paid_transport or self.http, request, body.MAX_PAID_BYTES)
 
-    def _nowhere(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
+    def _not_served(self, call: Call[Any], missing: Sequence[OxenRouteNotFound]) -> OxenError:
         last = missing[-1]
         facts: dict[str, Any] = {"status": last.status, "request_id": last.request_id, "type": last.type}
         if call.model and any(error.type == "resource_not_found" for error in missing):
             return OxenModelNotFound(
-                f"Model not found: {call.model}. The hub answered the request to {call.name} that it "
-                "does not know it.",
+                f"Model not found: {call.model}. The hub said so when it was asked to {call.name}.",
                 **facts,
             )
         if len(missing) == 1:

@@ -39,7 +39,7 @@ def governing(verify: bool | str) -> str | None:
 def _context(verify: bool | str, file: str, folder: str, keys: str) -> ssl.SSLContext:
     if keys:
         _probe(keys)
-    what = f"The CA bundle {verify!r}"
+    what = f"The CA bundle {verify!r}, which the connection's extra verify names,"
     path, is_folder = str(verify), os.path.isdir(str(verify))
     if verify is True:
         if not (file or folder):

@@ -1,8 +1,8 @@
 """Send requests directly or by proxy, within their deadline, and to links only where they are allowed.
 
-``httpx`` passes each request to a transport. Ours chooses the way (:mod:`.ways`). Below it, our own network
-backend makes the connections, so that the address that was judged is the one that is connected to, and each
-blocking read and write ends by the request's deadline.
+``httpx`` passes each request to a transport. Ours chooses the proxy (:mod:`.proxies`). Below it, our own
+network backend makes the connections, so that the address that was judged is the one that is connected to,
+and each blocking read and write ends by the request's deadline.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
@@ -23,10 +23,12 @@ import httpx
 from airflow_provider_oxen.api.addresses import Address
 from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.connections import Connections
+from airflow_provider_oxen.api.proxies import Proxies
 from airflow_provider_oxen.api.streams import AsyncStream, Stream, as_httpcore_errors, within
-from airflow_provider_oxen.api.ways import Ways
 
 __all__ = ["RESOLVERS", "AsyncTransport", "Transport", "resolve"]
+
+T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 Admit = Callable[[str, Sequence[Address]], Sequence[Address]]
 """Takes a host and its addresses, and returns those that may be connected to, or raises."""
@@ -45,27 +47,21 @@ class Transport(httpx.BaseTransport):
     :param options: options of ``httpx.HTTPTransport``.
     """
 
-    def __init__(self, ways: Ways, context: ssl.SSLContext, admit: Admit, **options: Any) -> None:
-        self._ways = ways
-        self._straight = httpx.HTTPTransport(verify=context, trust_env=False, **options)
-        self._proxied = {
-            name: httpx.HTTPTransport(
-                verify=context, trust_env=False, proxy=_trusting(proxy, context), **options
-            )
-            for name, proxy in ways.proxies.items()
-        }
-        _connect_by(self._straight, _Backend(admit))
-        for transport in self._proxied.values():
-            _connect_by(transport, _Backend(lambda host, addresses: addresses))
+    def __init__(self, proxies: Proxies, context: ssl.SSLContext, admit: Admit, **options: Any) -> None:
+        self._proxies = proxies
+        self._transports = _by_proxy(httpx.HTTPTransport, proxies, context, options)
+        for proxy, transport in self._transports.items():
+            backend = _Backend(admit if proxy is None else lambda host, addresses: addresses)
+            # httpx has no argument for it. Its pool asks the backend whenever it connects; tests check that.
+            transport._pool._network_backend = backend
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        proxy = self._ways.proxy(request.url)
-        return (self._straight if proxy is None else self._proxied[proxy]).handle_request(request)
+        return self._transports[self._proxies.scheme_for(request.url)].handle_request(request)
 
     def close(self) -> None:
         """Close all connections."""
-        for transport in (self._straight, *self._proxied.values()):
+        for transport in self._transports.values():
             transport.close()
 
 
@@ -74,33 +70,41 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        ways: Ways,
+        proxies: Proxies,
         context: ssl.SSLContext,
         admit: Admit,
         is_home: Callable[[str], bool],
         **options: Any,
     ) -> None:
-        self._ways = ways
+        self._proxies = proxies
         limits = options.setdefault("limits", _MANY)
-        self._straight = httpx.AsyncHTTPTransport(verify=context, trust_env=False, **options)
-        self._proxied = {
-            name: httpx.AsyncHTTPTransport(
-                verify=context, trust_env=False, proxy=_trusting(proxy, context), **options
-            )
-            for name, proxy in ways.proxies.items()
-        }
+        self._transports = _by_proxy(httpx.AsyncHTTPTransport, proxies, context, options)
         # httpx has no argument for its pool; tests check that it uses this one.
-        self._straight._pool = cast("Any", Connections(_AsyncBackend(admit, is_home), context, limits))
+        pool: Any = Connections(_AsyncBackend(admit, is_home), context, limits)
+        self._transports[None]._pool = pool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        proxy = self._ways.proxy(request.url)
-        return await (self._straight if proxy is None else self._proxied[proxy]).handle_async_request(request)
+        return await self._transports[self._proxies.scheme_for(request.url)].handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for transport in (self._straight, *self._proxied.values()):
+        for transport in self._transports.values():
             await transport.aclose()
+
+
+def _by_proxy(
+    kind: type[T], proxies: Proxies, context: ssl.SSLContext, options: dict[str, Any]
+) -> dict[str | None, T]:
+    """Return a transport for each proxy by its name, and one for direct requests by None."""
+    options = {**options, "verify": context, "trust_env": False}
+    found: dict[str | None, T] = {None: kind(**options)}
+    for name, proxy in proxies.by_scheme.items():
+        if proxy.url.scheme == "https":
+            # Apply the connection's certificates to a proxy that is reached by TLS, too.
+            proxy = httpx.Proxy(proxy.url, auth=proxy.auth, headers=proxy.headers, ssl_context=context)
+        found[name] = kind(proxy=proxy, **options)
+    return found
 
 
 def resolve(host: str, port: int, seconds: float | None) -> list[Address]:
@@ -219,15 +223,3 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-def _trusting(proxy: httpx.Proxy, context: ssl.SSLContext) -> httpx.Proxy:
-    """Apply the connection's certificates to a proxy that is reached by TLS, too."""
-    if proxy.url.scheme != "https":
-        return proxy
-    return httpx.Proxy(proxy.url, auth=proxy.auth, headers=proxy.headers, ssl_context=context)
-
-
-def _connect_by(transport: httpx.HTTPTransport, backend: httpcore.NetworkBackend) -> None:
-    # httpx has no argument for it. Its pool asks the backend whenever it connects; tests check that.
-    transport._pool._network_backend = backend

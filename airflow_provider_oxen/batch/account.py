@@ -17,14 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from airflow_provider_oxen.api.errors import OxenChangedRequest, OxenRecordError, OxenStoreUnavailable
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.limits import Sums
 from airflow_provider_oxen.batch.report import SUMMARY
 from airflow_provider_oxen.images.storage import Folder
-from airflow_provider_oxen.jobs.stores import StateStore
+from airflow_provider_oxen.jobs.stores import StateStore, ask_store
 from airflow_provider_oxen.jobs.task import Identity
 
 __all__ = ["MARK", "Account", "AccountStore", "check_folder", "clear_key_of"]
@@ -40,7 +38,7 @@ KEY = "airflow_provider_oxen_batch"
 _MARK_FORMAT = "airflow-provider-oxen/folder/1"
 
 
-class Account(BaseModel):
+class Account(Sums):
     """What a task remembers of its batch, apart from the folder itself.
 
     :ivar identity: key of the task instance.
@@ -50,12 +48,7 @@ class Account(BaseModel):
     :ivar series: the clearing of the task to which the sums belong; see :func:`clear_key_of`.
     :ivar clear_number: how often the Dag run had been cleared by then; None if not known.
     :ivar over: whether the try that wrote this ended in a way that Airflow would not retry.
-    :ivar spent: USD.
-    :ivar held: USD that count against ``max_cost``.
-    :ivar spent_unknown: submissions whose cost is not known.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     format: Literal["airflow-provider-oxen/batch-account/1"] = "airflow-provider-oxen/batch-account/1"
     identity: str
@@ -65,9 +58,6 @@ class Account(BaseModel):
     series: str = ""
     clear_number: int | None = None
     over: bool = False
-    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
-    held: float = Field(0.0, ge=0, allow_inf_nan=False)
-    spent_unknown: int = Field(0, ge=0)
 
 
 def clear_key_of(base: str, last: Account | None, clear_number: int | None) -> str:
@@ -279,12 +269,7 @@ def _nonce(raw: bytes | None) -> str | None:
 
 
 def _ask(done: str, ask: Callable[[], T]) -> T:
-    try:
-        return ask()
-    except Exception as error:
-        raise OxenStoreUnavailable(
-            f"This task's record of its batch could not be {done}: {describe_error(error)}."
-        ) from None
+    return ask_store(done, ask, "This task's record of its batch")
 
 
 def _unfit(where: str, why: str) -> OxenRecordError:

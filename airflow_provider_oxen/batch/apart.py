@@ -21,17 +21,17 @@ from airflow_provider_oxen.jobs.filestore import FileRecordStore
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Identity
 
-__all__ = ["CLAIM", "Appeared", "RowRecordStore", "claim", "release"]
+__all__ = ["CLAIM", "RowConflict", "RowRecordStore", "claim", "release"]
 
-OTHERS, OURS = -1, 0
-"""Clearings, as the protocol sees them: those of this task instance's present clearing are ours, and what any
-other has left is older."""
+OLDER_CLEARING, THIS_CLEARING = -1, 0
+"""The ``clear_count`` by which the protocol sees a record: what another task, or this one before it was
+cleared, has left counts as older."""
 
 CLAIM = ".oxen-claim-"
 """Beginning of the name of a file that says which batch works in a folder."""
 
 
-class Appeared(Exception):
+class RowConflict(Exception):
     """Another run has worked on the row since this one looked."""
 
 
@@ -39,12 +39,14 @@ class RowRecordStore(FileRecordStore):
     """A row's record in the folder, shared by every run and task that asks for the row.
 
     :param clear_key: which clearing of which task instance this is.
+    :ivar counted: how many of the row's requests the budget has counted.
     """
+
+    folder: KnownFolder
 
     def __init__(self, folder: KnownFolder, stem: str, identity: str, mark: str, clear_key: str) -> None:
         super().__init__(folder, stem, identity, mark)
         self.clear_key = clear_key
-        self._known = folder
         self._sidecar = f"{stem}.json"
         self.counted = 0
         self.files = [f"{stem}{suffix}" for suffix in sorted(SUFFIXES)]
@@ -55,7 +57,7 @@ class RowRecordStore(FileRecordStore):
         self.counted = record.submissions if record and record.clear_key == self.clear_key else 0
         if record is None or record.clear_key == self.clear_key:
             return record
-        return record.to(record.phase, clear_count=OTHERS)
+        return record.to(record.phase, clear_count=OLDER_CLEARING)
 
     def create(self, record: Record) -> None:
         super().create(self._signed(record))
@@ -66,7 +68,7 @@ class RowRecordStore(FileRecordStore):
         A run that keeps an image removes the record only after the sidecar exists. So a run that can write an
         intent and sees no new sidecar is alone.
 
-        :raises Appeared: if another run has worked on the row since; the intent is removed again.
+        :raises RowConflict: if another run has worked on the row since; the intent is removed again.
         :raises OxenStoreUnavailable: if that cannot be found out; the intent then stays, if the store accepts
             it.
         """
@@ -76,16 +78,16 @@ class RowRecordStore(FileRecordStore):
         try:
             super().write(self._signed(record))
         except OxenOvertaken:
-            raise Appeared from None
+            raise RowConflict from None
         try:
-            if not with_store_errors(self._known, lambda: self._known.has_appeared(self._sidecar)):
+            if not with_store_errors(self.folder, lambda: self.folder.has_appeared(self._sidecar)):
                 return
         except OxenError:
             with contextlib.suppress(OxenError):
                 self.withdraw(record)
             raise
         self.withdraw(record)
-        raise Appeared
+        raise RowConflict
 
     def close(self, record: Record) -> None:
         super().close(self._signed(record))

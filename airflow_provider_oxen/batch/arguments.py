@@ -23,6 +23,7 @@ from airflow_provider_oxen.jobs.arguments import (
     whole,
 )
 from airflow_provider_oxen.jobs.plain import plain
+from airflow_provider_oxen.jobs.record import Endpoint
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.tasks.arguments import TaskArguments
 
@@ -38,7 +39,9 @@ OnError = Literal["fail", "continue"]
 def _folder(value: Any) -> str:
     path = as_text("storage_path", value)
     if is_unset(path):
-        raise OxenInvalidRequest("A batch needs a storage_path, the folder of its images.")
+        raise OxenInvalidRequest(
+            "A batch needs a storage_path, the folder of its images; a list of prompts is a batch."
+        )
     path = text(path)
     # It is a folder with or without a slash at its end: no batch fits into one file.
     folder, _ = names.locate(path if path.endswith("/") else f"{path}/", "storage_path")
@@ -96,7 +99,6 @@ class BatchArguments(TaskArguments):
     seed: _Default = None
     target_namespace: _Default = None
     model_params: _Default = None
-    use_queue: Boolean = True
     max_in_flight: Annotated[int, or_default(_in_flight)] = 8
     requests_per_minute: Number = None
     allow_unknown_price: Boolean = False
@@ -105,16 +107,17 @@ class BatchArguments(TaskArguments):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        if self.deferrable and not self.use_queue:
-            raise OxenInvalidRequest(
-                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
-            )
         check_connection("prompts", self.prompts, "prompts_conn_id", self.prompts_conn_id)
         if self.max_failures is not None and self.on_error == "fail":
             raise OxenInvalidRequest(
                 "max_failures is for on_error='continue': with 'fail' the first one ends it."
             )
         return self
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the requests go."""
+        return "queue" if self.use_queue else "generate"
 
     @property
     def source_conn_id(self) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError
+from airflow_provider_oxen.batch.apart import RowRecordStore
 from airflow_provider_oxen.batch.effects import Passing
 from airflow_provider_oxen.batch.limits import Budget, exact
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End
@@ -15,12 +16,6 @@ from airflow_provider_oxen.tasks.runtime import Runtime
 __all__ = ["Budgeted", "RowCosts"]
 
 
-class CountingStore(Protocol):
-    """A row's record, which also says how many of the row's requests the budget has counted."""
-
-    counted: int
-
-
 class RowCosts(Costs):
     """What a row's generations have cost; each is looked up and counted once.
 
@@ -29,7 +24,7 @@ class RowCosts(Costs):
 
     def __init__(self, runtime: Runtime, log: Any, budget: Budget, clear_key: str) -> None:
         super().__init__(runtime, log)
-        self._budget = budget
+        self.budget = budget
         self._clear_key = clear_key
         self._charges: dict[str, float | None] = {}
 
@@ -57,7 +52,7 @@ class RowCosts(Costs):
             self._charges[id] = charged = await super().cost(record)
             # The cost of another run's job was never counted here.
             if self.is_ours(record):
-                self._budget.settle(record.price, charged)
+                self.budget.settle(record.price, charged)
         return self._charges[id]
 
 
@@ -68,21 +63,12 @@ class Budgeted(Passing):
     :ivar record: the row's latest record.
     """
 
-    def __init__(
-        self,
-        do: Effects,
-        budget: Budget,
-        costs: RowCosts,
-        store: CountingStore,
-        clear_key: str,
-    ) -> None:
+    def __init__(self, do: Effects, costs: RowCosts, store: RowRecordStore) -> None:
         super().__init__(do)
         self.prior: Record | None = None
         self.record: Record | None = None
-        self._budget = budget
         self._costs = costs
         self._store = store
-        self._clear_key = clear_key
         self._before: float | None = None
         self._reserved: Record | None = None
 
@@ -93,7 +79,7 @@ class Budgeted(Passing):
             await self.do.write(record)
             return
         if record.submissions > self._store.counted:
-            self._budget.reserve(record.price)
+            self._costs.budget.reserve(record.price)
         self._store.counted, self._reserved = record.submissions, record
         await self.do.write(record)
         self.record = record
@@ -124,14 +110,14 @@ class Budgeted(Passing):
     def let_go(self) -> None:
         """Take back a counted request that was not sent, or not accepted."""
         if self._reserved is not None:
-            self._budget.release(self._reserved.price)
+            self._costs.budget.release(self._reserved.price)
             self._store.counted -= 1
             self._reserved = None
 
     async def _carried(self, record: Record) -> Record:
         """Return a record with the cost of this task's earlier generations for the row."""
         prior = self.prior
-        if prior is None or prior.nonce == record.nonce or prior.clear_key != self._clear_key:
+        if prior is None or prior.nonce == record.nonce or prior.clear_key != self._store.clear_key:
             return record
         if self._before is None:
             self._before = await self._costs.cost_before(prior) or 0.0

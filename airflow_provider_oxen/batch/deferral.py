@@ -1,46 +1,76 @@
-"""What Airflow keeps of a batch while it is deferred."""
+"""Defer a batch, and read what Airflow has kept of it meanwhile."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from airflow_provider_oxen.api.errors import OxenRecordError
+from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.limits import Sums
+from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
+from airflow_provider_oxen.tasks.deferral import SLACK, TaskOperator, warn_of_last_try, with_arguments
 
-__all__ = ["WAITED_FOR", "Deferral", "lost_record", "read_deferral"]
+__all__ = ["WAITED_FOR", "Deferral", "defer", "lost_record", "read_deferral"]
 
 WAITED_FOR = "The generations that this task waited for may have been paid for."
 
 
-class Deferral(BaseModel):
+class Deferral(Sums):
     """What Airflow keeps while the task is deferred. The record is trusted only together with it.
 
     :ivar folder: the batch's folder, as :func:`~.storage.open_folder` takes it; None: the operator's.
     :ivar record: name of the batch's record in that folder.
     :ivar sha256: hash of that file; None if an earlier version wrote it.
     :ivar jobs: how many generations were submitted and are waited for.
-    :ivar spent: USD by then.
-    :ivar held: USD that count against ``max_cost`` by then.
-    :ivar spent_unknown: submissions by then whose cost is not known.
     :ivar series: the clearing of the task; None if an earlier version wrote it.
     :ivar anew: whether this very try has already begun the folder again.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     folder: str | None = None
     storage_conn_id: str | None = None
     record: str
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     jobs: int = Field(0, ge=0, lt=2**63)
-    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
-    held: float = Field(0.0, ge=0, allow_inf_nan=False)
-    spent_unknown: int = Field(0, ge=0, lt=2**63)
     series: str | None = None
     anew: bool = False
+
+
+def defer(
+    operator: TaskOperator, ti: Any, options: BatchArguments, deferral: Deferral, identity: str
+) -> NoReturn:
+    """Defer a task until the generations of its batch have ended.
+
+    :param identity: key of the task instance.
+    """
+    from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
+
+    now, timeout = time.time(), options.timeout
+    trigger = OxenBatchTrigger(
+        record=deferral.record,
+        folder=options.storage_path,
+        storage_conn_id=options.storage_conn_id,
+        identity=identity,
+        jobs=deferral.jobs,
+        oxen_conn_id=options.oxen_conn_id,
+        poll_interval=options.poll_interval,
+        deadline=None if timeout is None else now + timeout,
+        patience=now + options.lookup_grace,
+        deferred_at=now,
+    )
+    warn_of_last_try(ti, operator.log)
+    warn_of_no_triggerer(ti, operator.log)
+    operator.defer(
+        trigger=trigger,
+        method_name="execute_complete",
+        kwargs={"batch": with_arguments(deferral.model_dump(mode="json"), options.as_json())},
+        timeout=None if timeout is None else timedelta(seconds=timeout + SLACK),
+    )
 
 
 def read_deferral(kept: Mapping[str, Any] | None, event: Any, identity: str) -> Deferral:

@@ -1,8 +1,7 @@
 """A row's effects in step with the other rows: wrappers around the effects for a single image.
 
-From the outside in, :class:`~.costs.Budgeted` counts requests and charges, :class:`Claimed` gives each
-generation to only one row, :class:`Joined` shares looks and waits with the others, and :class:`Paced` keeps
-the batch's pace.
+From the outside in, :class:`~.costs.Budgeted` counts requests and charges, :class:`Joined` shares the hub's
+lists with the others and gives each generation to only one row, and :class:`Paced` keeps the batch's pace.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.batch.limits import Gate, Outcome
-from airflow_provider_oxen.batch.shared import Rows
+from airflow_provider_oxen.batch.shared import SharedQueue
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import Runtime
 from airflow_provider_oxen.waiting.polling import Poll
 
-__all__ = ["Claimed", "Joined", "Paced", "Passing"]
+__all__ = ["Joined", "Paced", "Passing"]
 
 _MOMENT = 0.5
 """Usual seconds between a row's intent and its last check, in which a connection is opened."""
@@ -155,20 +154,40 @@ class Paced(Passing):
 
 
 class Joined(Passing):
-    """Shares looks and waits with the other rows.
+    """Shares looks and waits with the other rows, and takes no generation that belongs to one of them.
 
+    :param stem: the row's stem.
+    :param files: possible names of its first image, which belong to it from the intent on.
     :param unsure: whether an earlier try may have sent something for a row without a record.
     """
 
     def __init__(
-        self, do: Effects, rows: Rows, *, unsure: bool, timeout: float | None, lookup_grace: float
+        self,
+        do: Effects,
+        queue: SharedQueue,
+        stem: str,
+        files: list[str],
+        *,
+        unsure: bool,
+        timeout: float | None,
+        lookup_grace: float,
     ) -> None:
         super().__init__(do)
-        self._rows = rows
+        self._queue = queue
+        self._stem = stem
+        self._files = files
         self._unsure = unsure
         self._timeout = timeout
         self._lookup_grace = lookup_grace
         self._ended: Generation | None = None
+
+    async def write(self, record: Record) -> None:
+        if record.phase == "submitted" and not self._queue.claim(str(record.generation_id), self._stem):
+            raise OxenOutcomeUnknown(
+                f"Generation {record.generation_id} matches this row, but belongs to another row with the "
+                "same prompt."
+            )
+        await self.do.write(record)
 
     async def send(self, record: Record) -> Accepted:
         # From now on there is a request of this try, with its own grace.
@@ -177,13 +196,14 @@ class Joined(Passing):
 
     async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
         if self._unsure:
-            self._rows.begin_look()
-        return await self._rows.lookup.rows(record, others)
+            self._queue.begin_look()
+        rows = await self._queue.lookup.rows(record, others)
+        return [row for row in rows if not self._queue.is_anothers(row, self._stem)]
 
     async def pause(self, seconds: float) -> float:
         if self._unsure:
             # Anything that was sent, for any row, was sent before this try began: one grace serves all.
-            seconds = max(0.0, seconds - self._rows.since_look())
+            seconds = max(0.0, seconds - self._queue.since_look())
         return await self.do.pause(seconds)
 
     async def row(self, generation_id: str) -> Generation | None:
@@ -205,48 +225,19 @@ class Joined(Passing):
         if self._ended is not None and (end := poll.seen(self._ended, time.time())):
             return end
         self._ended = None
-        end = await self._rows.wait(str(record.generation_id), record.namespace, poll)
+        end = await self._queue.wait(str(record.generation_id), record.namespace, poll)
         if end.status == "succeeded":
             # The next question is for the link that this row holds.
             self._ended = poll.last
         return end
 
     async def linger(self, seconds: float, error: OxenImageError) -> bool:
-        return self._rows.patient and await self.do.linger(seconds, error)
+        return self._queue.patient and await self.do.linger(seconds, error)
 
     async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
         # Whoever asks for the row after this wants another link than it told before.
         self._ended = None
-        return await self.do.keep(record, same)
-
-
-class Claimed(Passing):
-    """Takes no generation that belongs to another row.
-
-    :param stem: the row's stem.
-    :param files: possible names of its first image, which belong to it from the intent on.
-    """
-
-    def __init__(self, do: Effects, rows: Rows, stem: str, files: list[str]) -> None:
-        super().__init__(do)
-        self._rows = rows
-        self._stem = stem
-        self._files = files
-
-    async def write(self, record: Record) -> None:
-        if record.phase == "submitted" and not self._rows.claim(str(record.generation_id), self._stem):
-            raise OxenOutcomeUnknown(
-                f"Generation {record.generation_id} matches this row, but belongs to another row with the "
-                "same prompt."
-            )
-        await self.do.write(record)
-
-    async def rows(self, record: Record, others: Sequence[Record] = ()) -> list[Generation]:
-        rows = await self.do.rows(record, others)
-        return [row for row in rows if not self._rows.is_anothers(row, self._stem)]
-
-    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
-        # Claim them with the intent, which saves a write for each image.
+        # Claim the files with the intent, which saves a write for each image.
         return await self.do.keep(record.to(record.phase, files=record.files or self._files), same)
 
 

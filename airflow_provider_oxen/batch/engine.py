@@ -15,13 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError, OxenPollError, OxenUnavailable
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.batch.facts import RowOutcome
-from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.progress import Progress
 from airflow_provider_oxen.batch.results import Results
@@ -39,7 +37,7 @@ GRACE = 10.0
 answer that still arrives need not be looked up."""
 
 _AHEAD = 16
-"""Most rows in hand beyond those that may be at the hub: others' images are fetched and kept meanwhile."""
+"""Most rows in hand beyond those that may be at the hub: images are fetched and kept meanwhile."""
 
 _FAREWELL = 2.0
 """Seconds for cancelling what is under way and closing the connections."""
@@ -56,7 +54,7 @@ class RowLoop:
 
     def __init__(self, worker: RowWorker) -> None:
         self._worker = worker
-        self._outcomes: queue.SimpleQueue[Callable[[], RowOutcome]] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[RowOutcome | BaseException] = queue.SimpleQueue()
         # Released when there may be an outcome. SimpleQueue.get(timeout=) is not used: before Python 3.13 it
         # waits for ever if a signal handler runs longer than the timeout.
         self._news = threading.Lock()
@@ -92,7 +90,9 @@ class RowLoop:
         except queue.Empty:
             return None
         self.in_hand -= 1
-        return outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
     def call(self, what: Callable[..., object], *arguments: Any) -> None:
         """Let the loop call a function; does nothing if the loop has ended."""
@@ -105,12 +105,13 @@ class RowLoop:
         except BaseException as error:
             # Such as too many open files: whoever waits for a loop, or for its rows, must not wait for ever.
             if self._begun.done():
-                ended = OxenPollError(
-                    f"The batch's event loop ended unexpectedly: {describe_error(error)}.",
-                    money="Running generations may have been paid for.",
-                    retry="The next try finds it.",
+                self._put(
+                    OxenPollError(
+                        f"The batch's event loop ended unexpectedly: {describe_error(error)}.",
+                        money="Running generations may have been paid for.",
+                        retry="The next try finds it.",
+                    )
                 )
-                self._put(partial(_raised, ended))
             else:
                 self._begun.set_exception(
                     OxenUnavailable(f"The batch's event loop cannot run: {describe_error(error)}.")
@@ -132,21 +133,15 @@ class RowLoop:
 
     async def _do(self, row: Row) -> None:
         try:
-            outcome = await self._worker.do(row)
+            self._put(await self._worker.do(row))
         except BaseException as error:
             # Without an outcome, the main thread would wait for the row for ever.
-            self._put(partial(_raised, error))
-        else:
-            self._put(lambda: outcome)
+            self._put(error)
 
-    def _put(self, outcome: Callable[[], RowOutcome]) -> None:
+    def _put(self, outcome: RowOutcome | BaseException) -> None:
         self._outcomes.put(outcome)
         with contextlib.suppress(RuntimeError):
             self._news.release()
-
-
-def _raised(error: BaseException) -> NoReturn:
-    raise error
 
 
 @contextlib.contextmanager
@@ -169,19 +164,15 @@ class Engine:
     """Works on the rows of one try.
 
     :param results: receives the outcome of each row, in the thread that called :meth:`run`.
-    :param most: most rows at the hub at once.
-    :ivar told_to_stop: set by a signal handler.
+    :param is_stopped: whether a signal has asked the task to stop.
     :ivar broken: an error that no row should have raised.
     """
 
     worker: RowWorker
-    gate: Gate
     stop_rule: StopRule
     progress: Progress
     results: Results
-    log: Any
-    most: int
-    told_to_stop: bool = False
+    is_stopped: Callable[[], bool]
     broken: Exception | None = None
     _loop: RowLoop = field(init=False)
     _seen: Clocks | None = field(default=None, init=False)
@@ -202,21 +193,22 @@ class Engine:
                 raise
 
     def _go(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
-        more = True
-        size = self.most + min(_AHEAD, self.most // 4)
-        while not self.told_to_stop and (more or self._loop.in_hand):
+        setup, more = self.worker.setup, True
+        most = setup.arguments.max_in_flight
+        size = most + min(_AHEAD, most // 4)
+        while not self.is_stopped() and (more or self._loop.in_hand):
             while more and self._loop.in_hand < size:
                 known = next(paid, None)
-                row = known or (None if self.gate.why else next(fresh, None))
+                row = known or (None if self.worker.gate.why else next(fresh, None))
                 more = row is not None
                 if row is not None:
-                    self.results.begins(row, paid=known is not None or self.worker.setup.unsure)
+                    self.results.begins(row, paid=known is not None or setup.unsure)
                     self._loop.give(row)
             if self._loop.in_hand:
                 self._take(TICK)
             self.progress.tick()
             self._look_up()
-        if self.told_to_stop:
+        if self.is_stopped():
             self.results.outcome.interrupted = True
             self._end("the task was stopped")
 
@@ -228,7 +220,7 @@ class Engine:
         now, seen = clocks(), self._seen
         self._seen = now
         if seen is not None and now.have_jumped(seen):
-            self.results.check()
+            self.results.this_try.check()
 
     def _take(self, seconds: float) -> None:
         done = self._loop.take(seconds)
@@ -244,17 +236,19 @@ class Engine:
             self.broken = self.broken or done.error
             self._stop(f"an unexpected error ({type(done.error).__name__})")
         # Paid images are still requested, but only once: a later try can wait.
-        self.worker.rows.patient = not self.stop_rule.is_barren
+        self.worker.queue.patient = not self.stop_rule.loses_all
 
     def _stop(self, why: str) -> None:
-        if self.gate.why is None:
-            self.log.warning("The batch sends nothing more: %s. What is running is still waited for.", why)
+        if self.worker.gate.why is None:
+            log = self.worker.setup.log
+            log.warning("The batch sends nothing more: %s. What is running is still waited for.", why)
         self._close(why)
 
     def _close(self, why: str) -> None:
         # From now on, pass on no row that would only be refused.
-        self.gate.why = self.gate.why or why
-        self._loop.call(self.gate.close, why)
+        gate = self.worker.gate
+        gate.why = gate.why or why
+        self._loop.call(gate.close, why)
 
     def _end(self, why: str) -> None:
         """End what is under way soon, and record the outcomes."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from logging import Logger, LoggerAdapter
 from typing import Any, NamedTuple
 
+from airflow_provider_oxen.api.errors import OxenOvertaken, OxenPollError, OxenStoreUnavailable
 from airflow_provider_oxen.batch.limits import exact
 from airflow_provider_oxen.batch.outcome import Bill
 from airflow_provider_oxen.batch.rowstore import Row, Waited
@@ -15,15 +16,15 @@ from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Identity, Task
 from airflow_provider_oxen.tasks.running import Running
 
-__all__ = ["BatchTry", "Found", "RowLog", "RowOutcome", "news", "restored"]
+__all__ = ["BatchTry", "PriorWork", "RowLog", "RowOutcome", "restored", "uncounted"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchTry:
     """Which try of which task this is.
 
     :ivar identity: the task instance.
-    :ivar clear_key: which clearing of which task instance this is.
+    :ivar clear_key: which clearing of which task instance this is; set again once the account is read.
     :ivar clear_number: how often the Dag run was cleared, for any of its tasks; None if not known.
     :ivar tries_left: whether Airflow would retry.
     :ivar running: checks whether this try is the one that Airflow runs.
@@ -36,28 +37,44 @@ class BatchTry:
     tries_left: bool
     running: Running
 
+    def check(self) -> None:
+        """Make sure that this try may write its results.
 
-class Found(NamedTuple):
-    """What is in a row's place before anything is spent.
+        :raises OxenError: if another try runs by now, or nobody can tell.
+        """
+        try:
+            self.running.check()
+        except OxenOvertaken as error:
+            error.advise("The next try finds what this one has paid for.")
+            raise
+        except OxenStoreUnavailable as error:
+            raise OxenPollError(
+                f"{error.message} Its manifest was left as it was.",
+                retry="The next try finds what this one has paid for.",
+            ) from None
+
+
+class PriorWork(NamedTuple):
+    """What earlier tries and other tasks have left in a row's place.
 
     :ivar result: the operator's result, if the row's images are kept.
     :ivar is_open: whether it has a job, which may have been paid for.
     :ivar sent: requests that this task has sent for it.
-    :ivar told: USD that they have cost; None if that is not known yet.
+    :ivar cost: USD that they have cost; None if that is not known yet.
     """
 
     result: dict[str, Any] | None
     preview: str | None
     is_open: bool
     sent: int
-    told: float | None = None
+    cost: float | None = None
 
 
 class RowOutcome(NamedTuple):
     """The outcome of a row: a result, a job that the triggerer waits for, or an error.
 
     :ivar bill: what a row that ended with an error has cost.
-    :ivar news: USD of a result's cost that no metric has counted yet.
+    :ivar uncounted: USD of a result's cost that no metric has counted yet.
     """
 
     row: Row
@@ -66,10 +83,10 @@ class RowOutcome(NamedTuple):
     waiting: Record | None = None
     error: Exception | None = None
     bill: Bill | None = None
-    news: float = 0.0
+    uncounted: float = 0.0
 
 
-def news(result: dict[str, Any], record: Record | None) -> float:
+def uncounted(result: dict[str, Any], record: Record | None) -> float:
     counted = record.counted if record is not None else 0.0
     return 0.0 if result["reused"] else max(0.0, float(exact(result.get("cost")) - exact(counted)))
 

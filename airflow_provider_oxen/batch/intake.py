@@ -62,7 +62,7 @@ class Problems:
 
 
 def read_rows(
-    source: Source, defaults: Mapping[str, Any], rows: RowStore, folder: Folder, key: str | None = None
+    source: Source, defaults: Mapping[str, Any], rows: RowStore, folder: Folder, key: str | None
 ) -> None:
     """Read and check the whole input.
 
@@ -70,7 +70,7 @@ def read_rows(
     :param key: the connection's key, which no row may contain.
     :raises OxenInvalidRequest: naming every line that cannot be used; or if there is no row.
     """
-    problems, former, read = Problems(str(source)), FormerRows(folder), 0
+    problems, former, read = Problems(source.name), FormerRows(folder), 0
     for read, raw in enumerate(source.rows(), 1):  # noqa: B007 (how many there were is told below)
         try:
             if holds_key(raw.values, key):

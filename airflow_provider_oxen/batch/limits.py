@@ -14,9 +14,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from airflow_provider_oxen.api.errors import OxenBudgetError, OxenUnavailable
 
-__all__ = ["BACK_OFF", "PATIENCE", "PAUSE", "RUN", "Budget", "Gate", "NotSent", "Outcome", "Pace", "exact"]
+__all__ = [
+    "BACK_OFF",
+    "PATIENCE",
+    "PAUSE",
+    "RUN",
+    "Budget",
+    "Gate",
+    "NotSent",
+    "Outcome",
+    "Pace",
+    "Sums",
+    "exact",
+]
 
 PATIENCE = 600.0
 """Seconds without any accepted request before the batch gives up. For a longer wait, Airflow's own retries
@@ -198,6 +212,21 @@ class Gate:
             self._warn(f"The hub {why}: the batch waits {closed:.0f} s, then continues with {width} at once.")
 
 
+class Sums(BaseModel):
+    """What a task has spent.
+
+    :ivar spent: USD.
+    :ivar held: USD that count against ``max_cost``.
+    :ivar spent_unknown: submissions whose cost is not known.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
+    held: float = Field(0.0, ge=0, allow_inf_nan=False)
+    spent_unknown: int = Field(0, ge=0, lt=2**63)
+
+
 class Budget:
     """Counts every submission of a batch before it is sent.
 
@@ -238,7 +267,7 @@ class Budget:
         if self._limit is not None and total > self._limit:
             raise OxenBudgetError(
                 f"The batch has cost ${self._held:.2f} so far, the next image costs ${price or 0:g}, "
-                f"and max_cost is ${self._limit:f}. It was not sent."
+                f"and max_cost is ${self._limit:f}."
             )
         self._held = total
         self._spent += exact(price)
@@ -264,22 +293,15 @@ class Budget:
             self._held += max(Decimal(0), more)
             self.unknown -= price is None
 
-    def before(self, spent: float, unknown: int, held: float = 0.0) -> None:
-        """Count what this task has spent before.
+    def sums(self) -> dict[str, Any]:
+        """Return the fields of :class:`Sums`."""
+        return {"spent": self.spent, "held": self.held, "spent_unknown": self.unknown}
 
-        :param spent: USD.
-        :param unknown: submissions whose cost is not included.
-        :param held: USD that count against the limit, if they are more.
-        """
-        self._spent += exact(spent)
-        self._held += max(exact(spent), exact(held))
-        self.unknown += unknown
-
-    def at_least(self, spent: float, unknown: int, held: float = 0.0) -> None:
-        """Count, as :meth:`before` does, earlier tries' spending that may have been counted already."""
-        self._spent = max(self._spent, exact(spent))
-        self._held = max(self._held, exact(spent), exact(held))
-        self.unknown = max(self.unknown, unknown)
+    def at_least(self, before: Sums) -> None:
+        """Count what this task has spent before, of which some may have been counted already."""
+        self._spent = max(self._spent, exact(before.spent))
+        self._held = max(self._held, exact(before.spent), exact(before.held))
+        self.unknown = max(self.unknown, before.spent_unknown)
 
 
 def exact(amount: float | None) -> Decimal:

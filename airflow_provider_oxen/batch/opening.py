@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.api.blocking import Threads
-from airflow_provider_oxen.api.errors import (
-    OxenOvertaken,
-    OxenPollError,
-    OxenStoreUnavailable,
-)
 from airflow_provider_oxen.batch.account import AccountStore
+from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.facts import BatchTry
 from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
@@ -22,9 +17,9 @@ from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
-from airflow_provider_oxen.jobs.stores import StateStore
 from airflow_provider_oxen.jobs.task import Identity
 from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.places import state_store
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.xcoms import TaskXComs
@@ -50,29 +45,17 @@ def open_batch(
     :param deferred: what a task that returns from the triggerer was deferred with.
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
-    facts = TaskFacts(context["ti"], operator.log)
-    with (
-        facts.noting_failure(waited=deferred is not None),
-        _opened(operator, context, facts, deferred) as run,
-    ):
-        yield run
-
-
-@contextmanager
-def _opened(
-    operator: BatchOperator, context: Context, facts: TaskFacts, deferred: Mapping[str, Any] | None
-) -> Iterator[BatchRun]:
-    options = _in_its_folder(BatchArguments.of(operator), deferred or {}, operator.log)
-    folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
     ti, log = context["ti"], operator.log
-    xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {}, folder)
-    identity = Identity.of(ti)
-    with ExitStack() as stack:
+    facts = TaskFacts(ti, log)
+    with facts.noting_failure(waited=deferred is not None), ExitStack() as stack:
+        options = _in_its_folder(BatchArguments.of(operator), deferred or {}, log)
+        folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
+        xcoms = TaskXComs(ti, log, options.previews, operator.pushed_links or {}, folder)
         rows = stack.enter_context(RowStore(folds_case=folder.folds_case()))
         client = stack.enter_context(OxenHook(options.oxen_conn_id).get_conn())
         threads = Threads(_THREADS, "oxen-batch-files")
         stack.callback(threads.shutdown)
-        apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
+        identity = Identity.of(ti)
         this_try = BatchTry(
             identity=identity,
             try_number=ti.try_number,
@@ -82,53 +65,27 @@ def _opened(
             tries_left=ti.try_number <= (ti.max_tries or 0),
             running=Running(ti, seconds=1.0),
         )
-        results = Results(folder, rows, this_try)
-        results.check = partial(_still_runs, this_try.running)
-        accounts = AccountStore(*_store(context), folder, identity, results.mark)
-        yield BatchRun(
-            operator,
-            context,
-            options,
-            folder,
-            rows,
-            this_try,
-            RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
-            Gate(Pace(options.max_in_flight, apart), log.warning),
-            Budget(options.max_cost),
-            threads,
-            results,
-            xcoms,
-            facts,
-            accounts,
-        )
-
-
-def _still_runs(running: Running) -> None:
-    """Make sure that this try may write its results.
-
-    :raises OxenError: if another try runs by now, or nobody can tell.
-    """
-    try:
-        running.check()
-    except OxenOvertaken as error:
-        error.advise("The next try finds what this one has paid for.")
-        raise
-    except OxenStoreUnavailable as error:
-        raise OxenPollError(
-            f"{error.message} Its manifest was left as it was.",
-            retry="The next try finds what this one has paid for.",
-        ) from None
-
-
-def _store(context: Context) -> tuple[StateStore | None, Any]:
-    """Return Airflow's task state store, and its value for "does not expire"; before 3.3 there is none."""
-    store = cast("StateStore | None", context.get("task_state_store"))
-    if store is None:
-        return None, None
-    # Airflow versions with the store have this constant; the compat provider does not.
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-    return store, NEVER_EXPIRE
+        results, budget = Results(folder, rows, this_try, options.endpoint), Budget(options.max_cost)
+        accounts = AccountStore(*state_store(context), folder, identity, results.mark)
+        admission = Admission(operator, context, options, folder, this_try, accounts, budget)
+        apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
+        with admission.noting_the_end():
+            yield BatchRun(
+                operator,
+                context,
+                options,
+                folder,
+                rows,
+                this_try,
+                RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
+                Gate(Pace(options.max_in_flight, apart), log.warning),
+                budget,
+                threads,
+                results,
+                xcoms,
+                facts,
+                admission,
+            )
 
 
 def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:

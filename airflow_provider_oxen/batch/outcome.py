@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from airflow_provider_oxen.api import errors
-from airflow_provider_oxen.api.answers import MAX_RETRY_AFTER
+from airflow_provider_oxen.api.clock import MAX_RETRY_AFTER
 from airflow_provider_oxen.batch.limits import NotSent
 from airflow_provider_oxen.jobs.record import Record
 
-__all__ = ["BARREN", "BatchOutcome", "Bill", "StopRule", "bill", "has_ended", "is_unknown", "read_outcome"]
+__all__ = ["MOST_LOST", "BatchOutcome", "Bill", "StopRule", "bill", "has_ended", "is_unknown", "read_outcome"]
 
-_ALL: dict[type[errors.OxenError], str] = {
+_COMMON: dict[type[errors.OxenError], str] = {
     errors.OxenCreditsError: "the account that is billed is out of credits",
     errors.OxenAuthenticationError: "the hub does not accept the API key",
     errors.OxenPermissionError: "the key may not do this",
@@ -32,7 +32,7 @@ _ALL: dict[type[errors.OxenError], str] = {
 }
 """Errors that every other row would meet, too."""
 
-BARREN = 10
+MOST_LOST = 10
 """Consecutive images that were paid for and could not be kept, after which a batch requests no more:
 something is wrong with all of them. Requests under way by then are paid for, too."""
 
@@ -44,22 +44,22 @@ class StopRule:
     :param continue_on_error: whether a failed row does not stop the others.
     :param most: how many rows may fail; None for any number.
     :param failed: how many have failed.
-    :ivar barren: how many images were paid for and not kept since the last kept one.
+    :ivar lost_in_a_row: how many images were paid for and not kept since the last kept one.
     """
 
     continue_on_error: bool
     most: int | None
     failed: int = 0
-    barren: int = 0
+    lost_in_a_row: int = 0
 
     def kept(self) -> None:
         """Record a kept image."""
-        self.barren = 0
+        self.lost_in_a_row = 0
 
     @property
-    def is_barren(self) -> bool:
+    def loses_all(self) -> bool:
         """Return whether one image after the other is paid for and lost."""
-        return self.barren >= BARREN
+        return self.lost_in_a_row >= MOST_LOST
 
     @property
     def is_broken(self) -> bool:
@@ -74,19 +74,19 @@ class StopRule:
         """Return why nothing more is to be sent, as a clause, or None to go on."""
         if isinstance(error, NotSent):
             return None
-        self.barren += error.spent == "yes"
-        for kind, why in _ALL.items():
+        self.lost_in_a_row += error.spent == "yes"
+        for kind, why in _COMMON.items():
             if isinstance(error, kind):
                 return why
         if isinstance(error, errors.OxenGenerationFailed) and error.type == "insufficient_credits":
-            return _ALL[errors.OxenCreditsError]
+            return _COMMON[errors.OxenCreditsError]
         self.failed += 1
         if not self.continue_on_error:
             return "a prompt gave no image (on_error='continue' would send the rest)"
         if self._are_too_many:
             return f"more than max_failures ({self.most}) prompts gave no image"
-        if self.is_barren:
-            return f"{self.barren} images in a row were paid for, and none of them could be kept"
+        if self.loses_all:
+            return f"{self.lost_in_a_row} images in a row were paid for, and none of them could be kept"
         return None
 
 
@@ -106,14 +106,14 @@ class Bill(NamedTuple):
 
     :ivar cost: USD that the hub has charged for all its generations together; None if it states none.
     :ivar unclear: whether it was billed, or may have been, and the hub does not say how much.
-    :ivar news: USD of the cost that no metric has counted yet.
+    :ivar uncounted: USD of the cost that no metric has counted yet.
     """
 
     seed: Any = None
     generation_id: str | None = None
     cost: float | None = None
     unclear: bool = False
-    news: float = 0.0
+    uncounted: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """Return the facts for a line of the manifest."""
@@ -135,7 +135,7 @@ def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) ->
         return known
     if cost is None:
         return known._replace(unclear=not has_ended(error))
-    return known._replace(cost=cost, news=cost - record.counted)
+    return known._replace(cost=cost, uncounted=cost - record.counted)
 
 
 _LOST = (

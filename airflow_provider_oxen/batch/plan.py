@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -19,27 +19,25 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.batch.facts import Found, RowOutcome
+from airflow_provider_oxen.batch.facts import PriorWork, RowOutcome
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
-from airflow_provider_oxen.batch.limits import exact
+from airflow_provider_oxen.batch.limits import Sums, exact
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.results import Results
 from airflow_provider_oxen.batch.row import RowWorker
-from airflow_provider_oxen.batch.rowstore import NEW, Row, RowStore, identity_of
+from airflow_provider_oxen.batch.rowstore import NEW, Row, identity_of
 from airflow_provider_oxen.catalogue.check import check
 from airflow_provider_oxen.images.folder import UnreadableFile
-from airflow_provider_oxen.images.media import SUFFIXES
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.jobs import request as requests
-from airflow_provider_oxen.jobs.filestore import file_name
 
 __all__ = ["Plan", "ids_of"]
 
 _LONGEST_ID = 1000
 """Characters compared of an id in a manifest; a row's own has at most 200."""
 
-_ONE = (OxenOutputDamaged, OxenRecordError)
+_ROW_ERRORS = (OxenOutputDamaged, OxenRecordError)
 """Errors of the files of one row, which say nothing about the others."""
 
 
@@ -53,7 +51,6 @@ class Plan:
     :param stop_rule: decides whether they go on.
     """
 
-    rows: RowStore
     where: str
     worker: RowWorker
     results: Results
@@ -63,42 +60,42 @@ class Plan:
     def __post_init__(self) -> None:
         setup = self.worker.setup
         self._folder, self._listing, self._builder = setup.folder, setup.listing, setup.builder
-        self._log = setup.log
+        self._log, self._rows = setup.log, self.results.rows
 
-    def look_around(self) -> tuple[float, int, float]:
+    def look_around(self) -> Sums:
         """Look at what the folder holds for each row.
 
-        :return: USD that this task's earlier tries have spent on the rows, the number of submissions of
-            unknown cost, and the USD that count against ``max_cost``.
+        :return: what this task's earlier tries have spent on the rows.
         :raises OxenRefused: if places hold something else, naming the lines.
         """
         problems, anything, unknown = Problems(self.where), False, 0
         damaged = Problems(self.where) if self.stop_rule.continue_on_error else problems
         spent = held = Decimal(0)
-        rows = (row for row in self.rows.in_state(NEW) if self._is_there(row))
+        rows = (row for row in self._rows.in_state(NEW) if self._is_there(row))
         for row, found in self.worker.threads.each(self._looked, rows):
             anything = True
-            if isinstance(found, _ONE):
+            if isinstance(found, _ROW_ERRORS):
                 damaged.add(row.line, found.message, type(found))
                 self.results.note(RowOutcome(row, error=found))
             elif isinstance(found, OxenError):
                 problems.add(row.line, found.message, type(found))
             elif found is not None:
                 if found.is_open:
-                    self.rows.mark_open(row.n)
+                    self._rows.mark_open(row.n)
                 if found.result is not None:
                     self.results.kept(row, found.result, found.preview)
                 if found.sent:
                     price = self._price(row.request)
                     priced = exact(price) * found.sent
-                    charged = priced if found.told is None else exact(found.told)
-                    is_known = found.result is not None and found.told is not None
+                    charged = priced if found.cost is None else exact(found.cost)
+                    is_known = found.result is not None and found.cost is not None
                     spent += charged
                     held += charged if is_known else max(charged, priced)
-                    unknown += found.sent if found.told is None and price is None else 0
-        problems.check(self.rows.total)
-        if replace(self.stop_rule, failed=damaged.count).is_broken:
-            damaged.check(self.rows.total)
+                    unknown += found.sent if found.cost is None and price is None else 0
+        problems.check(self._rows.total)
+        self.stop_rule.failed = damaged.count
+        if self.stop_rule.is_broken:
+            damaged.check(self._rows.total)
         if not anything and not self.worker.setup.arguments.overwrite:
             self._need_own_folder()
         if left := self._listing.records - self._records:
@@ -107,9 +104,9 @@ class Plan:
                 "removed while the images were generated, or another task writes there.",
                 f"{left:,}", self._folder.asset_uri(""),
             )  # fmt: skip
-        return float(spent), unknown, float(held)
+        return Sums(spent=float(spent), held=float(held), spent_unknown=unknown)
 
-    def _looked(self, row: Row) -> tuple[Row, Found | OxenError | None]:
+    def _looked(self, row: Row) -> tuple[Row, PriorWork | OxenError | None]:
         try:
             return row, self.worker.look(row)
         except OxenError as error:
@@ -120,11 +117,9 @@ class Plan:
             return row, OxenOutputDamaged(why)
 
     def _is_there(self, row: Row) -> bool:
-        """Return whether anything is in a row's place; usually the listing shows that nothing is."""
-        has_record = self._listing.has(file_name(row.stem, identity_of(row.stem)))
-        self._records += has_record
-        names = (f"{row.stem}.json", *(f"{row.stem}{suffix}" for suffix in SUFFIXES))
-        return has_record or any(map(self._listing.has, names))
+        """Return whether anything is in a row's place, and count the records."""
+        self._records += self.worker.setup.has_record(row)
+        return self.worker.setup.has_files(row)
 
     def _need_own_folder(self) -> None:
         """Refuse a folder in which another batch has left its manifest.
@@ -143,9 +138,9 @@ class Plan:
                 f"{where} is there already, and this package did not write it.",
                 remedy="Give the batch a folder of its own.",
             )
-        if ids and not any(map(self.rows.has, ids)):
+        if ids and not any(map(self._rows.has, ids)):
             raise OxenOutputExists(
-                f"{where} is the manifest of another batch: it names none of these {self.rows.total:,} "
+                f"{where} is the manifest of another batch: it names none of these {self._rows.total:,} "
                 "prompts.",
                 remedy="Give this batch a folder of its own, for example with {{ run_id }} in it; with "
                 "overwrite=True its manifest replaces that one (the images stay).",
@@ -157,7 +152,7 @@ class Plan:
         :raises OxenError: naming the lines, or if a model cannot be read.
         """
         problems, warned = Problems(self.where), Counter[str]()
-        for row in self.rows.in_state(NEW):
+        for row in self._rows.in_state(NEW):
             model, asked = self._settled(row.request, identity_of(row.stem))
             if model is None or self._builder.validate == "off":
                 continue
@@ -172,7 +167,7 @@ class Plan:
             warned.update((*wrong, *findings.warnings))
         for message, count in warned.most_common(SHOWN):
             self._log.warning("%s (%d rows)", message, count)
-        problems.check(self.rows.total)
+        problems.check(self._rows.total)
 
     def price(self, limit: float, spent: float, allow_unknown: bool) -> None:
         """Refuse a batch that would cost too much.
@@ -182,7 +177,7 @@ class Plan:
         :raises OxenBudgetError: naming the sum, or the rows without a price.
         """
         total, unknown, count = exact(spent), Counter[str](), 0
-        for row in self.rows.in_state(NEW):
+        for row in self._rows.in_state(NEW):
             price = self._price(row.request)
             count += 1
             if price is None:

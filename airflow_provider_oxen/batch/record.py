@@ -15,11 +15,11 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from logging import getLogger
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -37,16 +37,9 @@ from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.arguments import shown
 from airflow_provider_oxen.triggers.batch_record import FORMAT
 
-__all__ = ["BatchRecord", "Saved", "check_row"]
+__all__ = ["BatchRecord", "check_row"]
 
 log = getLogger(__name__)
-
-
-class Saved(NamedTuple):
-    """A written record, as the deferral must name it."""
-
-    name: str
-    sha256: str
 
 
 @dataclass
@@ -55,6 +48,7 @@ class BatchRecord:
 
     :param identity: key of the task instance.
     :param mark: for the names of unfinished files.
+    :ivar noted: names of the records that :meth:`noting` has met.
     """
 
     folder: Folder
@@ -62,10 +56,12 @@ class BatchRecord:
     identity: str
     try_number: int
     mark: str
+    noted: set[str] = field(default_factory=set, init=False)
 
-    def save(self, outcome: BatchOutcome) -> Saved:
+    def save(self, outcome: BatchOutcome) -> tuple[str, str]:
         """Write what is known about the rows, for the time while the task is deferred.
 
+        :return: the file's name and SHA-256, which the deferral must hold.
         :raises OxenStorageError: if the store does not accept it.
         """
         sums = {"rows": self.rows.total, "ending": asdict(outcome)}
@@ -85,7 +81,7 @@ class BatchRecord:
                     retry="The next try continues with them.",
                     retry_helps=True,
                 ) from None
-        return Saved(name, sha256)
+        return name, sha256
 
     def load(self, name: str, sha256: str | None, counts: Counter[str]) -> BatchOutcome | None:
         """Read a record into the row store; return the batch's outcome so far, None if there is no record.
@@ -136,13 +132,16 @@ class BatchRecord:
             raise _damaged(where, why) from None
         return outcome
 
-    def is_ours(self, name: str) -> bool:
-        """Return whether a file in the folder is a record of this task's batch, of any try."""
-        return name.startswith(f"{self._prefix}.") and name.endswith(".jsonl")
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Remove records; one that cannot be removed stays and does no harm."""
+    def noting(self, names: Iterable[str]) -> Iterator[str]:
+        """Pass on the folder's names, and note which are records of this task's batch, of any try."""
         for name in names:
+            if name.startswith(f"{self._prefix}.") and name.endswith(".jsonl"):
+                self.noted.add(name)
+            yield name
+
+    def forget(self) -> None:
+        """Remove the noted records; one that cannot be removed stays and does no harm."""
+        for name in sorted(self.noted):
             try:
                 self.folder.remove(name)
             except Exception as error:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
 from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line, without_queries
 from airflow_provider_oxen.api.values import usd
-from airflow_provider_oxen.batch.sheet import PREVIEWS, STATUSES, Sheet
+from airflow_provider_oxen.batch.sheet import STATUSES, Sheet
 from airflow_provider_oxen.images.storage import Folder
 
 __all__ = ["FAILURES", "FORMAT", "INDEX", "MANIFEST", "SUMMARY", "Counts", "line", "summed", "write"]
@@ -162,7 +162,6 @@ def write(
     *,
     facts: Mapping[str, Any],
     finished: bool,
-    previews: int = PREVIEWS,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write ``manifest.jsonl``, ``index.html`` and, last, ``summary.json``; return the value for XCom.
@@ -175,14 +174,16 @@ def write(
     :param lines: in the order of the input, each with the preview of its first image, or None.
     :param facts: facts of the task, for the summary.
     :param finished: whether nothing is under way any more.
-    :param previews: how many previews the page may hold.
     :param check: raises if this try must not write any more; called before each file.
     :raises OSError: or what else the store raises, if it does not accept the files.
     """
     counts, now = Counts(), datetime.now(UTC)
     with ExitStack() as files:
-        manifest, tiles, page = (files.enter_context(_temporary()) for _ in range(3))
-        sheet = Sheet(tiles, previews)
+        # Without a name, they disappear if the process dies.
+        manifest, tiles, page = (
+            files.enter_context(tempfile.TemporaryFile(prefix="oxen-")) for _ in range(3)
+        )
+        sheet = Sheet(tiles)
         for line, preview in lines:
             if "error" in line:
                 line = {**line, "error": without_queries(line["error"])}
@@ -216,8 +217,3 @@ def _dumped(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=indent).translate(_SEPARATORS)
     # Half of a surrogate pair can only be written as JSON's own escape.
     return text.encode(errors="backslashreplace")
-
-
-def _temporary() -> BinaryIO:
-    """Return a file without a name, so that it disappears if the process dies."""
-    return tempfile.TemporaryFile(prefix="oxen-")

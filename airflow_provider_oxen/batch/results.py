@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_oxen import __version__
-from airflow_provider_oxen.api.errors import OxenError, OxenStorageError, OxenStoreUnavailable
+from airflow_provider_oxen import __version__, metrics
+from airflow_provider_oxen.api.errors import OxenBatchError, OxenError, OxenStorageError, OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.batch import report
 from airflow_provider_oxen.batch.facts import BatchTry, RowOutcome
 from airflow_provider_oxen.batch.limits import NotSent, exact
 from airflow_provider_oxen.batch.outcome import BatchOutcome, Bill, is_unknown
 from airflow_provider_oxen.batch.progress import Tally
-from airflow_provider_oxen.batch.record import BatchRecord, Saved
+from airflow_provider_oxen.batch.record import BatchRecord
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.rowstore import NEW, WAITING, Row, RowStore, Waited
 from airflow_provider_oxen.images.known import Listing
-from airflow_provider_oxen.images.storage import Folder
-from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.images.storage import Folder, with_store_errors
+from airflow_provider_oxen.jobs.record import Endpoint, Record
 from airflow_provider_oxen.tasks.xcoms import of_manifest
 
 __all__ = ["FILES", "Results"]
@@ -34,20 +35,19 @@ class Results:
     """The results of one try.
 
     :ivar here: outcomes of rows in this very process, by ``generated``, ``reused`` and ``failed``.
-    :ivar check: raises if another try runs by now; called before each write.
     :ivar cost: USD that the hub has charged in this process, and that no other has counted.
     """
 
     folder: Folder
     rows: RowStore
     this_try: BatchTry
+    endpoint: Endpoint
     outcome: BatchOutcome = field(default_factory=BatchOutcome, init=False)
     tally: Tally = field(default_factory=lambda: Tally(0), init=False)
     here: Counter[str] = field(default_factory=Counter, init=False)
-    check: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False)
     cost: Decimal = field(default=Decimal(0), init=False)
     _in_hand: dict[int, bool] = field(default_factory=dict, init=False)
-    _records: set[str] = field(default_factory=set, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
         key, number = self.this_try.identity.key, self.this_try.try_number
@@ -84,7 +84,7 @@ class Results:
             self.tally.counts["waiting"] += 1
             self.rows.mark_waiting(row.n, _waited(done.waiting))
         elif error is None:
-            self.cost += exact(done.news)
+            self.cost += exact(done.uncounted)
             self.kept(row, done.result or {}, done.preview, now=True)
         else:
             self._failed(row, error, done.bill or Bill(), paid=paid)
@@ -96,7 +96,7 @@ class Results:
         status = "unknown" if blind or is_unknown(error) else "failed"
         self.tally.counts[status] += 1
         self.here["failed"] += 1
-        self.cost += exact(bill.news)
+        self.cost += exact(bill.uncounted)
         words = without_queries(str(error)) if isinstance(error, OxenError) else describe_error(error)
         entry = self._line(row, status, result=bill.facts(), error=words)
         marks = {"not_sent": isinstance(error, NotSent), "unclear": bill.unclear}
@@ -131,7 +131,7 @@ class Results:
         lines = self._lines(finished)
         try:
             return report.write(
-                self.folder, self.mark, lines, facts=facts, finished=finished, check=self.check
+                self.folder, self.mark, lines, facts=facts, finished=finished, check=self.this_try.check
             )
         except OxenError:
             raise
@@ -179,10 +179,21 @@ class Results:
             why = "Not finished when this was written: the batch was running."
         return self._line(row, "unknown", error=why)
 
-    def save(self) -> Saved:
+    def error(self, result: Mapping[str, Any]) -> OxenBatchError | None:
+        """Return the error that the task ends with, as :meth:`.BatchOutcome.error` does."""
+        where = self.folder.asset_uri("")
+        return self.outcome.error(result, where, tries_left=self.this_try.tries_left)
+
+    def send_metrics(self) -> None:
+        """Send this process's results to Airflow's metrics."""
+        facts = {name: float(self.here[name]) for name in ("generated", "reused", "failed")}
+        facts["cost"] = float(self.cost)
+        metrics.batch(facts, self.endpoint, time.monotonic() - self._began)
+
+    def save(self) -> tuple[str, str]:
         """Write the record of a deferral, as :meth:`.BatchRecord.save` does."""
         self._mark_in_hand()
-        self.check()
+        self.this_try.check()
         return self._record.save(self.outcome)
 
     def load(self, name: str, sha256: str | None) -> bool:
@@ -196,25 +207,20 @@ class Results:
         self.tally.total = self.rows.total
         return True
 
-    def is_record(self, name: str) -> bool:
-        """Return whether a file in the folder is a record of this task's batch, of any try."""
-        return self._record.is_ours(name)
-
-    def tidy(self, listing: Listing, names: Iterable[str]) -> None:
-        """Remove the files that a dead try of this batch has left, and remember the records of its tries.
-
-        :param names: the folder's files that are such records.
-        """
-        self._records.update(names)
+    def list_folder(self) -> Listing:
+        """List the folder once, and remove the files that a dead try of this batch has left."""
+        names = self._record.noting(self.folder.names())
+        listing = with_store_errors(self.folder, lambda: Listing(names))
         if listing.has_unfinished(self.mark):
-            self.check()
+            self.this_try.check()
             self.folder.clean(self.mark)
+        return listing
 
     def forget(self) -> None:
         """Remove the records of this task's tries; one that cannot be removed stays and does no harm."""
-        if self._records:
-            self.check()
-            self._record.forget(sorted(self._records))
+        if self._record.noted:
+            self.this_try.check()
+            self._record.forget()
 
 
 def _waited(record: Record) -> Waited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,26 +12,22 @@ from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.batch.apart import Appeared, RowRecordStore
+from airflow_provider_oxen.batch.apart import RowConflict, RowRecordStore
 from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
-from airflow_provider_oxen.batch.effects import Claimed, Joined, Paced
-from airflow_provider_oxen.batch.facts import Found, RowLog, RowOutcome, news, restored
+from airflow_provider_oxen.batch.effects import Joined, Paced
+from airflow_provider_oxen.batch.facts import PriorWork, RowLog, RowOutcome, restored, uncounted
 from airflow_provider_oxen.batch.limits import Budget, Gate, NotSent
-from airflow_provider_oxen.batch.lookup import SharedLookup
 from airflow_provider_oxen.batch.outcome import Bill, bill, has_ended
-from airflow_provider_oxen.batch.rowstore import OPEN, Row, identity_of
+from airflow_provider_oxen.batch.rowstore import OPEN, Row
 from airflow_provider_oxen.batch.setup import RowSetup
-from airflow_provider_oxen.batch.shared import Rows
-from airflow_provider_oxen.images.media import SUFFIXES
+from airflow_provider_oxen.batch.shared import SharedLookup, SharedQueue
 from airflow_provider_oxen.images.storage import LocalFolder
-from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import refused_change
 from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.tasks.attempt import ImageAttempt, Looked, is_open
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.generations import candidates
-from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.runtime import LoopRuntime
 from airflow_provider_oxen.waiting.registry import KnownConnection
 
@@ -55,18 +52,21 @@ class RowWorker:
     budget: Budget
     threads: Threads
     defers: bool
-    rows: Rows = field(init=False)
+    queue: SharedQueue = field(init=False)
     _stopping: bool = field(default=False, init=False)
     _under_way: dict[int, WorkerEffects] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        connection = KnownConnection(self.setup.arguments.oxen_conn_id, self.setup.settings)
-        self.rows = Rows(connection, SharedLookup(self._candidates), self.setup.arguments.poll_interval)
+        self._settings = self.setup.builder.client.settings
+        connection = KnownConnection(self.setup.arguments.oxen_conn_id, self._settings)
+        self.queue = SharedQueue(
+            connection, SharedLookup(self._candidates), self.setup.arguments.poll_interval
+        )
 
     async def __aenter__(self) -> RowWorker:
         self._clients = (
-            AsyncClient(self.setup.settings),
-            AsyncClient(replace(self.setup.settings, max_retries=0)),
+            AsyncClient(self._settings),
+            AsyncClient(replace(self._settings, max_retries=0)),
         )
         is_local = isinstance(self.setup.folder, LocalFolder)
         self._runtime = LoopRuntime(*self._clients, self.threads, looks_are_quick=is_local)
@@ -79,14 +79,14 @@ class RowWorker:
     def stop(self) -> None:
         """End all rows under way soon; call it in the loop's thread."""
         self._stopping = True
-        self.rows.stop()
+        self.queue.stop()
         for effects in self._under_way.values():
             effects.stopping = True
 
     async def _candidates(self, namespace: str | None, records: Sequence[Record]) -> list[Generation]:
         return await candidates(self._runtime, namespace, [record.body for record in records])
 
-    def look(self, row: Row) -> Found | None:
+    def look(self, row: Row) -> PriorWork | None:
         """Return what is in a row's place, or None if nothing is. Spends and writes nothing.
 
         It blocks, and several threads may call it.
@@ -96,65 +96,60 @@ class RowWorker:
         """
         store, output, task, _ = self.setup.parts(row)
         record = store.read()
-        if record is None:
-            kept = self._told(output, output.find())
-            if kept and self.setup.listing.records and kept.get("generation_id"):
-                # Another row that looks for its job must not take this one's.
-                self.rows.claim(kept["generation_id"], row.stem)
-            if kept is None:
-                return None
-            return Found(kept, output.preview, False, int(not kept["reused"]), kept.get("cost"))
-        result = self._told(output, self._find(output, record))
-        if record.generation_id:
-            self.rows.claim(record.generation_id, row.stem)
-        refused = refused_change(task, record) if is_open(record) else None
-        if refused:
-            raise refused
-        sent = record.submissions if record.clear_key == self.setup.this_try.clear_key else 0
-        # If the hub states no cost for an ended job, it did not charge for it.
-        told = None if is_open(record) else max(record.counted, record.before)
-        return Found(None if is_open(record) else result, output.preview, is_open(record), sent, told)
-
-    def _told(self, output: Output, found: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Mark as "generated" what an earlier try of this very task has generated."""
-        return found and {**found, "reused": not output.is_own()}
-
-    def _find(self, output: Output, record: Record) -> dict[str, Any] | None:
+        kept = None
         try:
-            return output.find(record.files)
+            kept = output.find(record.files if record else ())
         except OxenRefused:
+            # The paid image goes beside it.
             if not is_open(record):
                 raise
-            # The paid image goes beside it.
-            return None
+        if kept:
+            # What an earlier try of this very task has generated is not reused.
+            kept = {**kept, "reused": not output.is_own()}
+        if record is None:
+            if kept is None:
+                return None
+            if self.setup.listing.records and kept.get("generation_id"):
+                # Another row that looks for its job must not take this one's.
+                self.queue.claim(kept["generation_id"], row.stem)
+            return PriorWork(kept, output.preview, False, int(not kept["reused"]), kept.get("cost"))
+        if record.generation_id:
+            self.queue.claim(record.generation_id, row.stem)
+        sent = record.submissions if record.clear_key == self.setup.this_try.clear_key else 0
+        if is_open(record):
+            if refused := refused_change(task, record):
+                raise refused
+            return PriorWork(None, output.preview, True, sent)
+        # If the hub states no cost for an ended job, it did not charge for it.
+        return PriorWork(kept, output.preview, False, sent, max(record.counted, record.before))
 
-    async def do(self, row: Row, turn: int = 0) -> RowOutcome:
+    async def do(self, row: Row) -> RowOutcome:
         """Finish a row; never raises."""
-        if turn == _TURNS:
-            told = "Not sent: other runs kept working on this row."
-            return RowOutcome(row, error=NotSent(told, passes=True))
-        # From the second turn on, nothing about this row is assumed.
-        done = await self._do(row, shared=turn > 0)
-        return await self.do(row, turn + 1) if isinstance(done.error, Appeared) else done
+        for turn in range(_TURNS):
+            with contextlib.suppress(RowConflict):
+                # From the second turn on, nothing about this row is assumed.
+                return await self._do(row, shared=turn > 0)
+        return RowOutcome(row, error=NotSent("Not sent: other runs kept working on this row.", passes=True))
 
-    async def _do(self, row: Row, *, shared: bool = False) -> RowOutcome:
+    async def _do(self, row: Row, *, shared: bool) -> RowOutcome:
         store, output, task, log = self.setup.parts(row, shared=shared)
         costs = RowCosts(self._runtime, log, self.budget, self.setup.this_try.clear_key)
         effects = self.setup.effects(self._runtime, row, task, store, output, costs, log)
         paced = Paced(effects, self.gate, self.setup.this_try.running, self._runtime)
         joined = Joined(
             paced,
-            self.rows,
+            self.queue,
+            row.stem,
+            store.files,
             unsure=self.setup.unsure,
             timeout=self.setup.arguments.timeout,
             lookup_grace=self.setup.arguments.lookup_grace,
         )
-        claimed = Claimed(joined, self.rows, row.stem, store.files)
-        budgeted = Budgeted(claimed, self.budget, costs, store, self.setup.this_try.clear_key)
+        budgeted = Budgeted(joined, costs, store)
         work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
-            if shared or row.waited or self._may_hold(row):
+            if shared or row.waited or self.setup.has_files(row):
                 before = await self._runtime.blocking(lambda: self._before(row, task, store, work))
             else:
                 # The folder's listing shows that nothing is there.
@@ -169,9 +164,9 @@ class RowWorker:
             elif is_own:
                 # An earlier try of this very task kept it, but died before it could record that.
                 begun = {**begun, "reused": False}
-            return RowOutcome(row, begun, output.preview, news=news(begun, budgeted.record))
-        except Appeared as error:
-            return RowOutcome(row, error=error)
+            return RowOutcome(row, begun, output.preview, uncounted=uncounted(begun, budgeted.record))
+        except RowConflict:
+            raise
         except Exception as error:
             return RowOutcome(
                 row, error=error, bill=await self._billed(store, costs, budgeted.record, error, log)
@@ -179,11 +174,6 @@ class RowWorker:
         finally:
             paced.depart()
             del self._under_way[id(effects)]
-
-    def _may_hold(self, row: Row) -> bool:
-        """Return whether the folder may hold anything of a row."""
-        names = [file_name(row.stem, identity_of(row.stem)), f"{row.stem}.json"]
-        return any(map(self.setup.listing.has, (*names, *(f"{row.stem}{suffix}" for suffix in SUFFIXES))))
 
     def _before(
         self, row: Row, task: Task, store: RowRecordStore, work: ImageAttempt
@@ -248,6 +238,6 @@ class RowWorker:
         if last and ours and has_ended(error) and costs.is_untold(record):
             # The budget counted the price when the request was sent.
             self.budget.settle(record.price, 0.0)
-        if told.news:
+        if told.uncounted:
             await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=told.cost)))
         return told

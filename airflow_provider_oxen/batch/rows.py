@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.redact import redacted_line
+from airflow_provider_oxen.catalogue.schema import did_you_mean
 from airflow_provider_oxen.jobs.arguments import given, mapping, shown
 from airflow_provider_oxen.jobs.plain import plain
 from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
@@ -129,7 +130,7 @@ def _read(line: int, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     try:
         id = _id(values.get("id"))
         own = {name: given(values.get(name), defaults.get(name)) for name in _FIELDS}
-        own |= {"prompt": _prompt(values.get("prompt")), "model_params": _parameters(values, defaults)}
+        own |= {"prompt": _prompt(values), "model_params": _parameters(values, defaults)}
         request = RequestArguments.read(own).request()
         return CheckedRow(line, id, request, fingerprint(request))
     except OxenInvalidRequest as error:
@@ -150,9 +151,13 @@ def _parameters(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
     return {**mapping("model_params", defaults.get("model_params")), **inside, **beside}
 
 
-def _prompt(value: Any) -> str:
+def _prompt(values: Mapping[str, Any]) -> str:
+    value = values.get("prompt")
     if value is None:
-        raise OxenInvalidRequest("there is no prompt")
+        others = (name for name in values if name != "prompt")
+        near = next((name for name in others if did_you_mean(str(name), ["prompt"])), None)
+        renamed = "" if near is None else f", but {shown(near)}: rename it"
+        raise OxenInvalidRequest(f"there is no prompt{renamed}")
     if not isinstance(value, str):
         raise OxenInvalidRequest(f"prompt must be a text, not {shown(value)}")
     if given(value, None) is None:

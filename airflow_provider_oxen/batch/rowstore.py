@@ -12,7 +12,6 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenInvalidRequest
@@ -83,7 +82,7 @@ class Row(NamedTuple):
 
 
 class RowStore:
-    """The rows, in the order of the input; for one thread. Close it, or use it as a context manager.
+    """The rows, in the order of the input; for one thread, as a context manager.
 
     :param folds_case: whether names that differ only in case are the same.
     """
@@ -98,9 +97,7 @@ class RowStore:
     def __enter__(self) -> RowStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def add(self, row: CheckedRow) -> None:
@@ -134,14 +131,13 @@ class RowStore:
         ).fetchone()
         return stem_of(row, count)
 
-    def in_state(self, *states: int) -> Iterator[Row]:
-        """Yield the rows in these states, state by state, in the input's order; they may change meanwhile."""
-        for state in states:
-            last = 0
-            while found := self._database.execute(_ROWS, (state, last, _CHUNK)).fetchall():
-                last = found[-1][0]
-                for row in found:
-                    yield _row(*row)
+    def in_state(self, state: int) -> Iterator[Row]:
+        """Yield the rows in a state, in the input's order; they may change meanwhile."""
+        last = 0
+        while found := self._database.execute(_ROWS, (state, last, _CHUNK)).fetchall():
+            last = found[-1][0]
+            for row in found:
+                yield _row(*row)
 
     def has(self, stem: str) -> bool:
         """Return whether a row has this name."""

@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_provider_oxen.api.settings import Settings
-from airflow_provider_oxen.batch.apart import OURS, RowRecordStore
+from airflow_provider_oxen.batch.apart import THIS_CLEARING, RowRecordStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.costs import RowCosts
 from airflow_provider_oxen.batch.facts import BatchTry, RowLog
 from airflow_provider_oxen.batch.rowstore import OPEN, Row, identity_of
+from airflow_provider_oxen.batch.sheet import LARGE_PREVIEWS, PREVIEWS
 from airflow_provider_oxen.images.known import KnownFolder, Listing
-from airflow_provider_oxen.images.preview import LARGE, SMALL, Size
+from airflow_provider_oxen.images.media import SUFFIXES
+from airflow_provider_oxen.images.preview import LARGE, SMALL
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.effects import Prepared, Remade
 from airflow_provider_oxen.jobs.filestore import file_name
-from airflow_provider_oxen.jobs.record import Endpoint
 from airflow_provider_oxen.jobs.task import Task
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.output import Output
@@ -37,26 +37,26 @@ _SEPARATOR = "~"
 class RowSetup:
     """Makes the parts of each row's work from what all rows of a batch have in common.
 
-    :param settings: settings of the hub's connection.
     :param listing: the folder's listing, from before the batch began.
-    :param previews: number of rows, from the first, whose images get a preview.
-    :param large: number of rows, from the first, whose preview is the larger one.
     :param unsure: whether a row of which nothing is found may still have been sent.
     """
 
     arguments: BatchArguments
     this_try: BatchTry
-    settings: Settings
     folder: Folder
     listing: Listing
     builder: RequestBuilder
     log: Any
-    previews: int
-    large: int
     unsure: bool = False
 
-    def _preview_size(self, n: int) -> Size | None:
-        return LARGE if n <= self.large else SMALL if n <= self.previews else None
+    def has_record(self, row: Row) -> bool:
+        """Return whether the folder had a record of the row's job when it was listed."""
+        return self.listing.has(file_name(row.stem, identity_of(row.stem)))
+
+    def has_files(self, row: Row) -> bool:
+        """Return whether the folder had anything of the row when it was listed: usually nothing."""
+        names = (f"{row.stem}.json", *(f"{row.stem}{suffix}" for suffix in SUFFIXES))
+        return self.has_record(row) or any(map(self.listing.has, names))
 
     def parts(self, row: Row, *, shared: bool = False) -> tuple[RowRecordStore, Output, Task, RowLog]:
         """Return a row's record store, output and task, and the log that names it.
@@ -64,8 +64,10 @@ class RowSetup:
         :param shared: whether another run may be working on the row.
         """
         arguments, this_try, key = self.arguments, self.this_try, identity_of(row.stem)
+        settings = self.builder.client.settings
         begun = self.listing.has(file_name(row.stem, key))
         folder = KnownFolder(self.folder, self.listing, shared=begun or shared)
+        size = LARGE if row.n <= LARGE_PREVIEWS else SMALL if row.n <= PREVIEWS else None
         output = Output(
             this_try.identity,
             key,
@@ -76,21 +78,20 @@ class RowSetup:
             arguments.overwrite,
             arguments.max_bytes,
             clear_key=this_try.clear_key,
-            preview_size=self._preview_size(row.n),
+            preview_size=size,
             index_separator=_SEPARATOR,
             lineage=False,
         )
         store = RowRecordStore(folder, row.stem, key, output.writer_id, this_try.clear_key)
-        endpoint: Endpoint = "queue" if arguments.use_queue else "generate"
         task = Task(
             identity=key,
             fingerprint=row.fingerprint,
-            origin=self.settings.base_url,
-            namespace=row.request.target_namespace or self.settings.target_namespace,
-            endpoint=endpoint,
+            origin=settings.base_url,
+            namespace=row.request.target_namespace or settings.target_namespace,
+            endpoint=arguments.endpoint,
             nonce=secrets.token_hex(16),
             try_number=this_try.try_number,
-            clear_count=OURS,
+            clear_count=THIS_CLEARING,
             begins=False,
             asked=row.request.body(),
             place=f"{self.folder.asset_uri('')}{key}",

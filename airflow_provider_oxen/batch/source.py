@@ -55,9 +55,6 @@ class Source:
     name: str
     read: Callable[[], Iterator[RawRow]]
 
-    def __str__(self) -> str:
-        return self.name
-
     def rows(self) -> Iterator[RawRow]:
         """Read the rows, one after the other.
 
@@ -69,7 +66,7 @@ class Source:
             empty = False
             yield raw
         if empty:
-            raise OxenInvalidRequest(f"prompts: {self} holds no prompt.")
+            raise OxenInvalidRequest(f"prompts: {self.name} holds no prompt.")
 
 
 def open_source(prompts: Any, conn_id: str | None) -> Source:

@@ -90,16 +90,15 @@ async def find_model(hub: Hub, name: str, validate: str) -> Model | None:
     """
     try:
         return await hub.asend(calls.get_model(name))
-    except OxenModelNotFound as error:
-        error.advise(await _suggestion(hub, name))
+    except (OxenModelNotFound, OxenRouteNotFound, OxenServerError) as error:
+        is_unknown = isinstance(error, OxenModelNotFound)
+        if is_unknown:
+            error.advise(await _suggestion(hub, name))
         if validate == "error":
             raise
-        log.warning("%s Going on, because validate is 'warn'.", error.message)
-    except (OxenRouteNotFound, OxenServerError) as error:
-        if validate == "error":
-            raise
-        log.warning("The model could not be checked: %s Going on, because validate is 'warn'.", error.message)
-    return None
+        said = error.message if is_unknown else f"The model could not be checked: {error.message}"
+        log.warning("%s Going on, because validate is 'warn'.", said)
+        return None
 
 
 async def find_price(hub: Hub, model: Model, *, needed: bool) -> Model:

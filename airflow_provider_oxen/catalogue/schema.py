@@ -209,7 +209,7 @@ def _types(value: Any) -> str:
     return " or ".join(str(name) for name in value) if isinstance(value, list) else str(value)
 
 
-def _shorten(value: Any, limit: int = 200) -> str:
+def _shorten(value: Any) -> str:
     # Redact before cutting: a cut could leave half a key.
     text = without_queries(repr(value), MAX_LINE_INPUT)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -38,7 +38,7 @@ def read_one(returned: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     try:
         request = check(raw, defaults).request
     except OxenInvalidRequest as error:
-        _refuse(f"will not do: {error.message}")
+        _refuse(f"cannot be used: {error.message}")
     fields = {name: getattr(request, name) for name in GenerateRequest.model_fields}
     return {**fields, "model_params": request.model_extra or {}}
 

@@ -58,7 +58,7 @@ def read_connection(conn_id: str, conn: Connection) -> Settings:
             extra=conn.extra_dejson or conn.extra,
         )
     except errors.OxenSettingsError as error:
-        error.advise(f"That is the Airflow connection {conn_id!r}.")
+        error.advise(f"Change the Airflow connection {conn_id!r}.")
         raise
     except Exception as error:
         # Airflow decrypts the fields here, and the messages of its libraries may quote them.

@@ -43,7 +43,7 @@ class for_airflow(AbstractContextManager[None]):
             error.retry = error.retry or (safe if error.spent == "no" else "Airflow's retries decide.")
         else:
             error.retry = f"Not tried again. {error.retry}".rstrip()
-        _tell_all(error)
+        _log_traceback(error)
         if not error.retry_helps:
             error.__class__ = _final(type(error))
         # What a library had said before may quote links.
@@ -56,7 +56,7 @@ def _final(kind: type[OxenError]) -> type[OxenError]:
     return type(kind.__name__, (kind, AirflowFailException), facts)
 
 
-def _tell_all(error: OxenError) -> None:
+def _log_traceback(error: OxenError) -> None:
     """Log the full traceback at DEBUG, without keys and signed links."""
     if _log.isEnabledFor(logging.DEBUG):
         from airflow_provider_oxen.api.redact import without_queries

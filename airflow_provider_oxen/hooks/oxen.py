@@ -124,7 +124,8 @@ class OxenHook(BaseHook):
         """Return an async client, for triggers and ``async`` tasks. Close it, or use it as a context."""
         import asyncio
 
-        from airflow_provider_oxen.api.client import AsyncClient, ssl_context
+        from airflow_provider_oxen.api.client import AsyncClient
+        from airflow_provider_oxen.api.tls import ssl_context
 
         settings = await self.asettings()
         # The first TLS context of a process reads the CA bundle: do it off the loop.

@@ -19,7 +19,7 @@ from airflow_provider_oxen.api.errors import (
     OxenInvalidRequest,
     OxenStorageError,
 )
-from airflow_provider_oxen.api.keyless import holds_key, refuse_key
+from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
 from airflow_provider_oxen.api.models import ImageItem
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.images import fetch, fetched, names, verify
@@ -66,55 +66,55 @@ def to_path(
     if not isinstance(target, str):
         raise OxenInvalidRequest(f"The path must be a text or a path object, not {type(path).__name__}.")
     named = {"path": target, "storage_options": storage_options}
-    refuse_key([name for name, value in named.items() if holds_key(value, client.settings.api_key)])
+    refuse_key(names_with_key(named, client.settings.api_key))
     if "://" not in target:
         target = os.path.abspath(target) + ("/" if target.endswith("/") else "")
     parent, name = names.locate(target, "path")
     if not name:
         raise OxenInvalidRequest(f"The path {target!r} names a folder; name the file.")
     folder = open_folder(parent, None, storage_options)
-    if not overwrite and _is_there(folder, name):
+    if not overwrite and _exists(folder, name):
         raise OxenStorageError(
             f"{folder.asset_uri(name)} is there already; pass overwrite=True to replace it."
         )
-    got, seen = _patiently(client, item, max_bytes)
+    got, facts = _fetch_and_prove(client, item, max_bytes)
     try:
-        if isinstance(seen, OxenBadImage):
+        if isinstance(facts, OxenBadImage):
             rejected = _create(folder, f"{name}.rejected", fetched.without_key(client.settings.api_key, got))
-            seen.advise(f"The bytes are kept as {folder.asset_uri(rejected)}.")
-            raise seen
+            facts.advise(f"The bytes are kept as {folder.asset_uri(rejected)}.")
+            raise facts
         if overwrite:
             _write(folder, name, got, folder.put)
         else:
             name = _create(folder, name, got)
     finally:
         got.close()
-    return {"path": folder.uri(name), **seen.record()}
+    return {"path": folder.uri(name), **facts.record()}
 
 
-def _patiently(
+def _fetch_and_prove(
     client: Client, item: ImageItem, max_bytes: int
 ) -> tuple[fetched.Fetched, ImageFacts | OxenBadImage]:
     """Return the bytes; ask again, with growing pauses, while the image may only not be there yet."""
-    same, pauses = None, iter(retries.NOT_YET)
+    last_sha256, pauses = None, iter(retries.NOT_YET)
     while True:
         got, pause = None, next(pauses, None)
         try:
             got = fetched.from_item(lambda link: fetch.from_url(client, link, max_bytes), item)
-            return got, verify.judge(got, same if pause is None else None)
+            return got, verify.judge(got, last_sha256 if pause is None else None)
         except OxenImageError as error:
             if pause is None or not error.not_yet:
                 if got and isinstance(error, OxenBadImage):
                     return got, error
                 raise
         if got:
-            same = got.sha256
+            last_sha256 = got.sha256
             got.close()
         log.warning("The image is not there yet. Asking for it again in %.0f s.", pause)
         unsuspended(client.pause(pause))
 
 
-def _is_there(folder: Folder, name: str) -> bool:
+def _exists(folder: Folder, name: str) -> bool:
     try:
         return folder.size(name) is not None
     except Exception as error:
@@ -136,9 +136,7 @@ def _create(folder: Folder, name: str, got: fetched.Fetched) -> str:
             if one != name:
                 log.warning("%s is taken; the image goes to %s.", *map(folder.asset_uri, (name, one)))
             return one
-    raise OxenStorageError(
-        f"{folder.asset_uri(name)} and {_NAMES - 1} names like it are taken: the image was not written."
-    )
+    raise OxenStorageError(f"{folder.asset_uri(name)} and {_NAMES - 1} names like it are taken.")
 
 
 def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str, BinaryIO, str], T]) -> T:
@@ -148,6 +146,4 @@ def _write(folder: Folder, name: str, got: fetched.Fetched, write: Callable[[str
         folder.prove(writer_id)
         return write(name, got.file, writer_id)
     except Exception as error:
-        raise OxenStorageError(
-            f"{folder.asset_uri(name)} could not be written: {describe_error(error)}"
-        ) from None
+        raise OxenStorageError(f"{folder.asset_uri(name)}: {describe_error(error)}") from None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import shutil
 import ssl
 import tempfile
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import httpx
 import tenacity
@@ -43,7 +41,7 @@ _SLOWEST = 64 * 1024
 """Slowest allowed download in bytes per second, after the time that every download has: the connection's
 ``timeout``, twice."""
 
-_PATIENCE = 7
+_MAX_RETRIES = 7
 """How often a link is retried, about 30 s in all, whatever the connection's ``max_retries``: the image is
 paid for, and retrying costs nothing."""
 
@@ -69,11 +67,11 @@ async def afrom_url(client: Client | AsyncClient, url: str, max_bytes: int = MAX
     try:
         async with Deadline(2 * settings.timeout, client.blocks) as deadline:
             return await retries.acall_with_retries(
-                lambda: tenacity.AsyncRetrying(sleep=client.pause, **retries.policy(_PATIENCE)),
+                lambda: tenacity.AsyncRetrying(sleep=client.pause, **retries.policy(_MAX_RETRIES)),
                 _download, client, link, max_bytes, deadline,
             )  # fmt: skip
     except httpx.TimeoutException as error:
-        raise _not_come(error, link, settings) from None
+        raise _not_fetched(error, link, settings) from None
     except OSError as error:
         raise OxenDownloadError(
             f"The image could not be put into a temporary file: {error.strerror}."
@@ -89,21 +87,21 @@ async def _download(client: Client | AsyncClient, url: str, max_bytes: int, dead
             finally:
                 await close(client, response)
     except httpx.RequestError as error:
-        raise _not_come(error, url, client.settings) from None
+        raise _not_fetched(error, url, client.settings) from None
     except (httpx.InvalidURL, ValueError):
         raise OxenDownloadError("The hub's link to the image is not a URL.") from None
 
 
-def _not_come(error: httpx.RequestError, url: str, settings: Settings) -> OxenDownloadError:
+def _not_fetched(error: httpx.RequestError, url: str, settings: Settings) -> OxenDownloadError:
     # Do not show its text: it may quote the URL.
     return OxenDownloadError(
-        f"The image could not be fetched from {without_query(url)} ({type(error).__name__})."
-        + _distrust(error, settings),
+        f"The link to the image, {without_query(url)}, could not be read ({type(error).__name__})."
+        + _certificate_problem(error, settings),
         passing=True,
     )
 
 
-def _distrust(error: BaseException | None, settings: Settings) -> str:
+def _certificate_problem(error: BaseException | None, settings: Settings) -> str:
     """Return what to do about an untrusted certificate, or an empty text if that is not the problem."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
@@ -124,12 +122,11 @@ async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) ->
     if expected is not None and expected > max_bytes:
         raise _too_big(max_bytes)
     digest, size, checksums = hashlib.sha256(), 0, Checksums(response.headers)
-    async with contextlib.AsyncExitStack() as on_error:
-        file: BinaryIO = on_error.enter_context(io.BytesIO())
+    with contextlib.ExitStack() as on_error:
+        spooled = on_error.enter_context(tempfile.SpooledTemporaryFile(_SMALL, prefix="oxen-"))
+        file = cast("BinaryIO", spooled)
         async with contextlib.aclosing(body.pieces(response, _CHUNK)) as pieces:
             async for chunk in pieces:
-                if size <= _SMALL < size + len(chunk):
-                    file = on_error.enter_context(_on_disk(file))
                 size += len(chunk)
                 deadline.allow(size / _SLOWEST)
                 if size > max_bytes:
@@ -137,10 +134,10 @@ async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) ->
                 digest.update(chunk)
                 checksums.update(chunk)
                 file.write(chunk)
-        came = response.num_bytes_downloaded if "content-encoding" in response.headers else size
-        if expected is not None and came != expected:
+        received = response.num_bytes_downloaded if "content-encoding" in response.headers else size
+        if expected is not None and received != expected:
             raise OxenDownloadError(
-                f"The image came incomplete: {came} of {expected} bytes from "
+                f"The image came incomplete: {received} of {expected} bytes from "
                 f"{without_query(str(response.url))}.",
                 passing=True,
             )
@@ -148,17 +145,6 @@ async def _copy(response: httpx.Response, max_bytes: int, deadline: Deadline) ->
         on_error.pop_all()
     kind = response.headers.get("content-type", "")
     return Fetched(file, size, digest.hexdigest(), linked=True, doubt=checksums.doubt, content_type=kind)
-
-
-def _on_disk(file: BinaryIO) -> BinaryIO:
-    """Return an unlinked temporary file that continues one in memory."""
-    with contextlib.ExitStack() as on_error:
-        big: BinaryIO = on_error.enter_context(tempfile.TemporaryFile(prefix="oxen-"))
-        file.seek(0)
-        shutil.copyfileobj(file, big)
-        file.close()
-        on_error.pop_all()
-    return big
 
 
 def _too_big(max_bytes: int) -> OxenDownloadError:

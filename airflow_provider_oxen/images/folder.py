@@ -27,7 +27,7 @@ log = getLogger(__name__)
 PROBE = ".oxen-probe"
 """Beginning of the names of test files, which show whether writing works; any of them may be removed."""
 
-_SAYS = b"airflow-provider-oxen has written this to see whether it can. It may be removed at any time.\n"
+_TEXT = b"airflow-provider-oxen has written this to see whether it can. It may be removed at any time.\n"
 
 MAX_READ_BYTES = MAX_BYTES
 """Largest file, in bytes, that is read at once: records and sidecars, which hold a request."""
@@ -206,27 +206,27 @@ class Folder(ABC):
     def _prove(self, writer_id: str) -> bool:
         if self.size(PROBE) is not None:
             # It stayed because nothing may be removed here. If it is gone now, its owner may remove files.
-            refused = not self._may_make(PROBE, writer_id)
-            self.put(PROBE, io.BytesIO(_SAYS), writer_id)
+            refused = not self._make_again(PROBE, writer_id)
+            self.put(PROBE, io.BytesIO(_TEXT), writer_id)
             if refused:
                 return True
         # Use a unique name: if another task removed a shared file between the two writes, it would look as if
         # the store accepted both.
         name = f"{PROBE}-{secrets.token_hex(8)}"
         try:
-            self._make(name, io.BytesIO(_SAYS), writer_id)
-            exclusive = not self._may_make(name, writer_id)
+            self._make(name, io.BytesIO(_TEXT), writer_id)
+            exclusive = not self._make_again(name, writer_id)
         except Exception as error:
             if not knows_no_conditions(error):
                 raise
-            self.put(name, io.BytesIO(_SAYS), writer_id)
+            self.put(name, io.BytesIO(_TEXT), writer_id)
             exclusive = False
         try:
             self.remove(name)
         except Exception as error:
             log.info("%s stays: %s", self.asset_uri(name), without_queries(str(error)))
-            self.put(PROBE, io.BytesIO(_SAYS), writer_id)
+            self.put(PROBE, io.BytesIO(_TEXT), writer_id)
         return exclusive
 
-    def _may_make(self, name: str, writer_id: str) -> bool:
+    def _make_again(self, name: str, writer_id: str) -> bool:
         return self._make(name, io.BytesIO(b"A second one of this name must be refused.\n"), writer_id)

@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_oxen.api import answers
-from airflow_provider_oxen.api.client import AsyncClient, Client, bearer
+from airflow_provider_oxen.api.client import AsyncClient, Client
+from airflow_provider_oxen.api.clock import retry_after
 from airflow_provider_oxen.api.errors import OxenDownloadError, OxenExpiredURL
 from airflow_provider_oxen.api.redact import without_query
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.settings import Settings, is_loopback, origin
 
 __all__ = ["MAX_REDIRECTS", "close", "follow"]
@@ -31,7 +32,7 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
     """
     encrypted = False
     for _ in range(MAX_REDIRECTS + 1):
-        _may_ask(client.settings, url, encrypted)
+        _check_scheme(client.settings, url, encrypted)
         # httpx reads a link letter by letter: once is enough for a long one.
         link = httpx.URL(url)
         if isinstance(client, Client):
@@ -39,10 +40,10 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
         else:
             await client.reach.amay_ask(link)
         encrypted = link.scheme == "https"
-        response = await _ask(client, link)
+        response = await _request(client, link)
         if response.next_request is None:
             try:
-                _judge(response, url)
+                _raise_for_status(response, url)
             except OxenDownloadError:
                 await close(client, response)
                 raise
@@ -50,8 +51,7 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
         await close(client, response)
         url = str(response.next_request.url)
     raise OxenDownloadError(
-        f"The image could not be fetched: more than {MAX_REDIRECTS} redirects, the last to "
-        f"{without_query(url)}.",
+        f"The link to the image has more than {MAX_REDIRECTS} redirects, the last to {without_query(url)}.",
         not_yet=True,
     )
 
@@ -64,7 +64,7 @@ async def close(client: Client | AsyncClient, response: httpx.Response) -> None:
         await response.aclose()
 
 
-async def _ask(client: Client | AsyncClient, url: httpx.URL) -> httpx.Response:
+async def _request(client: Client | AsyncClient, url: httpx.URL) -> httpx.Response:
     # identity: Content-Length is compared with the bytes that arrive, and an encoding would change that.
     headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
     response = await _get(client, url, headers)
@@ -83,29 +83,29 @@ async def _get(client: Client | AsyncClient, url: httpx.URL, headers: dict[str, 
     return await client.http.send(request, stream=True)
 
 
-def _may_ask(settings: Settings, url: str, encrypted: bool) -> None:
+def _check_scheme(settings: Settings, url: str, encrypted: bool) -> None:
     """Refuse an unencrypted request, unless the connection allows it and no encrypted step led here."""
     scheme, host, _ = origin(url)
     # A hub on this machine may link to this machine; a hub elsewhere may not.
     local = is_loopback(host) and settings.base_url.startswith("http://")
     if encrypted and scheme != "https":
         raise OxenDownloadError(
-            f"The link to the image redirects from https to {without_query(url)}; it was not followed.",
+            f"The link to the image redirects from https to {without_query(url)}.",
             # For example to a sign-in page, which may be only temporary.
             not_yet=True,
         )
     if scheme != "https" and not (scheme == "http" and (settings.allow_http or local)):
         raise OxenDownloadError(
-            f"The link to the image, {without_query(url)}, is not https; it was not fetched.",
+            f"The link to the image, {without_query(url)}, is not https.",
             remedy="Set the connection's extra allow_http to true if that is meant.",
         )
 
 
-def _judge(response: httpx.Response, url: str) -> None:
+def _raise_for_status(response: httpx.Response, url: str) -> None:
     status = response.status_code
     if status in _WHOLE:
         return
-    facts: dict[str, Any] = {"status": status, "retry_after": answers.retry_after(response.headers)}
+    facts: dict[str, Any] = {"status": status, "retry_after": retry_after(response.headers)}
     if status in (401, 403, 404, 410):
         raise OxenExpiredURL(
             f"The link to the image, {without_query(url)}, does not work: it has expired, needs another key, "
@@ -114,7 +114,7 @@ def _judge(response: httpx.Response, url: str) -> None:
         )
     passing = status in (408, 426, 429) or status >= 500
     raise OxenDownloadError(
-        f"The image could not be fetched from {without_query(url)}.",
+        f"The link to the image, {without_query(url)}, was answered with another status than 200.",
         passing=passing,
         not_yet=not passing,
         **facts,

@@ -68,8 +68,8 @@ class Keeper:
     _failed: list[OxenImageError] = field(default_factory=list, init=False)
     _replaced: Set[str] = field(default=frozenset(), init=False)
     _old_files: Set[str] = field(default=frozenset(), init=False)
-    _lost: set[str] = field(default_factory=set, init=False)
-    _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
+    _lost_stems: set[str] = field(default_factory=set, init=False)
+    _open_files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
     _sources: dict[int, BinaryIO] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -81,14 +81,14 @@ class Keeper:
         :raises OxenImageError: the first failure, after everything else was kept.
         """
         if self.replacing:
-            with self._noted("The old output's sidecar"):
+            with self._deferring_failure("The old output's sidecar"):
                 self._mark_replaced()
         records: list[dict[str, Any]] = []
-        with self._held:
+        with self._open_files:
             for index, item in enumerate(items, start=1):
-                with self._noted(f"Image {index} of {len(items)}"):
-                    records.append(self._image(index, item))
-            with self._noted("The sidecars"):
+                with self._deferring_failure(f"Image {index} of {len(items)}"):
+                    records.append(self._keep_image(index, item))
+            with self._deferring_failure("The sidecars"):
                 self._commit(records, len(items))
         if not any(isinstance(error, OxenStorageError) for error in self._failed):
             with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ class Keeper:
         return records
 
     @contextlib.contextmanager
-    def _noted(self, what: str) -> Iterator[None]:
+    def _deferring_failure(self, what: str) -> Iterator[None]:
         """Keep an error for the end: what comes after it was paid for too."""
         try:
             yield
@@ -106,14 +106,14 @@ class Keeper:
             failure = error
             if not isinstance(failure, OxenImageError):
                 # The money is spent: it must not look like an error that a retry fixes.
-                failure = OxenImageError(f"The image could not be kept: {describe_error(error)}")
+                failure = OxenImageError(f"Something unexpected happened: {describe_error(error)}")
             # An image that is not there yet is requested again, and the code that does so reports it.
             log.log(logging.INFO if failure.not_yet else logging.ERROR, "%s: %s", what, failure)
             self._failed.append(failure)
 
     def _mark_replaced(self) -> None:
         """Mark the place as neither the old output nor the new one, until the new sidecar is written."""
-        stems, files = self._writer.insist(sidecar.parts_of, self.folder, self.stem)
+        stems, files = self._writer.with_retries(sidecar.parts_of, self.folder, self.stem)
         unfinished = {**self.facts, "replacing": True, "stems": stems, "files": files}
         self._writer.put(sidecar.name_of(self.stem), io.BytesIO(sidecar.dump(unfinished)))
         self._replaced, self._old_files = {self.stem, *stems}, set(files)
@@ -128,7 +128,7 @@ class Keeper:
         own = f"{wanted}-{self.writer_id.partition('.')[0]}"
         for stem in (wanted, own, *(f"{own}-{number}" for number in range(2, _NAMES))):
             name = f"{stem}{suffix}"
-            if stem in self._lost or not (stem in self._replaced or self._seems_free(stem)):
+            if stem in self._lost_stems or not (stem in self._replaced or self._seems_free(stem)):
                 continue
             if stem in self._replaced and name in self._old_files:
                 self._writer.put(name, got)
@@ -149,39 +149,39 @@ class Keeper:
 
     def _seems_free(self, stem: str) -> bool:
         """Return whether nobody else's image seems to be there; the store decides when the file is made."""
-        return self._writer.asked(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
+        return self._writer.may_be(sidecar.is_free, self.folder, stem, self.own_files, self._identity)
 
     def _seems_absent(self, name: str) -> bool:
-        return self._writer.asked(lambda: self.folder.size(name) is None)
+        return self._writer.may_be(lambda: self.folder.size(name) is None)
 
     def _is_own(self, stem: str, name: str) -> bool:
         """Return whether the sidecar says that a file is this job's; a claimed file may be another's."""
-        told = self._writer.insist(sidecar.read, self.folder, stem) if name in self.own_files else {}
-        return told.get("file") == name and told.get("identity") == self._identity
+        written = self._writer.with_retries(sidecar.read, self.folder, stem) if name in self.own_files else {}
+        return written.get("file") == name and written.get("identity") == self._identity
 
     @property
     def _identity(self) -> str:
         return str(self.facts.get("identity", ""))
 
-    def _image(self, index: int, item: ImageItem) -> dict[str, Any]:
+    def _keep_image(self, index: int, item: ImageItem) -> dict[str, Any]:
         stem = numbered(self.stem, index, self.index_separator)
         got = self._fetch(stem, item)
         try:
             # The preview is made from the image that is decoded for the proof.
-            look = partial(preview, size=self.preview) if self.preview else None
-            facts = verify.judge(got, self.same, look)
+            make_preview = partial(preview, size=self.preview) if self.preview else None
+            facts = verify.judge(got, self.same, make_preview)
         except OxenBadImage as error:
             if error.not_yet:
                 raise
             if item.b64_json and item.url:
                 log.warning("Image %d: %s Its link is fetched instead.", index, error.message)
-                return self._image(index, item.model_copy(update={"b64_json": None}))
+                return self._keep_image(index, item.model_copy(update={"b64_json": None}))
             raise self._reject(stem, got, error.reason) from None
         else:
             name = self._create(index, facts.suffix, got.file)
             self._sources[index] = got.file
         finally:
-            self._held.callback(got.close)
+            self._open_files.callback(got.close)
         return {
             **self.facts,
             "file": name,
@@ -209,17 +209,17 @@ class Keeper:
 
         :raises OxenStorageError: if it cannot be written.
         """
-        return self._put_aside(self.stem, fetched.from_bytes(answer), reason)
+        return self._keep_rejected(self.stem, fetched.from_bytes(answer), reason)
 
     def _reject(self, stem: str, got: fetched.Fetched, reason: str) -> OxenBadImage:
         """Keep bytes that cannot be proved to be an image; return the error that says so."""
-        where = self._put_aside(stem, got, reason)
+        where = self._keep_rejected(stem, got, reason)
         return OxenBadImage(
             f"The hub's answer is not a whole image ({reason}). Its {got.size} bytes are kept as {where}.",
             reason=reason,
         )
 
-    def _put_aside(self, stem: str, got: fetched.Fetched, reason: str) -> str:
+    def _keep_rejected(self, stem: str, got: fetched.Fetched, reason: str) -> str:
         got = fetched.without_key(self.api_key, got)
         # Do not overwrite earlier rejected bytes or their sidecars: they were paid for too.
         more = (f"{stem}.{number}.rejected" for number in itertools.count(2))
@@ -242,25 +242,25 @@ class Keeper:
                 # The first image's sidecar comes last: by now the places of the others are final.
                 stems = [_stem_of(one) for one in records]
                 first = {"stems": stems, "images": answered} if record["index"] == 1 else {}
-                if self._describe(_stem_of(record), sidecar.dump({**record, **first})):
+                if self._write_sidecar(_stem_of(record), sidecar.dump({**record, **first})):
                     break
-                record["file"] = self._move(record)
+                record["file"] = self._keep_elsewhere(record)
 
-    def _describe(self, stem: str, content: bytes) -> bool:
+    def _write_sidecar(self, stem: str, content: bytes) -> bool:
         """Write a sidecar; return False if another task's is there, which is not overwritten."""
         name, source = sidecar.name_of(stem), io.BytesIO(content)
         if stem not in self._replaced:
             if self._writer.write(self.folder.create, name, source):
                 return True
-            if self._writer.insist(sidecar.read, self.folder, stem).get("identity") != self._identity:
+            if self._writer.with_retries(sidecar.read, self.folder, stem).get("identity") != self._identity:
                 return False
         self._writer.put(name, source)
         return True
 
-    def _move(self, record: Mapping[str, Any]) -> str:
+    def _keep_elsewhere(self, record: Mapping[str, Any]) -> str:
         """Keep an image under another name, because another task has described its own under this name."""
         # If both images have the same bytes, both tasks take the file for theirs.
-        self._lost.add(_stem_of(record))
+        self._lost_stems.add(_stem_of(record))
         index, suffix = record["index"], record["file"].rpartition(".")[2]
         return self._create(index, f".{suffix}", self._sources[index])
 

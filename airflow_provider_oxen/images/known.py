@@ -14,7 +14,7 @@ __all__ = ["RECORD", "KnownFolder", "Listing"]
 RECORD = ".job.json"
 """The suffix of files that record a job."""
 
-_WORD = 2**64 - 1
+_MASK = 2**64 - 1
 
 
 class Listing:
@@ -29,7 +29,7 @@ class Listing:
         self.records = 0
         hashes = array("Q")
         for name in names:
-            hashes.append(hash(name) & _WORD)
+            hashes.append(hash(name) & _MASK)
             self.records += name.endswith(RECORD)
             if name.endswith(".part"):
                 # The identity in ``.<name>.<identity>.<writer>.part``.
@@ -38,7 +38,7 @@ class Listing:
 
     def has(self, name: str) -> bool:
         """Return whether a name was there. Two names in 2**64 may collide; then the store is asked."""
-        wanted = hash(name) & _WORD
+        wanted = hash(name) & _MASK
         place = bisect_left(self._hashes, wanted)
         return place < len(self._hashes) and self._hashes[place] == wanted
 

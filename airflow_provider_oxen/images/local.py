@@ -17,13 +17,13 @@ from airflow_provider_oxen.images.folder import MAX_READ_BYTES, PROBE, Folder, U
 
 __all__ = ["LocalFolder"]
 
-_PART = 60
+_SHOWN_BYTES = 60
 """Bytes of a file's name that its unfinished file's name repeats; the whole name could be too long."""
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 """Flags to create a file: never an existing one, and never through a link."""
 
-_ODD = (errno.EACCES, errno.ELOOP, errno.ENXIO)
+_NAME_ERRORS = (errno.EACCES, errno.ELOOP, errno.ENXIO)
 """Errors about a name, and not about its folder: no permission, a link to itself, a socket."""
 
 
@@ -50,9 +50,9 @@ class LocalFolder(Folder):
         names = [f"{PROBE}-{token}-{case}" for case in ("Aa", "aA")]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._at(names[0]), _NEW, 0o666))
+            os.close(os.open(self._at(names[0]), _CREATE, 0o666))
             with contextlib.suppress(FileExistsError):
-                os.close(os.open(self._at(names[1]), _NEW, 0o666))
+                os.close(os.open(self._at(names[1]), _CREATE, 0o666))
             return sum(token in found for found in self.names()) == 1
         except OSError:
             # The check of the folder reports what is wrong with it.
@@ -68,13 +68,13 @@ class LocalFolder(Folder):
 
     def read(self, name: str) -> bytes | None:
         try:
-            with os.fdopen(_opened(self._at(name)), "rb", buffering=0) as file:
+            with os.fdopen(_open_regular_file(self._at(name)), "rb", buffering=0) as file:
                 return file.read(min(os.fstat(file.fileno()).st_size, MAX_READ_BYTES) + 1)
         except FileNotFoundError:
             return None
 
     def open(self, name: str) -> BinaryIO:
-        return os.fdopen(_opened(self._at(name)), "rb")
+        return os.fdopen(_open_regular_file(self._at(name)), "rb")
 
     def size(self, name: str) -> int | None:
         try:
@@ -86,29 +86,29 @@ class LocalFolder(Folder):
         return os.path.isdir(self._at(name))
 
     def put(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> None:
-        with self._written(name, source, writer_id, lasting=lasting) as part:
+        with self._staged(name, source, writer_id, lasting=lasting) as part:
             os.replace(part, self._at(name))
         if lasting:
             self._sync()
 
     def _make(self, name: str, source: BinaryIO, writer_id: str) -> bool:
-        with self._written(name, source, writer_id) as part:
+        with self._staged(name, source, writer_id) as part:
             try:
                 os.link(part, self._at(name))
                 made = True
             except FileExistsError:
                 made = False
             except OSError:
-                return self._made_without_links(name, part)
+                return self._make_without_links(name, part)
             _unlink(part)
         if made:
             self._sync()
         return made
 
-    def _made_without_links(self, name: str, part: str) -> bool:
+    def _make_without_links(self, name: str, part: str) -> bool:
         """Do the same without links. If the process dies here, an empty file keeps the name."""
         try:
-            os.close(os.open(self._at(name), _NEW, 0o666))
+            os.close(os.open(self._at(name), _CREATE, 0o666))
         except FileExistsError:
             _unlink(part)
             return False
@@ -121,9 +121,9 @@ class LocalFolder(Folder):
         return True
 
     @contextlib.contextmanager
-    def _written(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
+    def _staged(self, name: str, source: BinaryIO, writer_id: str, *, lasting: bool = True) -> Iterator[str]:
         """Write the content to a new file with an unpredictable name; remove that file if anything fails."""
-        shown = os.fsencode(name)[:_PART].decode(errors="ignore")
+        shown = os.fsencode(name)[:_SHOWN_BYTES].decode(errors="ignore")
         part = self._at(f".{shown}.{writer_id}-{secrets.token_hex(8)}.part")
         source.seek(0)
         try:
@@ -177,12 +177,12 @@ class LocalFolder(Folder):
         return (self.path / name).as_uri()
 
 
-def _opened(path: str) -> int:
+def _open_regular_file(path: str) -> int:
     """Open a file to read, also through a link. Anything else is an error: a pipe would block for ever."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in _ODD:
+        if error.errno in _NAME_ERRORS:
             raise UnreadableFile(error.errno, error.strerror, path) from None
         raise
     mode = os.fstat(handle).st_mode
@@ -205,7 +205,7 @@ def _write(path: str, source: BinaryIO, *, lasting: bool = True) -> None:
     Uses the descriptor: a file object makes four more system calls, and with hundreds of threads each of them
     waits for its turn after each call.
     """
-    handle = os.open(path, _NEW, 0o666)
+    handle = os.open(path, _CREATE, 0o666)
     try:
         while chunk := source.read(1024 * 1024):
             rest = memoryview(chunk)

@@ -11,10 +11,10 @@ from airflow_provider_oxen.images.media import SUFFIXES
 
 __all__ = ["default_stem", "is_plain", "locate", "numbered", "split"]
 
-_UNFIT = r"[\x00-\x1f\x7f\ud800-\udfff]"
+_UNSAFE = r"[\x00-\x1f\x7f\ud800-\udfff]"
 """Control characters, and halves of surrogate pairs, which no file system can write."""
 
-_LONGEST = 180
+_MAX_BYTES = 180
 """Longest user's name in bytes, so that with our additions it stays under the 255 that file systems allow."""
 
 
@@ -33,9 +33,9 @@ def split(storage_path: str, stem: str) -> tuple[str, str]:
     base, dot, suffix = name.rpartition(".")
     if dot and f".{suffix.lower()}" in SUFFIXES:
         name = base
-    if not is_plain(name) or len(name.encode()) > _LONGEST:
+    if not is_plain(name) or len(name.encode()) > _MAX_BYTES:
         raise OxenInvalidRequest(
-            f"storage_path {storage_path!r} must end in a file name of 1 to {_LONGEST} bytes that does not "
+            f"storage_path {storage_path!r} must end in a file name of 1 to {_MAX_BYTES} bytes that does not "
             "start with '.', or in '/'."
         )
     return folder, name
@@ -51,7 +51,7 @@ def locate(path: str, argument: str) -> tuple[str, str]:
     def bad(problem: str) -> OxenInvalidRequest:
         return OxenInvalidRequest(f"{argument} {path!r} {problem}")
 
-    if re.search(_UNFIT, path):
+    if re.search(_UNSAFE, path):
         raise bad("holds a control character.")
     try:
         parts = urlsplit(path)
@@ -97,4 +97,4 @@ def numbered(stem: str, index: int, separator: str = "-") -> str:
 
 def is_plain(name: str) -> bool:
     """Return whether a name is a single file of the folder; it may come from anywhere."""
-    return not re.search(rf"^$|^\.|[/\\]|{_UNFIT}", name)
+    return not re.search(rf"^$|^\.|[/\\]|{_UNSAFE}", name)

@@ -15,7 +15,7 @@ import zlib
 from bisect import bisect_right
 from typing import BinaryIO, NamedTuple, cast
 
-__all__ = ["Broken", "Parts", "gif", "jpeg", "orientation", "png", "upright", "whole"]
+__all__ = ["Broken", "Parts", "exif_with", "gif", "jpeg", "orientation", "png", "whole"]
 
 _CHUNK = 64 * 1024
 
@@ -264,7 +264,7 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
-def upright(turned: int) -> bytes:
+def exif_with(rotation: int) -> bytes:
     """Return an EXIF with only an orientation in it."""
-    entry = struct.pack(">HHIHH", _ORIENTATION, 3, 1, turned, 0)
+    entry = struct.pack(">HHIHH", _ORIENTATION, 3, 1, rotation, 0)
     return _EXIF + b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)

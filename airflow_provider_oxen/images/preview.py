@@ -33,7 +33,7 @@ SMALL = Size(128, 5 * 1024, "JPEG", (75, 50, 25, 5))
 LARGE = Size(256, 12 * 1024, "WEBP", (80, 60, 40, 20, 0))
 """To look at in Airflow's web interface. It takes about ten times as long to make."""
 
-_GROUND = (238, 238, 238)
+_BACKGROUND = (238, 238, 238)
 """The colour behind transparency: a grey on which both white and black drawings can be seen."""
 
 
@@ -98,7 +98,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image if image.mode in ("RGB", "L") else image.convert("RGB")
     image = image.convert("RGBA")
-    ground = Image.new("RGB", image.size, _GROUND)
+    ground = Image.new("RGB", image.size, _BACKGROUND)
     ground.paste(image, mask=image.getchannel("A"))
     ground.info.update(image.info)
     return ground

@@ -118,13 +118,13 @@ class Checksums:
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self._told: list[tuple[str, str, bytes]] = []
+        self._announced: list[tuple[str, str, bytes]] = []
         self._sums: dict[str, Any] = {}
         if "content-encoding" in headers:
             return
-        for header, algorithm, digest in _announced(headers):
+        for header, algorithm, digest in _checksums(headers):
             if len(digest) == _SIZES.get(algorithm):
-                self._told.append((header, algorithm, digest))
+                self._announced.append((header, algorithm, digest))
                 self._sums.setdefault(algorithm, _new(algorithm))
 
     def update(self, data: bytes) -> None:
@@ -135,7 +135,7 @@ class Checksums:
     @property
     def doubt(self) -> str | None:
         """Which header says that other bytes were meant, as a clause; None if all match."""
-        for header, algorithm, digest in self._told:
+        for header, algorithm, digest in self._announced:
             if self._sums[algorithm].digest() != digest:
                 return f"its bytes are not those that the store's {header} tells of"
         return None
@@ -145,7 +145,7 @@ def _new(algorithm: str) -> Any:
     return _Crc32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
 
 
-def _announced(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
+def _checksums(headers: Mapping[str, str]) -> Iterator[tuple[str, str, bytes]]:
     yield "content-md5", "md5", _decoded(headers.get("content-md5", ""))
     for header in ("digest", "repr-digest", "content-digest"):
         yield from _listed(header, headers.get(header, ""))

@@ -26,25 +26,25 @@ FORMAT = "airflow-provider-oxen/1"
 _FACTS = {"file": str, **FACTS}
 """The fields that every image's sidecar must have."""
 
-_MORE = {"model": str, "seed": int, "generation_id": str, "preview": str}
+_OPTIONAL_FACTS = {"model": str, "seed": int, "generation_id": str, "preview": str}
 """Further fields that are passed on; nonsense values are left out. Other code reads the rest."""
 
-_MOST = 2**64
+_MAX_INTEGER = 2**64
 """Upper limit of integers that are passed on: no process of Airflow accepts larger ones."""
 
-_BIGGEST = 4 * 1024**3
+_MAX_IMAGE_BYTES = 4 * 1024**3
 """Largest image, in bytes, that is read and compared: a sparse file can be as large as one likes."""
 
-_LONGEST = 64 * 1024
+_MAX_TEXT_BYTES = 64 * 1024
 """Longest text, in bytes, that is passed on; a preview has about 16 KiB."""
 
-_MANY = 1_000
+_MAX_IMAGES = 1_000
 """Most images of one output."""
 
-_AGAIN = "Set overwrite=True to generate it, and pay for it, again."
+_HINT = "Set overwrite=True to generate it, and pay for it, again."
 
 
-_SAID = ("model", "generation_id", "revised_prompt", "rejected")
+_FROM_THE_HUB = ("model", "generation_id", "revised_prompt", "rejected")
 """Fields that come from the hub or a library. All others are the user's own words or ours: changed in any
 letter, they would no longer reproduce the image."""
 
@@ -59,7 +59,7 @@ def dump(record: Mapping[str, Any]) -> bytes:
     asked = record.get("request") or {}
     said = {
         name: without_queries(value)
-        for name in _SAID
+        for name in _FROM_THE_HUB
         if isinstance(value := record.get(name), str) and value != asked.get(name)
     }
     # json.dumps is slow when it indents, and a batch has thousands of sidecars.
@@ -154,14 +154,14 @@ def find(
         return None
     if first.get("fingerprint") != fingerprint:
         raise OxenOutputExists(
-            f"{where} describes the image of another request ({_source(first)}).",
+            f"{where} describes the image of another request ({_writer_of(first)}).",
             remedy="Choose another storage_path, for example with {{ run_id }} in it, or set "
             "overwrite=True to replace it.",
         )
     return [_checked(folder, name, fingerprint) for name in _stems(first, stem, where)]
 
 
-def _source(first: Mapping[str, Any]) -> str:
+def _writer_of(first: Mapping[str, Any]) -> str:
     """Return who wrote a sidecar, as far as it says so: two tasks with one file find each other by it."""
     names = {"Dag": "dag_id", "task": "task_id", "run": "run_id", "model": "model"}
     said = ((name, redacted_line(first.get(fact), 100)) for name, fact in names.items())
@@ -173,12 +173,12 @@ def _stems(first: Mapping[str, Any], stem: str, where: str) -> list[str]:
     if first.get("replacing") or stems is None:
         return [stem]
     if not _are_stems(stems):
-        raise OxenOutputDamaged(f"{where} is damaged: it does not name its images.", remedy=_AGAIN)
+        raise OxenOutputDamaged(f"{where} is damaged: it does not name its images.", remedy=_HINT)
     if not _is_whole(first):
         raise OxenOutputDamaged(
             f"{where} names {len(stems)} kept of {first.get('images')} paid images: the others could not be "
             "kept.",
-            remedy=_AGAIN,
+            remedy=_HINT,
         )
     return stems
 
@@ -198,7 +198,7 @@ def _are_stems(value: Any) -> TypeGuard[list[str]]:
     """Return whether a value names images, each once: every name costs a read."""
     return (
         isinstance(value, list)
-        and 0 < len(value) <= _MANY
+        and 0 < len(value) <= _MAX_IMAGES
         and all(isinstance(x, str) and is_plain(x) for x in value)
         and len(set(value)) == len(value)
     )
@@ -210,28 +210,28 @@ def _checked(folder: Folder, stem: str, fingerprint: str) -> dict[str, Any]:
     record = _read(folder, stem)
     if not record or record.get("replacing"):
         raise OxenOutputDamaged(
-            f"{where} is missing or unfinished: an earlier try was stopped.", remedy=_AGAIN
+            f"{where} is missing or unfinished: an earlier try was stopped.", remedy=_HINT
         )
-    wrong = [name for name, kind in _FACTS.items() if not _is(record.get(name), kind)]
+    wrong = [name for name, kind in _FACTS.items() if not _is_valid(record.get(name), kind)]
     if wrong or not is_plain(record["file"]):
-        raise OxenOutputDamaged(f"{where} is damaged: look at {', '.join(wrong) or 'file'}.", remedy=_AGAIN)
+        raise OxenOutputDamaged(f"{where} is damaged: look at {', '.join(wrong) or 'file'}.", remedy=_HINT)
     if record.get("fingerprint") != fingerprint:
-        raise OxenOutputExists(f"{where} describes the image of another request now.", remedy=_AGAIN)
-    if found := _is_other(folder, record):
-        raise OxenOutputDamaged(f"{where} is there, but its image {record['file']} {found}.", remedy=_AGAIN)
-    odd = [name for name, kind in _MORE.items() if not _is(record.get(name), kind)]
+        raise OxenOutputExists(f"{where} describes the image of another request now.", remedy=_HINT)
+    if found := _difference(folder, record):
+        raise OxenOutputDamaged(f"{where} is there, but its image {record['file']} {found}.", remedy=_HINT)
+    odd = [name for name, kind in _OPTIONAL_FACTS.items() if not _is_valid(record.get(name), kind)]
     return {name: value for name, value in record.items() if name not in odd}
 
 
-def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
+def _difference(folder: Folder, record: Mapping[str, Any]) -> str | None:
     """Return, as a clause, how an image differs from what its sidecar says; None if it does not."""
-    name, told = record["file"], record["bytes"]
+    name, expected = record["file"], record["bytes"]
     size = folder.size(name)
     if size is None:
         return "is gone"
-    if size != told:
-        return f"has {size} bytes instead of {told}"
-    if size > _BIGGEST:
+    if size != expected:
+        return f"has {size} bytes instead of {expected}"
+    if size > _MAX_IMAGE_BYTES:
         return f"has {size:,} bytes, and is not read"
     try:
         digest = folder.sha256(name, size)
@@ -242,11 +242,11 @@ def _is_other(folder: Folder, record: Mapping[str, Any]) -> str | None:
     )
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is_valid(value: Any, kind: type) -> bool:
     """Return whether a value of a sidecar has a type, and may be passed on."""
     if kind is int:
-        return type(value) is int and 0 <= value < _MOST
-    return isinstance(value, kind) and len(str(value).encode(errors="replace")) < _LONGEST
+        return type(value) is int and 0 <= value < _MAX_INTEGER
+    return isinstance(value, kind) and len(str(value).encode(errors="replace")) < _MAX_TEXT_BYTES
 
 
 def _read(folder: Folder, stem: str) -> dict[str, Any] | None:

@@ -100,4 +100,7 @@ def _advice(scheme: str) -> str:
     if store := store_of(scheme):
         floor = ".".join(map(str, store.floor))
         return f"Install the driver: pip install '{store.provider}' '{store.driver}>={floor}'."
-    return f"Install a provider that registers the scheme {scheme!r} with Airflow's object storage."
+    return (
+        "Give an absolute path, or a URL of s3://, gs:// or abfs://. Another scheme needs an Airflow "
+        "provider that registers it."
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from airflow_provider_oxen.api.errors import OxenBadImage
 from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.images.media import FORMATS, ImageFacts, format_of
-from airflow_provider_oxen.images.parts import Broken, orientation, upright, whole
+from airflow_provider_oxen.images.parts import Broken, exif_with, orientation, whole
 from airflow_provider_oxen.images.received import HEAD, describe
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_oxen.images.fetched import Fetched
 
-__all__ = ["MAX_FRAMES", "MAX_PIXELS", "Look", "judge", "prove"]
+__all__ = ["MAX_FRAMES", "MAX_PIXELS", "MakePreview", "judge", "prove"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ MAX_SCANNED = 20 * MAX_PIXELS
 """Most pixels over all scans of a JPEG. A progressive one has about ten scans, and a decoder goes over all
 pixels for each of them, even for an empty one."""
 
-_ON_ITS_SIDE = 5
+_FIRST_ON_ITS_SIDE = 5
 """From this EXIF orientation on, width and height are exchanged when the image is shown."""
 
 _UNKNOWN = "not an image of a known format"
@@ -40,7 +40,7 @@ _UNKNOWN = "not an image of a known format"
 _HEAD = 16
 """Bytes that identify a format."""
 
-Look: TypeAlias = "Callable[[Image.Image], str | None]"
+MakePreview: TypeAlias = "Callable[[Image.Image], str | None]"
 """Makes a preview of an image's first frame, which is decoded but not yet proved to be whole; it must not
 change the image."""
 
@@ -80,7 +80,7 @@ class _Strict:
 _STRICT = _Strict()
 
 
-def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
+def prove(got: Fetched, make_preview: MakePreview | None = None) -> ImageFacts:
     """Decode every pixel and return the facts. Bytes after the image's end do no harm.
 
     The file is left at its beginning.
@@ -89,7 +89,7 @@ def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
     """
     try:
         with _STRICT:
-            return _decode(got, look)
+            return _decode(got, make_preview)
     except OxenBadImage:
         raise
     except Broken as error:
@@ -104,14 +104,14 @@ def prove(got: Fetched, look: Look | None = None) -> ImageFacts:
         got.file.seek(0)
 
 
-def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> ImageFacts:
+def judge(got: Fetched, same: str | None = None, make_preview: MakePreview | None = None) -> ImageFacts:
     """Prove received bytes, and tell a broken image from something that was sent in its place.
 
     :param same: SHA-256 of what came for the same image before, again and again: the hub has nothing else.
     :raises OxenBadImage: ``not_yet`` if a link may return other bytes later.
     """
     try:
-        facts = prove(got, look)
+        facts = prove(got, make_preview)
         if got.doubt and got.linked and got.sha256 != same:
             error = _bad(got.doubt)
             error.doubted = True
@@ -132,7 +132,7 @@ def judge(got: Fetched, same: str | None = None, look: Look | None = None) -> Im
         raise error from None
 
 
-def _decode(got: Fetched, look: Look | None) -> ImageFacts:
+def _decode(got: Fetched, make_preview: MakePreview | None) -> ImageFacts:
     from PIL import Image
 
     got.file.seek(0)
@@ -147,28 +147,28 @@ def _decode(got: Fetched, look: Look | None) -> ImageFacts:
             raise _bad(f"{width} x {height} pixels in {frames} frame(s) is more than is decoded")
         if width * height * parts.scans > MAX_SCANNED:
             raise _bad(f"{width} x {height} pixels in {parts.scans} scans is more than is decoded")
-        turned = orientation(parts.exif or image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        rotation = orientation(parts.exif or image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
         for frame in range(frames):
             image.seek(frame)
             image.load()
             if not frame:
-                _tell_only(image, turned)
-                preview = look(image) if look else None
+                _keep_only_orientation(image, rotation)
+                preview = make_preview(image) if make_preview else None
         kind = str(image.format)
     if not parts.ends:
         raise _bad("it is cut short")
-    if turned >= _ON_ITS_SIDE:
+    if rotation >= _FIRST_ON_ITS_SIDE:
         width, height = height, width
     media_type = next(one.media_type for one in FORMATS if one.name == kind)
     return ImageFacts(media_type, width, height, got.size, got.sha256, preview)
 
 
-def _tell_only(image: Image.Image, turned: int) -> None:
+def _keep_only_orientation(image: Image.Image, rotation: int) -> None:
     """Keep only the orientation of an image's metadata: the rest may be broken."""
     for name in ("exif", "xmp"):
         image.info.pop(name, None)
-    if turned > 1:
-        image.info["exif"] = upright(turned)
+    if rotation > 1:
+        image.info["exif"] = exif_with(rotation)
 
 
 def _bad(reason: str) -> OxenBadImage:

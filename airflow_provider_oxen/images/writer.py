@@ -46,28 +46,28 @@ class Writer:
         :raises OxenStorageError: if all attempts fail.
         """
         try:
-            return self.insist(write, name, source, self._writer_id)
+            return self.with_retries(write, name, source, self._writer_id)
         except Exception as error:
             raise OxenStorageError(
-                f"{self._folder.asset_uri(name)} could not be written in {_ATTEMPTS} attempts: "
+                f"{self._folder.asset_uri(name)}: {_ATTEMPTS} attempts failed, the last with "
                 f"{describe_error(error)}"
             ) from None
 
-    def asked(self, ask: Callable[..., bool], *arguments: Any) -> bool:
+    def may_be(self, ask: Callable[..., bool], *arguments: Any) -> bool:
         """Ask the store; if it cannot tell, the answer is yes."""
         try:
-            return self.insist(ask, *arguments)
+            return self.with_retries(ask, *arguments)
         except Exception as error:
             log.warning("The store cannot tell what is there: %s", describe_error(error))
             return True
 
-    def insist(self, ask: Callable[..., T], *arguments: Any) -> T:
+    def with_retries(self, ask: Callable[..., T], *arguments: Any) -> T:
         """Call the store, and retry if it does not answer."""
         return call_with_retries(
             lambda: tenacity.Retrying(
                 stop=tenacity.stop_after_attempt(_ATTEMPTS),
                 wait=tenacity.wait_exponential(multiplier=1),
-                before_sleep=_tell,
+                before_sleep=_log_attempt,
                 sleep=self._sleep,
                 reraise=True,
             ),
@@ -75,7 +75,7 @@ class Writer:
         )  # fmt: skip
 
 
-def _tell(state: tenacity.RetryCallState) -> None:
+def _log_attempt(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     log.warning(
         "The store failed (attempt %d of %d): %s", state.attempt_number, _ATTEMPTS, describe_error(error)

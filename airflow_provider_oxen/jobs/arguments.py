@@ -196,10 +196,10 @@ def _boolean(value: Any) -> bool:
     return found
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, kind: str = "number") -> float:
     found = exact_number(value) if isinstance(value, str) else value
     if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found <= _MOST:
-        raise Unfit("must be a number above 0")
+        raise Unfit(f"must be a {kind} above 0")
     return float(found)
 
 
@@ -214,7 +214,7 @@ def _amount(value: Any) -> float:
 
 
 def _seconds(value: Any) -> float:
-    return _number(value.total_seconds() if isinstance(value, timedelta) else value)
+    return _number(value.total_seconds() if isinstance(value, timedelta) else value, "number of seconds")
 
 
 Boolean = Annotated[bool, or_default(_boolean)]

@@ -96,10 +96,13 @@ def afford(task: Task, intent: Record) -> None:
         )
     total = intent.price * intent.submissions
     if total > task.max_cost + 1e-9:
-        raise OxenBudgetError(
-            f"This would be submission {intent.submissions} of this task at ${intent.price:g} each, "
-            f"${total:g} in all, and max_cost is ${task.max_cost:g}."
-        )
+        cause = f"The image would cost ${intent.price:g}, and max_cost is ${task.max_cost:g}."
+        if intent.submissions > 1:
+            cause = (
+                f"This would be submission {intent.submissions} of this task at ${intent.price:g} each, "
+                f"${total:g} in all, and max_cost is ${task.max_cost:g}."
+            )
+        raise OxenBudgetError(cause, remedy="To allow it, raise max_cost.")
 
 
 def past_of(record: Record) -> list[str]:

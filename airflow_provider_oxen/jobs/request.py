@@ -61,8 +61,7 @@ def _words(what: str) -> PlainValidator:
             )
         # Refuse "None" too: a template renders a missing XCom to it, and it would be paid for.
         if is_unset(value) or not isinstance(value, str):
-            said = "Prompt cannot be empty. " if is_unset(value) and name == "prompt" else ""
-            raise OxenInvalidRequest(f"{said}{name} must be {what}, not {shown(value)}.")
+            raise OxenInvalidRequest(f"{name} must be {what}, not {shown(value)}.")
         return value
 
     return PlainValidator(read)
@@ -104,9 +103,10 @@ def _parameters(value: Any) -> dict[str, Any]:
     parameters = mapping("model_params", value)
     reserved = sorted(set(parameters) & RESERVED)
     if reserved:
+        names = ", ".join(map(repr, reserved))
         raise OxenInvalidRequest(
-            f"model_params must not hold {', '.join(map(repr, reserved))}: arguments of their own, or the "
-            "hub's own fields. Allowed is anything else in the model's request schema."
+            f"model_params must not hold {names}: the task has an argument for this, or sets it itself.",
+            remedy="Leave it out of model_params.",
         )
     found: dict[str, Any] = plain("model_params", parameters)
     return found

@@ -15,7 +15,7 @@ from airflow_provider_oxen.api.errors import (
     OxenRecordError,
     OxenStoreUnavailable,
 )
-from airflow_provider_oxen.api.redact import without_queries
+from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.jobs import record as records
 from airflow_provider_oxen.jobs.record import Record
 
@@ -189,21 +189,18 @@ def overtaken(there: Record | None) -> OxenOvertaken:
     """Return the error for a try that another one has overtaken."""
     what = "Another try" if there is None else f"Another try ({there.phase}, {there.job})"
     return OxenOvertaken(
-        f"{what} has written the record of this task's job meanwhile. This try sends nothing and leaves "
-        "that record as it is."
+        f"{what} has written the record of this task's job meanwhile; this try leaves it as it is."
     )
 
 
-def ask_store(done: str, ask: Callable[[], T]) -> T:
+def ask_store(done: str, ask: Callable[[], T], what: str = "The record of this task's paid job") -> T:
     """Call the place of a record.
 
     :param done: what the call does, as a participle for the message.
+    :param what: names the record in the message.
     :raises OxenStoreUnavailable: for every error there.
     """
     try:
         return ask()
     except Exception as error:
-        raise OxenStoreUnavailable(
-            f"The record of this task's paid job could not be {done}: {type(error).__name__}: "
-            f"{without_queries(str(error))}."
-        ) from None
+        raise OxenStoreUnavailable(f"{what} could not be {done}: {describe_error(error)}.") from None

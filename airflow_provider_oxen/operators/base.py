@@ -148,9 +148,8 @@ def resume_batch(
 ) -> dict[str, Any]:
     """Resume a deferred batch; see ``execute_complete`` of the batch operator."""
     from airflow_provider_oxen.batch.opening import open_batch
-    from airflow_provider_oxen.batch.run import WAITED
     from airflow_provider_oxen.hooks.failures import waited_for
 
-    with waited_for(WAITED), open_batch(operator, context, batch) as run:
+    with waited_for("What this batch has waited for"), open_batch(operator, context, batch) as run:
         operator.this_try = run
         return run.resume(event, batch)

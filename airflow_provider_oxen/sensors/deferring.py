@@ -45,7 +45,7 @@ class DeferringSensor(BaseSensorOperator):
             deferrable = configuration.deferrable()
         self.deferrable = deferrable
 
-    def leave_to(self, trigger: BaseTrigger, deadline: float, arguments: Mapping[str, Any]) -> NoReturn:
+    def defer_to(self, trigger: BaseTrigger, deadline: float, arguments: Mapping[str, Any]) -> NoReturn:
         """Defer, and come back in ``execute_complete`` with the trigger's event.
 
         :param deadline: unix seconds when the sensor's ``timeout`` ends; the next deferral uses the same
@@ -66,7 +66,7 @@ class DeferringSensor(BaseSensorOperator):
         )
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
+    def without_useless_retry(self) -> Iterator[None]:
         """Turn an error that a retry cannot fix into a failure without a retry."""
         from airflow_provider_oxen.api.errors import OxenError
         from airflow_provider_oxen.hooks.failures import for_airflow

@@ -82,7 +82,7 @@ class OxenGenerationSensor(DeferringSensor):
         from airflow_provider_oxen.tasks.arguments import GenerationArguments
         from airflow_provider_oxen.triggers.events import read_event
 
-        with self.judged():
+        with self.without_useless_retry():
             end = read_event(event, GenerationArguments.of(self).generation_id)
         if end.status == "timed_out":
             raise self.timed_out()
@@ -95,7 +95,7 @@ class OxenGenerationSensor(DeferringSensor):
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.tasks.arguments import GenerationArguments
 
-        with self.judged():
+        with self.without_useless_retry():
             asked = GenerationArguments.of(self)
             with OxenHook(asked.oxen_conn_id).get_conn() as client, for_look(deadline):
                 row = self._succeeded(client, asked.generation_id)
@@ -112,7 +112,7 @@ class OxenGenerationSensor(DeferringSensor):
                 deadline=deadline,
                 deferred_at=time.time(),
             )
-            self.leave_to(trigger, deadline, asked.as_json())
+            self.defer_to(trigger, deadline, asked.as_json())
         return None
 
     def _succeeded(self, client: Client, generation_id: str) -> Generation | None:

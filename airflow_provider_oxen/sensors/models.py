@@ -68,7 +68,7 @@ class OxenModelSensor(DeferringSensor):
         from airflow_provider_oxen.tasks.arguments import ModelArguments
         from airflow_provider_oxen.triggers.events import read_model_event
 
-        with self.judged():
+        with self.without_useless_retry():
             end = read_model_event(event, ModelArguments.of(self).model)
             if end.status == "timed_out":
                 raise self.timed_out()
@@ -87,7 +87,7 @@ class OxenModelSensor(DeferringSensor):
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.tasks.arguments import ModelArguments
 
-        with self.judged():
+        with self.without_useless_retry():
             given = ModelArguments.of(self).as_json()
             with OxenHook(given["oxen_conn_id"]).get_conn() as client, for_look(deadline):
                 refuse_key(names_with_key(given, client.settings.api_key))
@@ -103,5 +103,5 @@ class OxenModelSensor(DeferringSensor):
             trigger = OxenModelTrigger(
                 **given, poke_interval=self.poke_interval, deadline=deadline, deferred_at=time.time()
             )
-            self.leave_to(trigger, deadline, given)
+            self.defer_to(trigger, deadline, given)
         return found.state == "ready"

@@ -48,6 +48,7 @@ class TaskArguments(PlaceArguments):
     """The arguments that one image and a batch share, beside the request."""
 
     deferrable: Annotated[bool, PlainValidator(bool)]
+    use_queue: Boolean = True
     storage_options: Names = Field(default_factory=dict)
     overwrite: Boolean = False
     validation: Annotated[Validation, one_of(Validation)] = Field("error", alias="validate")
@@ -67,6 +68,14 @@ class TaskArguments(PlaceArguments):
         check_connection("storage_path", self.storage_path, "storage_conn_id", self.storage_conn_id)
         return self
 
+    @model_validator(mode="after")
+    def _deferred_in_the_queue(self) -> Self:
+        if self.deferrable and not self.use_queue:
+            raise OxenInvalidRequest(
+                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
+            )
+        return self
+
 
 class ImageArguments(RequestArguments, TaskArguments):
     """The arguments for one image."""
@@ -77,11 +86,7 @@ class ImageArguments(RequestArguments, TaskArguments):
     target_repo: OptionalText = None
 
     @model_validator(mode="after")
-    def _in_the_queue(self) -> Self:
-        if self.deferrable and not self.use_queue:
-            raise OxenInvalidRequest(
-                "deferrable=True needs the queue: leave use_queue out, or set deferrable=False."
-            )
+    def _saved_by_the_queue(self) -> Self:
         if self.target_repo and not self.use_queue:
             raise OxenInvalidRequest("target_repo is a parameter of the queue: set use_queue=True.")
         return self

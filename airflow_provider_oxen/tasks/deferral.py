@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 __all__ = [
+    "SLACK",
     "TaskOperator",
     "defer",
     "has_arguments",
@@ -32,7 +33,7 @@ __all__ = [
 
 _KEY = "arguments"
 
-_SLACK = 600.0
+SLACK = 600.0
 """Seconds that Airflow waits beyond the trigger's own deadline; this matters only if no triggerer runs."""
 
 
@@ -133,7 +134,7 @@ def defer(
         cancel_on_kill=arguments.cancel_on_kill and record.may_be_cancelled,
         deferred_at=time.time(),
     )
-    left = None if deadline is None else max(0.0, deadline - time.time()) + _SLACK
+    left = None if deadline is None else max(0.0, deadline - time.time()) + SLACK
     operator.log.info(
         "Waiting for generation %s in the triggerer. It was submitted at %s; the timeout is %s.",
         record.generation_id, _utc(since), "off" if deadline is None else f"at {_utc(deadline)}",

@@ -15,7 +15,7 @@ from airflow_provider_oxen.tasks.output import Output
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["open_output", "record_store"]
+__all__ = ["open_output", "record_store", "state_store"]
 
 
 def open_output(
@@ -55,15 +55,22 @@ def open_output(
     )
 
 
+def state_store(context: Context) -> tuple[stores.StateStore | None, Any]:
+    """Return Airflow's task state store, and its value for "does not expire"; before 3.3 there is none."""
+    state = cast("stores.StateStore | None", context.get("task_state_store"))
+    if state is None:
+        return None, None
+    # Airflow versions with the store have this constant; the compat provider does not.
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    return state, NEVER_EXPIRE
+
+
 def record_store(context: Context, output: Output) -> stores.RecordStore:
     """Return the place of the task's record: Airflow's store, a file beside the output, both, or none."""
-    state = cast("stores.StateStore | None", context.get("task_state_store"))
-    kept, file = None, None
-    if state is not None:
-        # Airflow versions with the store have this constant; the compat provider does not.
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        kept = stores.StateRecordStore(state, output.identity.key, NEVER_EXPIRE)
+    state, never = state_store(context)
+    kept = stores.StateRecordStore(state, output.identity.key, never) if state is not None else None
+    file = None
     if output.folder is not None:
         file = filestore.FileRecordStore(output.folder, output.stem, output.identity.key, output.writer_id)
     if kept and file:

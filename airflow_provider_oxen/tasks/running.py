@@ -80,9 +80,7 @@ class Running:
                     f"Airflow could not say whether this is still the current try: {describe_error(error)}."
                 ) from None
             if problem:
-                raise OxenOvertaken(
-                    f"Airflow no longer runs this try: {problem}. It sends nothing and changes nothing."
-                )
+                raise OxenOvertaken(f"Airflow no longer runs this try: {problem}.")
             # The time of the question, not of the answer.
             self._asked = now
 

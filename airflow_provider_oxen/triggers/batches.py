@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.triggers._base import OxenTrigger
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from airflow_provider_oxen.triggers.events import BatchEnd
     from airflow_provider_oxen.waiting.registry import Tally
 
 __all__ = ["OxenBatchTrigger"]
-
-PAUSES = (1.0, 5.0)
-"""Seconds before each further try to read a record: a store may fail briefly, and a shared disk may lag."""
-
-_READING = 300.0
-"""Seconds that reading a record may take with all tries. A record of a million rows takes about five from a
-disk."""
-
-_READERS = 4
-"""Records that are read at the same time."""
 
 _LOG_EVERY = 10.0
 """Shortest time in seconds between two log lines about the progress."""
@@ -103,11 +88,14 @@ class OxenBatchTrigger(OxenTrigger):
     async def _wait(self) -> tuple[BatchEnd, int]:
         from airflow_provider_oxen.api.errors import OxenError, OxenRecordError
         from airflow_provider_oxen.hooks.oxen import OxenHook
+        from airflow_provider_oxen.triggers.batch_record import read_with_patience
         from airflow_provider_oxen.triggers.events import BatchEnd
         from airflow_provider_oxen.waiting.registry import wait_for_all
 
         try:
-            ids = await self._ids()
+            ids = await read_with_patience(
+                self.folder, self.storage_conn_id, self.record, self.identity, self.jobs
+            )
         except OxenError as error:
             advice = "" if isinstance(error, OxenRecordError) else f" {_ADVICE}"
             return BatchEnd(
@@ -127,60 +115,12 @@ class OxenBatchTrigger(OxenTrigger):
         )
         return _batch_end(tally)
 
-    async def _ids(self) -> dict[str | None, list[str]]:
-        """Return the ids to wait for, by namespace, as the record has them.
-
-        :raises OxenError: if the record cannot be read after several tries.
-        """
-        from airflow_provider_oxen.api.errors import OxenRecordError, OxenStoreUnavailable
-
-        try:
-            async with asyncio.timeout(_READING):
-                for pause in PAUSES:
-                    try:
-                        return await self._read()
-                    except (OxenRecordError, OxenStoreUnavailable) as error:
-                        # A shared disk may show an older file for a while.
-                        self.log.warning("%s Reading it again in %g s.", error, pause)
-                        await asyncio.sleep(pause)
-                return await self._read()
-        except TimeoutError:
-            raise OxenStoreUnavailable(
-                f"The record of the batch, {self.record}, could not be read in {_READING:g} seconds."
-            ) from None
-
-    async def _read(self) -> dict[str | None, list[str]]:
-        from asgiref.sync import sync_to_async
-
-        from airflow_provider_oxen.api.errors import OxenRecordError
-        from airflow_provider_oxen.triggers.batch_record import read_waiting
-
-        # The store asks Airflow for its connection. In a thread that is not asgiref's, Airflow 3.0 and 3.1
-        # would ask on another event loop than the triggerer's, and get no answer.
-        read = sync_to_async(read_waiting, thread_sensitive=False, executor=_readers(os.getpid()))
-        ids = await read(self.folder, self.storage_conn_id, self.record, self.identity)
-        found = sum(map(len, ids.values()))
-        if found != self.jobs:
-            raise OxenRecordError(
-                f"The record of the batch, {self.record}, lists {found:,} generations to wait for, but the "
-                f"task submitted {self.jobs:,}."
-            )
-        return ids
-
     async def on_kill(self) -> None:
         """Log what happens to the jobs. Airflow calls this only when somebody ends the task."""
         self.log.info(
             "%s generations of the batch continue and may be paid for; the task's next try finds them.",
             f"{self.jobs:,}",
         )
-
-
-@cache
-def _readers(pid: int) -> ThreadPoolExecutor:
-    """Return threads of our own, so that a store that hangs blocks nothing else in the process."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(_READERS, "oxen-batch-record")
 
 
 class _ProgressLog:

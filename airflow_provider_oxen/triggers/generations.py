@@ -103,7 +103,8 @@ class OxenGenerationTrigger(OxenTrigger):
         from dataclasses import replace
 
         from airflow_provider_oxen.api import queue
-        from airflow_provider_oxen.api.client import AsyncClient, ssl_context
+        from airflow_provider_oxen.api.client import AsyncClient
+        from airflow_provider_oxen.api.tls import ssl_context
         from airflow_provider_oxen.hooks.oxen import OxenHook
 
         settings = await OxenHook(self.oxen_conn_id).asettings()

@@ -15,12 +15,12 @@ from typing import Protocol, TypeVar
 
 from airflow_provider_oxen.api.bulk import BulkClient
 from airflow_provider_oxen.api.calls import Call
-from airflow_provider_oxen.api.client import ssl_context
 from airflow_provider_oxen.api.errors import OxenAuthenticationError, OxenError, OxenPermissionError
 from airflow_provider_oxen.api.events import events
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.tls import ssl_context
 
 __all__ = ["Connection", "EventListener", "Subscriber", "raise_if_cancelled", "reason"]
 

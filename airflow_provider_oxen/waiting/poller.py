@@ -22,11 +22,11 @@ from contextlib import aclosing
 from airflow_provider_oxen import metrics
 from airflow_provider_oxen.api import queue
 from airflow_provider_oxen.api.bulk import BulkClient, TooLong
-from airflow_provider_oxen.api.client import ssl_context
 from airflow_provider_oxen.api.errors import OxenError
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
 from airflow_provider_oxen.api.statuses import ENDED
+from airflow_provider_oxen.api.tls import ssl_context
 from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.waiting.asking import Key, RowAsker, UnfinishedList, history
 from airflow_provider_oxen.waiting.listener import EventListener, raise_if_cancelled

@@ -59,7 +59,9 @@ def write_sheet(folder: Path, rows: int) -> Path:
     made.add(bad, None)
     path = folder / "index.html"
     with path.open("wb") as written:
-        made.end(written, counts.as_json(), FACTS, finished=True, written_at=datetime(2026, 11, 29, tzinfo=UTC))
+        made.end(
+            written, counts.as_json(), FACTS, finished=True, written_at=datetime(2026, 11, 29, tzinfo=UTC)
+        )
     return path
 
 

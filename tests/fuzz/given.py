@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from airflow_provider_oxen.api import answers, redact
+from airflow_provider_oxen.api import clock, redact
 from airflow_provider_oxen.api.errors import OxenBadImage
 from airflow_provider_oxen.api.jsontext import loads
 from airflow_provider_oxen.api.models import Model
@@ -224,8 +224,8 @@ def headers(rng: Random) -> Callable[[], object]:
         named[name.decode()] = texts(rng, told[:2000]) if rng.random() < 0.5 else told
 
     def case() -> None:
-        answers.retry_after(named)
-        answers.read_date(named.get("date", ""))
+        clock.retry_after(named)
+        clock.read_date(named.get("date", ""))
         sums = Checksums(named)
         sums.update(b"image")
         sums.doubt  # noqa: B018

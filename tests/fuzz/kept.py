@@ -405,11 +405,12 @@ def batch(rng: Random) -> Callable[[], object]:
         accounts.read_mark()
         accounts.read_summary()
         _try(accounts.read)
-        _try(lambda: batch_record.read_waiting(folder.uri(""), None, name, IDENTITY.key))
+        _try(lambda: batch_record.read_waiting(folder.uri(""), None, name, IDENTITY.key, 1))
         ids_of(folder)
         with RowStore() as rows:
             BatchRecord(folder, rows, IDENTITY.key, 1, "mark").load(name, None, Counter())
-            list(rows.in_state(NEW, OPEN, WAITING))
+            for state in (NEW, OPEN, WAITING):
+                list(rows.in_state(state))
             json.dumps([entry for _, entry, _ in rows.entries()], allow_nan=False)
             list(rows.dump())
 
@@ -514,7 +515,7 @@ def kwargs(rng: Random) -> Callable[[], object]:
 async def _run(trigger: Any) -> None:
     with (
         mock.patch("airflow_provider_oxen.hooks.oxen.OxenHook", _Hook),
-        mock.patch("airflow_provider_oxen.triggers.batches.PAUSES", ()),
+        mock.patch("airflow_provider_oxen.triggers.batch_record.PAUSES", ()),
         mock.patch("airflow_provider_oxen.triggers._base.SECONDS", 0.0),
     ):
         told = [event async for event in trigger.run()]

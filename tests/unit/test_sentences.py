@@ -15,10 +15,20 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "localhub" not in pat
 KINDS = {name for name in errors.__all__ if name.startswith("Oxen")}
 
 MONEY = re.compile(
-    r"nothing (more )?was (sent|spent)(?!:)|(?<!what )\b(may|was|has|have|were) (have )?(been )?paid for",
+    r"nothing (more )?was (sent|spent)(?!:)|\bsends nothing|it was not sent"
+    r"|(?<!what )\b(may|was|has|have|were) (have )?(been )?paid for",
     re.IGNORECASE,
 )
 RETRY = re.compile(r"\bthe next try\b|not tried again|airflow's retries", re.IGNORECASE)
+
+LOST = {
+    "OxenImageError": "kept",
+    "OxenBadImage": "usable",
+    "OxenDownloadError": "fetched",
+    "OxenExpiredURL": "fetched",
+    "OxenStorageError": "written",
+}
+"""What the first sentence of an error says of the image: that it is not this."""
 
 INTO_A_MESSAGE = re.compile(
     r"in str\(error\)|in error\.message|\.message \+=|str\(error\)\.(startswith|endswith|replace|remove)"
@@ -53,6 +63,19 @@ def test_raise_sites_are_found():
 def test_no_cause_says_what_the_facts_say():
     """A cause that tells of money, or of another try, would say it twice, and at the wrong end."""
     assert [found for found in causes() if MONEY.search(found[1]) or RETRY.search(found[1])] == []
+
+
+def test_no_cause_says_again_what_became_of_the_image():
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or any(word.arg == "money" for word in node.keywords):
+                continue
+            lost, cause = LOST.get(name_of(node)), " ".join(map(text_of, node.args[:1]))
+            if lost and re.search(rf"\bnot (be )?{lost}", cause):
+                found.append(cause)
+
+    assert found == []
 
 
 def test_nobody_looks_into_a_message():

@@ -13,10 +13,12 @@ import time_machine
 
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.api import calls, errors, tls
-from airflow_provider_oxen.api.client import AsyncClient, Client, bearer, ssl_context
+from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenConnectionError, OxenError, OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
+from airflow_provider_oxen.api.sending import bearer
 from airflow_provider_oxen.api.settings import Settings
+from airflow_provider_oxen.api.tls import ssl_context
 
 from .conftest import FREE, HUB, IMAGES, KEY, LINK, MODEL, PAID, Loopback, answer, trouble
 
@@ -593,7 +595,8 @@ class TestTransport:
         if content:
             bundle.write_text(content)
 
-        with pytest.raises(OxenSettingsError, match=r"The CA bundle '.*ca\.pem' cannot be read: "):
+        said = r"The CA bundle '.*ca\.pem', which the connection's extra verify names, cannot be read: "
+        with pytest.raises(OxenSettingsError, match=said):
             kind(Settings(verify=str(bundle)))
 
     def test_bundle_whose_name_no_system_takes_is_an_error_of_the_connection(self):

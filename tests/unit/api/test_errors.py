@@ -121,7 +121,7 @@ def test_sentence_says_money_retry_cause_and_remedy_in_this_order():
     [
         (errors.OxenInvalidRequest, "Nothing was spent."),
         (errors.OxenOutcomeUnknown, "An image may have been paid for."),
-        (OxenBadImage, "Paid, no whole image came."),
+        (OxenBadImage, "Paid, image not usable."),
         (errors.OxenStorageError, "Paid, image not written."),
         (errors.OxenImageError, "Paid, image not kept."),
     ],

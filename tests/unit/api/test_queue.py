@@ -63,10 +63,10 @@ ROW = {
             None,
         ),
         (
-            queue.list_history("org", 3, model="m"),
+            queue.list_history("org", 3),
             "GET",
             "/api/ai/generations",
-            {"namespace": "org", "model": "m", "page": "3", "page_size": "1000"},
+            {"namespace": "org", "page": "3", "page_size": "1000"},
             None,
         ),
     ],

@@ -90,7 +90,7 @@ class TestWays:
     def test_proxy_that_is_spoken_to_by_tls_is_trusted_by_the_same_certificates(self, kind, certificate):
         client = kind(Settings(proxy="https://user:secret@proxy.example", verify=certificate))
 
-        pool: Any = client.http._transport._proxied["all"]._pool
+        pool: Any = client.http._transport._transports["all"]._pool
         assert pool._proxy_ssl_context.get_ca_certs()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenBudgetError
-from airflow_provider_oxen.batch.limits import Budget
+from airflow_provider_oxen.batch.limits import Budget, Sums
 
 
 def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_charged():
@@ -21,7 +21,7 @@ def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_ch
 
 def test_what_would_cost_too_much_is_not_sent():
     budget = Budget(1.0)
-    budget.before(0.8, 0)
+    budget.at_least(Sums(spent=0.8, spent_unknown=0))
     budget.reserve(0.2)
 
     with pytest.raises(OxenBudgetError, match=r"has cost \$1.00 so far, the next image costs \$0.01"):
@@ -51,7 +51,7 @@ def test_charge_above_the_price_is_taken_from_what_may_be_spent():
 
 def test_what_nobody_knows_the_price_of_is_told():
     budget = Budget(None)
-    budget.before(0.5, 1)
+    budget.at_least(Sums(spent=0.5, spent_unknown=1))
     budget.reserve(None)
     assert budget.told == "at least $0.50"
 

@@ -13,9 +13,8 @@ from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown,
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.batch import shared
-from airflow_provider_oxen.batch.effects import Claimed, Joined, Passing
-from airflow_provider_oxen.batch.lookup import SharedLookup
-from airflow_provider_oxen.batch.shared import Rows
+from airflow_provider_oxen.batch.effects import Joined, Passing
+from airflow_provider_oxen.batch.shared import SharedLookup, SharedQueue
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.waiting.polling import LINKLESS, Poll
@@ -46,11 +45,15 @@ def do() -> Any:
 
 
 @pytest.fixture
-def rows() -> Rows:
+def queue() -> SharedQueue:
     async def read(*_: Any) -> list[Any]:
         return [SimpleNamespace(generation_id="g")]
 
-    return Rows(KnownConnection("oxen_default", Settings()), SharedLookup(read), 0.01)
+    return SharedQueue(KnownConnection("oxen_default", Settings()), SharedLookup(read), 0.01)
+
+
+def join(do: Any, queue: SharedQueue, stem: str = "first") -> Joined:
+    return Joined(do, queue, stem, [], unsure=False, timeout=None, lookup_grace=60)
 
 
 def record(**facts: Any) -> Record:
@@ -78,29 +81,29 @@ async def test_what_is_not_changed_is_passed_on(do, name):
     assert outcome == ("done" if outcome is not None else None)
 
 
-async def test_generation_of_another_row_is_neither_taken_nor_seen(do, rows, monkeypatch):
-    assert rows.claim("g", "first")
-    second = Claimed(do, rows, "second", [])
+async def test_generation_of_another_row_is_neither_taken_nor_seen(do, queue, monkeypatch):
+    assert queue.claim("g", "first")
+    second = join(do, queue, "second")
 
     with pytest.raises(OxenOutcomeUnknown, match="belongs to another row"):
         await second.write(record())
-    do.__dict__["rows"] = rows.lookup.rows
-    monkeypatch.setattr("airflow_provider_oxen.batch.lookup.is_candidate", lambda body, row: True)
+    monkeypatch.setattr("airflow_provider_oxen.batch.shared.is_candidate", lambda body, row: True)
     assert await second.rows(record()) == []
-    assert len(await Claimed(do, rows, "first", []).rows(record())) == 1
+    assert len(await join(do, queue).rows(record())) == 1
 
 
-async def test_row_waits_for_an_image_only_while_the_batch_is_patient(do, rows):
-    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+async def test_row_waits_for_an_image_only_while_the_batch_is_patient(do, queue):
+    joined = join(do, queue)
     error = OxenImageError("Not there yet.")
 
-    assert await joined.linger(1, error) == "done"
-    rows.patient = False
+    linger: Any = joined.linger
+    assert await linger(1, error) == "done"
+    queue.patient = False
     assert await joined.linger(1, error) is False
 
 
-async def test_job_that_only_the_history_knows_is_waited_for_alone(do, rows):
-    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+async def test_job_that_only_the_history_knows_is_waited_for_alone(do, queue):
+    joined = join(do, queue)
     alone = record(endpoint="generate")
 
     await joined.wait(alone)
@@ -110,7 +113,7 @@ async def test_job_that_only_the_history_knows_is_waited_for_alone(do, rows):
 
 @pytest.mark.parametrize(("link", "asks"), [("https://files.example/i.png", 0), (None, 1)])
 async def test_row_that_ended_the_waiting_is_asked_for_again_only_without_a_link(
-    do, rows, monkeypatch, link, asks
+    do, queue, monkeypatch, link, asks
 ):
     row = Generation(generation_id="g", status="succeeded", result_url=link)
     asked: list[str] = []
@@ -124,7 +127,7 @@ async def test_row_that_ended_the_waiting_is_asked_for_again_only_without_a_link
 
     monkeypatch.setattr(shared, "wait", ended)
     do.__dict__["row"] = again
-    joined: Any = Joined(do, rows, unsure=False, timeout=None, lookup_grace=60)
+    joined = join(do, queue)
 
     assert (await joined.wait(record())).status == "succeeded"
     assert await joined.row("g") == (row if link else None)
@@ -134,28 +137,28 @@ async def test_row_that_ended_the_waiting_is_asked_for_again_only_without_a_link
     assert len(asked) == asks + 1
 
 
-async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(rows, monkeypatch):
+async def test_who_waits_is_told_of_the_stop_and_nobody_begins_to_wait_after_it(queue, monkeypatch):
     async def forever(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(shared, "wait", forever)
-    waiting = asyncio.create_task(rows.wait("g", None, Poll()))
+    waiting = asyncio.create_task(queue.wait("g", None, Poll()))
     await asyncio.sleep(0)
 
-    rows.stop()
+    queue.stop()
 
     with pytest.raises(OxenPollError, match="was stopped"):
         await waiting
     with pytest.raises(OxenPollError, match="was stopped"):
-        await rows.wait("g", None, Poll())
+        await queue.wait("g", None, Poll())
 
 
-async def test_row_that_is_called_off_while_it_waits_is_called_off(rows, monkeypatch):
+async def test_row_that_is_called_off_while_it_waits_is_called_off(queue, monkeypatch):
     async def forever(*_: Any, **__: Any) -> Any:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(shared, "wait", forever)
-    waiting = asyncio.create_task(rows.wait("g", None, Poll()))
+    waiting = asyncio.create_task(queue.wait("g", None, Poll()))
     await asyncio.sleep(0)
     waiting.cancel()
 

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenUnavailable
-from airflow_provider_oxen.batch import lookup
-from airflow_provider_oxen.batch.lookup import SharedLookup
+from airflow_provider_oxen.batch import shared
+from airflow_provider_oxen.batch.shared import SharedLookup
 
 pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture(autouse=True)
 def all_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "is_candidate", lambda body, row: True)
+    monkeypatch.setattr(shared, "is_candidate", lambda body, row: True)
 
 
-def shared(lists: Lists) -> Any:
+def lookup(lists: Lists) -> Any:
     return SharedLookup(lists.read)
 
 
@@ -50,7 +50,7 @@ class Lists:
 
 async def test_who_asks_during_a_reading_waits_for_the_next_and_shares_it():
     lists = Lists()
-    one = shared(lists)
+    one = lookup(lists)
     first = asyncio.create_task(one.rows(record()))
     await lists.reading.wait()
     later = [asyncio.create_task(one.rows(record())) for _ in range(4)]
@@ -65,7 +65,7 @@ async def test_who_asks_during_a_reading_waits_for_the_next_and_shares_it():
 async def test_each_namespace_is_read_for_itself():
     lists = Lists()
     lists.go_on.set()
-    one = shared(lists)
+    one = lookup(lists)
 
     assert (await one.rows(record("a")), await one.rows(record("b"))) == ([1], [2])
     assert lists.readings == [("a", 1), ("b", 1)]
@@ -75,7 +75,7 @@ async def test_reading_that_fails_fails_all_who_asked_and_nobody_else():
     lists = Lists()
     lists.go_on.set()
     lists.error = OxenUnavailable("The hub is down.")
-    one = shared(lists)
+    one = lookup(lists)
     with pytest.raises(OxenUnavailable, match="The hub is down"):
         await one.rows(record())
     lists.error = None
@@ -85,7 +85,7 @@ async def test_reading_that_fails_fails_all_who_asked_and_nobody_else():
 
 async def test_reader_that_is_called_off_leaves_the_reading_to_the_next_who_asked_the_same():
     lists = Lists()
-    one = shared(lists)
+    one = lookup(lists)
     asking = [asyncio.create_task(one.rows(record())) for _ in range(2)]
     await lists.reading.wait()
     asking[0].cancel()

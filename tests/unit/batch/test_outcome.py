@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_oxen.api import errors
 from airflow_provider_oxen.batch.limits import NotSent
-from airflow_provider_oxen.batch.outcome import BARREN, StopRule, is_unknown
+from airflow_provider_oxen.batch.outcome import MOST_LOST, StopRule, is_unknown
 
 FAILED = errors.OxenGenerationFailed("The generation failed: out of memory.")
 LOST = errors.OxenOutcomeUnknown("The answer was lost.")
@@ -59,21 +59,21 @@ def test_what_every_row_would_meet_stops_the_batch_and_counts_for_no_row(continu
 )
 def test_image_after_image_that_is_paid_for_and_not_kept_stops_the_batch(error):
     stop_rule = StopRule(continue_on_error=True, most=None)
-    told = [stop_rule.reason_to_stop(error) for _ in range(BARREN)]
+    told = [stop_rule.reason_to_stop(error) for _ in range(MOST_LOST)]
 
-    assert told[:-1] == [None] * (BARREN - 1)
-    assert told[-1] == f"{BARREN} images in a row were paid for, and none of them could be kept"
-    assert stop_rule.is_barren
+    assert told[:-1] == [None] * (MOST_LOST - 1)
+    assert told[-1] == f"{MOST_LOST} images in a row were paid for, and none of them could be kept"
+    assert stop_rule.loses_all
     assert not stop_rule.is_broken
 
 
 def test_image_that_is_kept_lets_the_batch_go_on():
     stop_rule = StopRule(continue_on_error=True, most=None)
     for _ in range(5):
-        assert {stop_rule.reason_to_stop(errors.OxenBadImage("no")) for _ in range(BARREN - 1)} == {None}
+        assert {stop_rule.reason_to_stop(errors.OxenBadImage("no")) for _ in range(MOST_LOST - 1)} == {None}
         stop_rule.kept()
 
-    assert not stop_rule.is_barren
+    assert not stop_rule.loses_all
 
 
 def test_what_was_not_sent_is_no_failure():

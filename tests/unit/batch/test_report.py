@@ -294,12 +294,6 @@ def test_a_batch_without_rows_is_written_too(folder):
     assert (folder.path / "manifest.jsonl").read_bytes() == b""
 
 
-def test_previews_are_as_many_as_may_be(folder):
-    write(folder, *[(generated(n), PREVIEW) for n in range(1, 6)], previews=2)
-
-    assert (folder.path / "index.html").read_text("utf-8").count(PREVIEW) == 2
-
-
 def test_texts_of_all_languages_are_readable_as_they_are(folder):
     row = generated() | {"prompt": "Ein Würfel 🎲 مكعب"}
     write(folder, row)

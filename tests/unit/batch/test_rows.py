@@ -210,9 +210,13 @@ class TestPrompt:
     def test_prompt_is_sent_as_it_is(self, prompt):
         assert row(prompt=prompt).request.prompt == prompt
 
-    @pytest.mark.parametrize("values", [{}, {"prompt": None}, {"Prompt": "a"}], ids=repr)
+    @pytest.mark.parametrize("values", [{}, {"prompt": None}, {"text": "a"}, {7: "a"}], ids=repr)
     def test_missing_prompt_is_told(self, values):
         assert problem(values) == "there is no prompt"
+
+    @pytest.mark.parametrize("name", ["Prompt", "prompts", "promt"])
+    def test_misspelt_prompt_is_told(self, name):
+        assert problem({"prompt": None, name: "a"}) == f"there is no prompt, but {name!r}: rename it"
 
     @pytest.mark.parametrize("prompt", ["", "  ", "\n", "None", "null"], ids=repr)
     def test_prompt_that_says_nothing_is_told(self, prompt):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
-from airflow_provider_oxen.batch.shared import Rows
+from airflow_provider_oxen.batch.shared import SharedQueue
 from airflow_provider_oxen.decorators import images
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.localhub import Fault
@@ -232,8 +232,8 @@ def left_waiting(scene: Any) -> None:
     ("returned", "arguments", "said"),
     [
         (None, {}, "is not a prompt, a mapping that holds one, or a list of them, but nothing (null)"),
-        ("A cube", {"model": None}, "will not do: model must be the model's id"),
-        ({"prompt": "A cube", "seed": "x"}, {}, "What the function returned will not do: seed must be"),
+        ("A cube", {"model": None}, "cannot be used: model must be the model's id"),
+        ({"prompt": "A cube", "seed": "x"}, {}, "What the function returned cannot be used: seed must be"),
         (
             "A cube",
             {"max_in_flight": 4, "on_error": "continue"},
@@ -367,19 +367,19 @@ def test_kill_of_one_image_cancels_it_where_the_user_says_so(task_of, monkeypatc
 def test_kill_of_a_batch_lets_its_generations_go_on_and_the_next_try_takes_them(task_of, monkeypatch):
     scene = task_of(lambda: ["A cube", "A ball"])
     scene.slow()
-    wait = Rows.wait
+    wait = SharedQueue.wait
 
-    async def killed(self: Rows, *arguments: Any) -> Any:
+    async def killed(self: SharedQueue, *arguments: Any) -> Any:
         scene.operator.on_kill()
         return await wait(self, *arguments)
 
-    monkeypatch.setattr(Rows, "wait", killed)
+    monkeypatch.setattr(SharedQueue, "wait", killed)
 
     tried = scene.once()
 
     assert tried.state == "up_for_retry"
     assert "was stopped" in tried.error
-    monkeypatch.setattr(Rows, "wait", wait)
+    monkeypatch.setattr(SharedQueue, "wait", wait)
     scene.quick()
     played = scene.once()
     assert played.state == "success", played.error

@@ -18,7 +18,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_oxen.api import client as clients
-from airflow_provider_oxen.api import errors, queue
+from airflow_provider_oxen.api import errors, queue, tls
 from airflow_provider_oxen.api.client import AsyncClient, Client
 from airflow_provider_oxen.api.errors import OxenError, OxenSettingsError
 from airflow_provider_oxen.api.models import GenerateRequest
@@ -231,13 +231,14 @@ class TestClients:
     async def test_certificates_are_read_off_the_event_loop(self, connect, monkeypatch):
         connect()
         readers: list[threading.Thread] = []
-        read = clients.ssl_context
+        read = tls.ssl_context
 
         def noted(verify: bool | str) -> Any:
             readers.append(threading.current_thread())
             return read(verify)
 
-        monkeypatch.setattr(clients, "ssl_context", noted)
+        for module in (tls, clients):
+            monkeypatch.setattr(module, "ssl_context", noted)
         await (await OxenHook().get_async_conn()).aclose()
 
         assert readers[0] is not threading.current_thread()
@@ -311,7 +312,7 @@ class TestGenerating:
     @pytest.mark.parametrize(
         ("given", "says"),
         [
-            ({"prompt": " "}, "Prompt cannot be empty"),
+            ({"prompt": " "}, "prompt must be a text"),
             ({"model": ""}, "model must be"),
             ({"image_size": 5}, "image_size must be"),
             ({"model_params": {"seed": 1}}, "model_params must not hold 'seed'"),

@@ -95,7 +95,7 @@ def test_folder_is_never_covered(web, tmp_path, monkeypatch, path):
 
     with pytest.raises(OxenStorageError, match="is there already"):
         to_path(web, path)
-    with pytest.raises(OxenStorageError, match="could not be written"):
+    with pytest.raises(OxenStorageError, match="image not written"):
         to_path(web, path, overwrite=True)
     assert os.listdir(tmp_path) == []
 
@@ -202,7 +202,7 @@ def test_link_that_no_longer_works_is_an_error(web, tmp_path):
 def test_folder_that_cannot_be_written_to_is_an_error_of_the_store(web, tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(OxenStorageError, match=r"file/cube\.png could not be written: .*File exists"):
+    with pytest.raises(OxenStorageError, match=r"file/cube\.png: .*File exists"):
         to_path(web, tmp_path / "file" / "cube.png", overwrite=True)
 
 
@@ -289,7 +289,7 @@ def test_nothing_is_ever_covered_and_nothing_lost_where_names_are_taken(web, tmp
 def test_image_that_finds_no_name_is_not_told_as_written(web, tmp_path, monkeypatch):
     monkeypatch.setattr(LocalFolder, "create", lambda *arguments: False)
 
-    with pytest.raises(OxenStorageError, match="9 names like it are taken: the image was not written"):
+    with pytest.raises(OxenStorageError, match=r"image not written\..* and 9 names like it are taken\."):
         to_path(web, tmp_path / "cube.png")
 
 

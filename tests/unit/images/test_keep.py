@@ -271,7 +271,7 @@ def test_what_nobody_foresaw_is_no_reason_to_pay_again(web, folder, caplog):
     web.put(str(items[0].url), crash)
 
     error = failure(web, folder, items)
-    assert error.message == f"The image could not be kept: ZeroDivisionError: while asking {HUB}/files/0"
+    assert error.message == f"Something unexpected happened: ZeroDivisionError: while asking {HUB}/files/0"
     assert files(folder) == ["hero-2.json", "hero-2.png"]
 
 
@@ -432,8 +432,8 @@ def test_write_that_keeps_failing_is_an_error_that_names_the_file(web, folder, e
 
     assert isinstance(error, OxenStorageError)
     assert error.message == (
-        f"file://{folder.path}/{ending} could not be written in 6 "
-        f"attempts: OSError: the disk is on fire: https://store.example/{ending}"
+        f"file://{folder.path}/{ending}: 6 attempts failed, the last with "
+        f"OSError: the disk is on fire: https://store.example/{ending}"
     )
     assert web.slept == [1, 2, 4, 8, 16]
     assert len(web.asked) == 1

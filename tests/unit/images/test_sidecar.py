@@ -475,7 +475,7 @@ def test_further_image_of_other_bytes_is_not_handed_out(folder):
 
 
 def test_image_with_a_hole_is_not_read(folder, monkeypatch):
-    monkeypatch.setattr(sidecar, "_BIGGEST", 4)
+    monkeypatch.setattr(sidecar, "_MAX_IMAGE_BYTES", 4)
     write(folder, "hero")
 
     assert "hero.png has 5 bytes, and is not read" in refusal(folder)

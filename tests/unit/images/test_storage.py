@@ -786,7 +786,8 @@ def test_url_is_opened_with_the_connection_that_its_address_keeps(monkeypatch, u
         ),
         (
             "zzz://bucket/out",
-            "Install a provider that registers the scheme 'zzz' with Airflow's object storage.",
+            "Give an absolute path, or a URL of s3://, gs:// or abfs://. Another scheme needs an Airflow "
+            "provider that registers it.",
         ),
     ],
 )

@@ -214,7 +214,7 @@ def test_pictures_behind_a_jpeg_are_not_followed_for_ever(monkeypatch):
 # What lies beside the pixels.
 
 HUGE = zlib.compress(bytes(3 * 1024 * 1024))
-TURNED = parts.upright(6)
+TURNED = parts.exif_with(6)
 
 
 def chunk(kind: bytes, content: bytes, crc: int | None = None) -> bytes:
@@ -344,7 +344,7 @@ def test_limit_that_a_dag_file_has_set_for_itself_is_none_of_ours(monkeypatch):
 
 
 def turned(kind: str, how: int) -> bytes:
-    return picture(kind, exif=parts.upright(how))
+    return picture(kind, exif=parts.exif_with(how))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF"])

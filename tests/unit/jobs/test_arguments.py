@@ -209,12 +209,12 @@ def test_seconds_are_a_number_or_a_timedelta(value, expected):
 
 @pytest.mark.parametrize("value", [0, "soon", True], ids=repr)
 def test_what_is_no_time_is_refused(value):
-    assert problem(Seconds, value) == f"it must be a number above 0, not {value!r}."
+    assert problem(Seconds, value) == f"it must be a number of seconds above 0, not {value!r}."
 
 
 @pytest.mark.parametrize("value", [timedelta(0), timedelta(seconds=-5)], ids=repr)
 def test_time_that_is_over_is_refused(value):
-    assert problem(Timeout, value) == f"it must be a number above 0, not {value!r}."
+    assert problem(Timeout, value) == f"it must be a number of seconds above 0, not {value!r}."
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,9 @@ def test_all_that_will_not_do_is_told_at_once_in_one_line():
         both.read({"one": "yes", "other": "x" * 1000})
 
     told = caught.value.message
-    assert told.startswith("one must be True or False, not 'yes'. other must be a number above 0, not 'xxx")
+    assert told.startswith(
+        "one must be True or False, not 'yes'. other must be a number of seconds above 0, "
+    )
     assert len(told) < 400
     assert "\n" not in told
 

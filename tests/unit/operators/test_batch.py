@@ -488,8 +488,8 @@ def test_base64_text_is_kept_too(batch):
 
 
 def test_first_rows_get_larger_previews_and_the_last_none(batch, monkeypatch):
-    monkeypatch.setattr("airflow_provider_oxen.batch.run.LARGE_PREVIEWS", 2)
-    monkeypatch.setattr("airflow_provider_oxen.batch.run.PREVIEWS", 4)
+    monkeypatch.setattr("airflow_provider_oxen.batch.setup.LARGE_PREVIEWS", 2)
+    monkeypatch.setattr("airflow_provider_oxen.batch.setup.PREVIEWS", 4)
     assert batch.play().state == "success"
 
     sidecars = [json.loads(Path(line["path"]).with_suffix(".json").read_text()) for line in batch.manifest]

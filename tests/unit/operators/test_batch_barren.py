@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.batch.outcome import BARREN
+from airflow_provider_oxen.batch.outcome import MOST_LOST
 from airflow_provider_oxen.localhub import Fault
 
 from .scene import by_call
@@ -24,8 +24,8 @@ def test_images_that_never_come_stop_the_batch_and_are_fetched_by_the_next_try(c
 
     tried = batch.once()
 
-    most = BARREN + batch.arguments["max_in_flight"]
-    assert BARREN <= len(batch.hub.ledger()) <= most
+    most = MOST_LOST + batch.arguments["max_in_flight"]
+    assert MOST_LOST <= len(batch.hub.ledger()) <= most
     assert tried.state == "up_for_retry"
     assert "images in a row were paid for, and none of them could be kept" in tried.error
     assert "images in a row were paid for" in batch.summary["stopped"]
@@ -44,7 +44,7 @@ def test_text_that_is_no_image_stops_the_batch(cast_batch):
 
     batch.once()
 
-    assert BARREN <= len(batch.hub.ledger()) <= BARREN + batch.arguments["max_in_flight"]
+    assert MOST_LOST <= len(batch.hub.ledger()) <= MOST_LOST + batch.arguments["max_in_flight"]
     assert "images in a row were paid for" in batch.summary["stopped"]
 
 

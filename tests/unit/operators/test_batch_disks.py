@@ -16,7 +16,7 @@ from airflow_provider_oxen.batch.deferral import Deferral, read_deferral
 from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.tasks.effects import WorkerEffects
-from airflow_provider_oxen.triggers import batches
+from airflow_provider_oxen.triggers import batch_record
 
 from .batch_scene import PROMPTS, Batch, Life, all_kept
 from .scene import MODEL, STORE, Store, all_modes, by_queue
@@ -26,7 +26,7 @@ by_deferral = pytest.mark.parametrize("mode", ["deferred"])
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "PAUSES", ())
+    monkeypatch.setattr(batch_record, "PAUSES", ())
 
 
 @pytest.fixture

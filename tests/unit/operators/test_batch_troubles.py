@@ -245,7 +245,7 @@ def test_place_that_was_taken_while_the_hub_worked_is_not_written_over(batch, mo
 @by_queue
 def test_two_rows_that_take_one_generation_for_theirs_do_not_share_it(batch, monkeypatch):
     """Both saw it in the hub's list before one of them had it: the other's outcome stays unknown."""
-    monkeypatch.setattr(shared.Rows, "is_anothers", lambda self, row, stem: False)
+    monkeypatch.setattr(shared.SharedQueue, "is_anothers", lambda self, row, stem: False)
     batch.hub.fail(Fault("drop_after", on="enqueue", after=1))
 
     played = batch.play(
@@ -817,7 +817,7 @@ def test_what_a_try_that_died_left_of_the_batchs_own_files_is_removed(batch):
 
 def test_generation_that_another_row_has_is_not_taken(batch, monkeypatch):
     """Two rows look for one generation at once, and the list does not say whose it is."""
-    monkeypatch.setattr(shared.Rows, "is_anothers", lambda self, row, stem: False)
+    monkeypatch.setattr(shared.SharedQueue, "is_anothers", lambda self, row, stem: False)
     batch.hub.fail(Fault("drop_before", on="enqueue"))
     batch.hub.fail(Fault("drop_after", on="enqueue"))
 

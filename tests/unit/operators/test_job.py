@@ -105,8 +105,7 @@ def test_older_hubs_are_understood(scene):
 def test_image_that_costs_too_much_is_refused_before_anything_is_sent(scene):
     message = stopped(scene, scene.play(max_cost=0.005), sent=0)
 
-    assert "submission 1 of this task at $0.01 each" in message
-    assert "max_cost is $0.005" in message
+    assert "The image would cost $0.01, and max_cost is $0.005. To allow it, raise max_cost." in message
     assert scene.job is None
 
 
@@ -264,10 +263,10 @@ def test_intent_of_another_process_that_came_first_is_resolved_and_not_doubled(s
         ({"max_cost": 0}, "max_cost must be a number above 0, not 0."),
         ({"max_cost": "cheap"}, "max_cost must be a number above 0, not 'cheap'."),
         ({"use_queue": "maybe"}, "use_queue must be True or False, not 'maybe'."),
-        ({"poll_interval": 0}, "poll_interval must be a number above 0, not 0."),
-        ({"poll_interval": "-1"}, "poll_interval must be a number above 0, not '-1'."),
-        ({"timeout": -1}, "timeout must be a number above 0, not -1."),
-        ({"timeout": "soon"}, "timeout must be a number above 0, not 'soon'."),
+        ({"poll_interval": 0}, "poll_interval must be a number of seconds above 0, not 0."),
+        ({"poll_interval": "-1"}, "poll_interval must be a number of seconds above 0, not '-1'."),
+        ({"timeout": -1}, "timeout must be a number of seconds above 0, not -1."),
+        ({"timeout": "soon"}, "timeout must be a number of seconds above 0, not 'soon'."),
         ({"cancel_on_timeout": "maybe"}, "cancel_on_timeout must be True or False, not 'maybe'."),
         ({"cancel_on_kill": 2}, "cancel_on_kill must be True or False, not 2."),
         (
@@ -275,8 +274,8 @@ def test_intent_of_another_process_that_came_first_is_resolved_and_not_doubled(s
             "on_unknown_outcome must be one of fail, adopt, resubmit, not 'pay'.",
         ),
         ({"on_changed_request": "adopt"}, "on_changed_request must be one of fail, submit, not 'adopt'."),
-        ({"lookup_grace": 0}, "lookup_grace must be a number above 0, not 0."),
-        ({"lookup_grace": float("inf")}, "lookup_grace must be a number above 0, not inf."),
+        ({"lookup_grace": 0}, "lookup_grace must be a number of seconds above 0, not 0."),
+        ({"lookup_grace": float("inf")}, "lookup_grace must be a number of seconds above 0, not inf."),
         ({"target_repo": 5}, "target_repo must be a text, not 5."),
         ({"use_queue": False, "target_repo": "a/b"}, "target_repo is a parameter of the queue"),
         ({"use_queue": False, "deferrable": True}, "deferrable=True needs the queue"),

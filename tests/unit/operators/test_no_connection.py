@@ -60,7 +60,7 @@ def test_hub_whose_extra_cannot_be_read(scene: Scene, monkeypatch):
     played = scene.play(oxen_conn_id="odd")
 
     message = stopped(scene, played, sent=0)
-    assert "extra must be a JSON object. That is the Airflow connection 'odd'." in message
+    assert "extra must be a JSON object. Change the Airflow connection 'odd'." in message
     cause(played, OxenSettingsError)
 
 

@@ -319,7 +319,9 @@ def test_a_dag_file_that_changes_while_a_batch_waits_changes_nothing_for_it(batc
 
 @deferred
 def test_a_deferral_of_an_earlier_version_goes_on_with_the_batchs_arguments(batch, monkeypatch):
-    monkeypatch.setattr("airflow_provider_oxen.batch.run.with_arguments", lambda kept, arguments: dict(kept))
+    monkeypatch.setattr(
+        "airflow_provider_oxen.batch.deferral.with_arguments", lambda kept, arguments: dict(kept)
+    )
 
     assert all_kept(batch, batch.play())
 

@@ -114,7 +114,7 @@ def test_second_wait_goes_on_counting_from_the_first(sensor):
     deadline = time.time() + 100
 
     with pytest.raises(TaskDeferred) as caught:
-        sensor().leave_to("a trigger", deadline, {"oxen_conn_id": "another"})
+        sensor().defer_to("a trigger", deadline, {"oxen_conn_id": "another"})
 
     assert caught.value.trigger == "a trigger"
     assert caught.value.method_name == "execute_complete"
@@ -126,14 +126,14 @@ def test_airflow_waits_a_little_longer_than_the_trigger_holds_its_end(sensor, mo
     monkeypatch.setattr(_base, "SECONDS", 5.0)
 
     with pytest.raises(TaskDeferred) as caught:
-        sensor().leave_to("a trigger", time.time() - 100, {})
+        sensor().defer_to("a trigger", time.time() - 100, {})
 
     assert caught.value.timeout.total_seconds() == 5
 
 
 def test_wait_after_the_deadline_is_none(sensor):
     with pytest.raises(TaskDeferred) as caught:
-        sensor().leave_to("a trigger", time.time() - 100, {})
+        sensor().defer_to("a trigger", time.time() - 100, {})
 
     assert caught.value.timeout.total_seconds() == 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_oxen.triggers import _base, batches
+from airflow_provider_oxen.triggers import _base, batch_record
 from airflow_provider_oxen.triggers._base import OxenTrigger
 from airflow_provider_oxen.triggers.batches import OxenBatchTrigger
 from airflow_provider_oxen.triggers.generations import OxenGenerationTrigger
@@ -108,7 +108,7 @@ async def test_a_wait_that_breaks_is_told_in_an_event_without_a_signature(clocks
 )
 async def test_no_trigger_for_a_paid_wait_tells_an_end_at_once(trigger: Any, monkeypatch):
     held: list[float] = []
-    monkeypatch.setattr(batches, "PAUSES", ())
+    monkeypatch.setattr(batch_record, "PAUSES", ())
 
     def seconds_left(deferred_at: float) -> float:
         held.append(deferred_at)

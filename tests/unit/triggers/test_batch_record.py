@@ -24,8 +24,8 @@ def written(folder: Path, *lines: Any) -> Path:
     return folder
 
 
-def read(folder: Any) -> dict[str | None, list[str]]:
-    return read_waiting(str(folder), None, NAME, IDENTITY)
+def read(folder: Any, jobs: int = 1) -> dict[str | None, list[str]]:
+    return read_waiting(str(folder), None, NAME, IDENTITY, jobs)
 
 
 @pytest.fixture(params=["path", "url"])
@@ -45,11 +45,11 @@ def test_ids_are_told_by_namespace_in_the_order_of_the_rows(tmp_path, place):
         {"line": 5, "generation": None},
     )
 
-    assert read(place) == {None: ["c", "b"], "team": ["a"]}
+    assert read(place, 3) == {None: ["c", "b"], "team": ["a"]}
 
 
 def test_batch_without_rows_waits_for_nothing(tmp_path):
-    assert read(written(tmp_path, {**HEADER, "rows": 0})) == {}
+    assert read(written(tmp_path, {**HEADER, "rows": 0}), 0) == {}
 
 
 def test_what_a_later_version_adds_is_passed_over(tmp_path):
@@ -63,7 +63,7 @@ def test_record_that_was_replaced_is_read_as_it_is_now(tmp_path, place):
     read(place)
     written(tmp_path, {**HEADER, "rows": 2}, {"generation": "a"}, {"generation": "b"})
 
-    assert read(place) == {None: ["a", "b"]}
+    assert read(place, 2) == {None: ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_error_of_a_store_is_told_without_a_signature(tmp_path, monkeypatch):
 
 def test_store_whose_driver_is_missing_says_what_to_install():
     with pytest.raises(OxenInvalidRequest, match="pip install 'apache-airflow-providers-google' 'gcsfs"):
-        read_waiting("gs://bucket/out", None, NAME, IDENTITY)
+        read_waiting("gs://bucket/out", None, NAME, IDENTITY, 1)
 
 
 def test_long_record_is_no_more_in_memory_than_its_ids(tmp_path):
@@ -145,7 +145,7 @@ def test_long_record_is_no_more_in_memory_than_its_ids(tmp_path):
 
     tracemalloc.start()
     try:
-        found = read(tmp_path)
+        found = read(tmp_path, 5_000)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -39,7 +39,7 @@ Batch = Callable[..., OxenBatchTrigger]
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(records, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -417,7 +417,7 @@ class TestRecord:
     async def test_store_that_hangs_is_given_up(self, connected, batch, monkeypatch):
         hanging = threading.Event()
         monkeypatch.setattr(records, "read_waiting", lambda *_: hanging.wait(20))
-        monkeypatch.setattr(batches, "_READING", 5 * TICK)
+        monkeypatch.setattr(records, "_READING", 5 * TICK)
         try:
             event = await told_by(batch(["a"]))
         finally:
@@ -436,7 +436,7 @@ class TestRecord:
         monkeypatch.setattr(records, "read_waiting", read_waiting)
         running = [asyncio.create_task(events(batch(["a"]))) for _ in range(40)]
         try:
-            await until(lambda: len(begun) == batches._READERS)
+            await until(lambda: len(begun) == records._READERS)
             async with asyncio.timeout(5):
                 await asyncio.to_thread(time.time)
         finally:

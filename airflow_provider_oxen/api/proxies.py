@@ -1,4 +1,4 @@
-"""Which way a request takes: directly, or through a proxy, as the connection or the environment says.
+"""Whether a request goes directly or through a proxy, as the connection or the environment says.
 
 The environment variables mean what they mean to ``httpx``, with two differences: no request to this machine
 goes through a proxy, whatever they say, and a value that cannot be understood is an error that names the
@@ -20,13 +20,13 @@ from airflow_provider_oxen.api.addresses import is_here, literal
 from airflow_provider_oxen.api.errors import OxenSettingsError
 from airflow_provider_oxen.api.redact import without_query
 
-__all__ = ["Ways", "read_ways"]
+__all__ = ["Proxies", "read_proxies"]
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 @dataclass(frozen=True)
-class _Exception:
+class _NoProxy:
     """An entry of ``NO_PROXY``.
 
     :ivar scheme: ``all`` for any.
@@ -50,29 +50,29 @@ class _Exception:
 
 
 @dataclass(frozen=True)
-class Ways:
-    """The proxies by URL scheme (``all`` for any), and the exceptions that use none."""
+class Proxies:
+    """The proxies by URL scheme (``all`` for any), and the hosts that are reached directly."""
 
-    proxies: Mapping[str, httpx.Proxy] = field(default_factory=dict)
-    exceptions: tuple[_Exception, ...] = ()
+    by_scheme: Mapping[str, httpx.Proxy] = field(default_factory=dict)
+    no_proxy: tuple[_NoProxy, ...] = ()
 
-    def proxy(self, url: httpx.URL) -> str | None:
-        """Return the proxy that a request uses; None for a direct request."""
-        name = next((name for name in (url.scheme, "all") if name in self.proxies), None)
-        if name is None or is_here(url.host) or any(entry.covers(url) for entry in self.exceptions):
+    def scheme_for(self, url: httpx.URL) -> str | None:
+        """Return the scheme whose proxy a request uses; None for a direct request."""
+        scheme = next((scheme for scheme in (url.scheme, "all") if scheme in self.by_scheme), None)
+        if scheme is None or is_here(url.host) or any(entry.covers(url) for entry in self.no_proxy):
             return None
-        return name
+        return scheme
 
 
-def read_ways(proxy: str | None) -> Ways:
-    """Return the ways of a connection.
+def read_proxies(proxy: str | None) -> Proxies:
+    """Return the proxies of a connection.
 
     :param proxy: the connection's proxy; None: the environment decides.
     :raises OxenSettingsError: naming the variable that cannot be understood, without its value, which may
         hold a password.
     """
     if proxy is not None:
-        return Ways({"all": _proxy("The connection's extra proxy", proxy)})
+        return Proxies({"all": _proxy("The connection's extra proxy", proxy)})
     found = getproxies()
     entries = [entry for text in found.get("no", "").split(",") if (entry := text.strip())]
     proxies = {
@@ -80,8 +80,8 @@ def read_ways(proxy: str | None) -> Ways:
         for scheme in ("http", "https", "all")
         if (text := found.get(scheme, "").strip())
     }
-    exceptions = tuple(_exception(entry) for entry in entries if entry != "*")
-    return Ways() if "*" in entries else Ways(proxies, exceptions)
+    no_proxy = tuple(_entry(entry) for entry in entries if entry != "*")
+    return Proxies() if "*" in entries else Proxies(proxies, no_proxy)
 
 
 def _variable(name: str) -> str:
@@ -109,17 +109,16 @@ def _proxy(what: str, text: str) -> httpx.Proxy:
     )
 
 
-def _exception(entry: str) -> _Exception:
-    scheme, separator, rest = entry.rpartition("://")
+def _entry(entry: str) -> _NoProxy:
     try:
-        if not separator:
-            return _plain_exception(entry)
+        if "://" not in entry:
+            return _plain_entry(entry)
         url = httpx.URL(entry)
         address = literal(url.host)
         network = None if address is None else ipaddress.ip_network(address)
         if not url.host or url.path not in ("", "/"):
-            raise ValueError(rest)
-        return _Exception(scheme.lower(), url.host.removeprefix("*"), network, url.port)
+            raise ValueError(entry)
+        return _NoProxy(url.scheme, url.host.removeprefix("*"), network, url.port)
     except (httpx.InvalidURL, ValueError):
         shown = without_query(entry.rpartition("@")[2])[:100]
         raise OxenSettingsError(
@@ -129,20 +128,20 @@ def _exception(entry: str) -> _Exception:
         ) from None
 
 
-def _plain_exception(entry: str) -> _Exception:
+def _plain_entry(entry: str) -> _NoProxy:
     """:raises ValueError, httpx.InvalidURL: where it cannot be understood."""
     if entry.count(":") > 1 or "[" in entry:
-        return _Exception(network=ipaddress.ip_network(ipaddress.IPv6Address(entry)))
+        return _NoProxy(network=ipaddress.ip_network(ipaddress.IPv6Address(entry)))
     if "/" in entry:
-        return _Exception(network=ipaddress.IPv4Network(entry, strict=False))
+        return _NoProxy(network=ipaddress.IPv4Network(entry, strict=False))
     url = httpx.URL(f"all://{entry.removeprefix('*').removeprefix('.')}")
     if not url.host or url.path != "/" or url.userinfo or url.query or url.fragment:
         raise ValueError(entry)
     address = literal(url.host)
     if address is not None:
-        return _Exception(network=ipaddress.ip_network(address), port=url.port)
+        return _NoProxy(network=ipaddress.ip_network(address), port=url.port)
     dot = "." if entry.removeprefix("*").startswith(".") else ""
-    return _Exception(name=dot + url.host.rstrip("."), port=url.port)
+    return _NoProxy(name=dot + url.host.rstrip("."), port=url.port)
 
 
 def _port(url: httpx.URL, default: int = 0) -> int:

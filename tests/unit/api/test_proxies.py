@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenSettingsError
-from airflow_provider_oxen.api.ways import read_ways
+from airflow_provider_oxen.api.proxies import read_proxies
 
 from .test_addresses import HERE
 
@@ -22,12 +22,12 @@ def _no_proxies(monkeypatch):
 
 
 def way(url: str, proxy: str | None = None) -> str | None:
-    return read_ways(proxy).proxy(httpx.URL(url))
+    return read_proxies(proxy).scheme_for(httpx.URL(url))
 
 
 def problem(proxy: str | None = None) -> str:
     with pytest.raises(OxenSettingsError) as caught:
-        read_ways(proxy)
+        read_proxies(proxy)
     assert "secret" not in f"{caught.value} {caught.value.__dict__}"
     return caught.value.message
 
@@ -50,10 +50,10 @@ def test_this_machine_is_never_asked_by_proxy(monkeypatch, proxy, host):
 def test_scheme_has_its_proxy(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
 
-    ways = read_ways(None)
-    assert ways.proxy(httpx.URL("https://hub.oxen.ai")) == "https"
-    assert ways.proxy(httpx.URL("http://hub.oxen.ai")) is None
-    assert str(ways.proxies["https"].url) == "http://proxy.example:3128"
+    proxies = read_proxies(None)
+    assert proxies.scheme_for(httpx.URL("https://hub.oxen.ai")) == "https"
+    assert proxies.scheme_for(httpx.URL("http://hub.oxen.ai")) is None
+    assert str(proxies.by_scheme["https"].url) == "http://proxy.example:3128"
 
     monkeypatch.setenv("ALL_PROXY", PROXY)
     assert way("http://hub.oxen.ai") == "all"
