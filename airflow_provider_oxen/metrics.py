@@ -45,7 +45,6 @@ _MILLION = 1_000_000
 def image(result: Mapping[str, Any], endpoint: str, asked_at: float | None, counted: float = 0.0) -> None:
     """Count what a task for a single image has kept.
 
-    :param result: the operator's result.
     :param asked_at: unix seconds of the request; None if nothing was requested.
     :param counted: the part of the cost, in USD, that an earlier try has already counted.
     """
@@ -95,10 +94,7 @@ def failed() -> None:
 
 
 def waiting(conn_id: str, number: int) -> None:
-    """Send how many generations are waited for.
-
-    :param conn_id: the connection of the hub.
-    """
+    """Send how many generations are waited for."""
     with suppress(Exception):
         _stats().gauge(WAITING, number, tags={"conn_id": conn_id})
 

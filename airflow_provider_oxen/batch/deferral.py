@@ -13,8 +13,7 @@ from pydantic import Field, ValidationError
 from airflow_provider_oxen.api.errors import OxenRecordError
 from airflow_provider_oxen.batch.arguments import BatchArguments
 from airflow_provider_oxen.batch.limits import Sums
-from airflow_provider_oxen.hooks.triggerer import warn_of_no_triggerer
-from airflow_provider_oxen.tasks.deferral import SLACK, TaskOperator, warn_of_last_try, with_arguments
+from airflow_provider_oxen.tasks.deferral import SLACK, TaskOperator, warn_before_deferral, with_arguments
 
 __all__ = ["WAITED_FOR", "Deferral", "defer", "lost_record", "read_deferral"]
 
@@ -63,8 +62,7 @@ def defer(
         patience=now + options.lookup_grace,
         deferred_at=now,
     )
-    warn_of_last_try(ti, operator.log)
-    warn_of_no_triggerer(ti, operator.log)
+    warn_before_deferral(ti, operator.log)
     operator.defer(
         trigger=trigger,
         method_name="execute_complete",

@@ -243,7 +243,10 @@ def oxen_image_task(python_callable: Callable[..., Any] | None = None, **kwargs:
     _check_arguments(kwargs)
     if python_callable is None:
         return partial(oxen_image_task, **kwargs)
-    _check_function(python_callable)
+    if inspect.iscoroutinefunction(python_callable) or inspect.isasyncgenfunction(python_callable):
+        raise TypeError("@task.oxen_image takes a plain function, not an async one.")
+    if inspect.isgeneratorfunction(python_callable):
+        raise TypeError("@task.oxen_image takes a function that returns, not one that yields: return a list.")
     kwargs["multiple_outputs"] = False
     return task_decorator_factory(
         python_callable, decorated_operator_class=_OxenImageDecoratedOperator, **kwargs
@@ -272,17 +275,6 @@ def _check_arguments(kwargs: Mapping[str, Any]) -> None:
             f"@task.oxen_image takes {', '.join(one)} for one image, and {', '.join(many)} for a list of "
             "them; a function returns one or the other."
         )
-
-
-def _check_function(function: Callable[..., Any]) -> None:
-    """Refuse an async function and a generator.
-
-    :raises TypeError: saying which of the two it is.
-    """
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError("@task.oxen_image takes a plain function, not an async one.")
-    if inspect.isgeneratorfunction(function):
-        raise TypeError("@task.oxen_image takes a function that returns, not one that yields: return a list.")
 
 
 def _given(kwargs: Mapping[str, Any], names: Iterable[str]) -> list[str]:

@@ -49,7 +49,6 @@ def look(
 ) -> Matches:
     """Return the rows with the same model, prompt, seed and every echoed parameter.
 
-    :param body: the body that was sent.
     :param since: unix seconds, by the worker's clock, before which it was not sent; None if not known.
     :param past: ids of the task's earlier generations, which are not the job.
     :param unique: whether nobody else has sent the body's seed. Then a row with this seed that differs in

@@ -28,7 +28,6 @@ class FileRecordStore:
     created, never overwritten, so that only one of two tries continues. It is removed when the next phase is
     written.
 
-    :param stem: the output's stem.
     :param mark: for the names of unfinished files.
     """
 
@@ -60,7 +59,7 @@ class FileRecordStore:
         )
 
     def create(self, record: Record) -> None:
-        ask_store("written", lambda: self.folder.create(self.name, _dump(record), self.mark))
+        self._create(self.name, record)
 
     def write(self, record: Record) -> None:
         if record.phase == "intent":

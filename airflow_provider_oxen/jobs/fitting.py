@@ -25,7 +25,6 @@ def misfits(asked: Mapping[str, Any], body: Mapping[str, Any], identity: str) ->
     The model's schema is not available here: whatever any schema may make of an argument is accepted.
 
     :param asked: the request as the user made it.
-    :param body: the body in the record.
     :param identity: key of the task instance.
     """
     body = _of_size(asked, body)

@@ -47,12 +47,10 @@ def _redacted(text: str | None) -> str | None:
 class Record(BaseModel):
     """One job of one task instance.
 
-    :ivar phase: how far it has come.
     :ivar nonce: tells this submission from any other.
     :ivar identity: key of the task instance.
     :ivar time: unix seconds of the intent, by the worker's clock.
     :ivar endpoint: where the request went; a job in the queue can be found again.
-    :ivar body: the exact body.
     :ivar origin: the hub's scheme, host and port.
     :ivar namespace: who is billed; None for the key's own user.
     :ivar fingerprint: fingerprint of the request as the user made it.
@@ -64,7 +62,6 @@ class Record(BaseModel):
     :ivar price: the catalogue's price of one submission, in USD; None if not known.
     :ivar clear_count: the task's ``max_tries`` when this was written.
     :ivar clear_number: how often the Dag run had been cleared by then; None if not known.
-    :ivar try_number: the try that wrote this.
     :ivar clear_key: which clearing of which task instance wrote this, if several write to one place.
     :ivar unique: whether the body's seed is this job's own, so that no other task of ours has it.
     :ivar counter: the number from which the seed was derived; None in earlier versions, which drew it at
@@ -193,7 +190,6 @@ def read(value: Any, where: str, identity: str) -> Record:
     """Return the record that was written.
 
     :param value: JSON text, or its value.
-    :param where: the place, for the message.
     :raises OxenRecordError: if it is damaged, or belongs to another program or task.
     """
     try:

@@ -15,10 +15,11 @@ from airflow_provider_oxen.api.errors import (
     OxenRecordError,
 )
 from airflow_provider_oxen.jobs.effects import Effects, is_about_credits
+from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.lookups import find_again, look_again, look_up, row_of, seek
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.submit import first, once_more, submit
-from airflow_provider_oxen.jobs.task import Task, changed, cleared, marks, oddities
+from airflow_provider_oxen.jobs.task import Task, changed, cleared, marks
 
 __all__ = ["NOT_BILLED", "refused_change", "refused_oddity", "resolve", "stopped"]
 
@@ -118,7 +119,10 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
 
 def refused_oddity(task: Task, record: Record) -> OxenRecordError | None:
     """Return why a record is not trusted, or None if it is."""
-    if not (odd := oddities(task, record)):
+    if task.asked is None or record.phase == "not_sent" or record.fingerprint != task.fingerprint:
+        return None
+    odd = misfits(task.asked, record.body, task.identity)
+    if not odd:
         return None
     return OxenRecordError(
         f"The record of this task's paid job ({record.phase}) does not match its own fingerprint "

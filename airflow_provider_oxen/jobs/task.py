@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from airflow_provider_oxen.jobs.fitting import misfits
 from airflow_provider_oxen.jobs.record import Endpoint, Record
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "is_recoverable",
     "marks",
     "nonce_of",
-    "oddities",
 ]
 
 OnUnknown = Literal["fail", "adopt", "resubmit"]
@@ -54,10 +52,7 @@ class Task:
     """One try of a task instance.
 
     :param identity: key of the task instance.
-    :param fingerprint: fingerprint of the request.
-    :param origin: the hub's origin.
     :param namespace: the namespace that is billed.
-    :param endpoint: where a new request goes.
     :param nonce: a fresh secret for this try.
     :param try_number: from 1.
     :param clear_count: the task's ``max_tries``; Airflow changes it when a task is cleared.
@@ -66,7 +61,6 @@ class Task:
     :param unsure: whether an earlier try may have sent something although there is no record.
     :param begins: whether to record before anything else that nothing was sent yet.
     :param began: unix seconds before which this task has sent nothing, if there is no record.
-    :param cancel_on_timeout: cancel a generation that has not ended within the timeout.
     :param overwrite: make another image in place of a kept one.
     :param lookup_grace: seconds after which an accepted request must be in the hub's lists.
     :param max_cost: the most USD that all submissions for one image may cost.
@@ -121,10 +115,7 @@ def cleared(task: Task, record: Record) -> bool:
 
 
 def nonce_of(task: Task, number: int) -> str:
-    """Return the nonce of an intent, which tells it from any other.
-
-    :param number: number of the intent.
-    """
+    """Return the nonce of an intent, which tells it from any other."""
     return hashlib.sha256(f"{task.nonce}/{number}".encode()).hexdigest()[:32]
 
 
@@ -141,13 +132,6 @@ def changed(task: Task, record: Record) -> list[str]:
         "namespace": (task.namespace, record.namespace),
     }
     return [name for name, (wanted, found) in pairs.items() if wanted != found]
-
-
-def oddities(task: Task, record: Record) -> list[str]:
-    """Return what in a record contradicts its own request: somebody has altered it."""
-    if task.asked is None or record.phase == "not_sent" or record.fingerprint != task.fingerprint:
-        return []
-    return misfits(task.asked, record.body, task.identity)
 
 
 def is_identifiable(record: Record) -> bool:

@@ -38,10 +38,8 @@ _SHOWN = 500
 class OutputFile(NamedTuple):
     """An output of a task.
 
-    :ivar path: the path in the result.
     :ivar facts: plain JSON, for an asset event.
     :ivar size: in bytes, over all its files.
-    :ivar files: number of files.
     :ivar sha256: hash of the file; None for several.
     """
 

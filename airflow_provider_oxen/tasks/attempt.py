@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from airflow_provider_oxen.api.errors import (
     OxenOutputExists,
@@ -42,11 +42,7 @@ class Looked(NamedTuple):
 
 @dataclass
 class ImageAttempt:
-    """One try, in two halves: :meth:`begin` spends, :meth:`finish` waits and keeps.
-
-    :param runtime: runs requests and blocking work.
-    :param log: log of the task.
-    """
+    """One try, in two halves: :meth:`begin` spends, :meth:`finish` waits and keeps."""
 
     task: Task
     output: Output
@@ -94,7 +90,7 @@ class ImageAttempt:
         return Looked(None, *(self._left() if record is None else (record, None)))
 
     async def _reused(self, found: dict[str, Any], record: Record | None) -> dict[str, Any]:
-        if record and is_open(record) and record.fingerprint == self.task.fingerprint:
+        if is_open(record) and record.fingerprint == self.task.fingerprint:
             # An earlier try was stopped right after it had written the last sidecar.
             await self.do.close(record.to("kept", items=[]))
         elif (
@@ -171,7 +167,7 @@ class ImageAttempt:
         return again and isinstance(error, OxenOutputExists) and self.output.is_of(record)
 
 
-def is_open(record: Record | None) -> bool:
+def is_open(record: Record | None) -> TypeGuard[Record]:
     """Return whether the job may be under way, or its image not yet kept."""
     return record is not None and record.phase not in ("kept", "ended", "not_sent")
 

@@ -27,7 +27,7 @@ __all__ = [
     "defer",
     "has_arguments",
     "restore",
-    "warn_of_last_try",
+    "warn_before_deferral",
     "with_arguments",
 ]
 
@@ -96,10 +96,10 @@ def _utc(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def warn_of_last_try(ti: Any, log: Any) -> None:
-    """Warn if Airflow would not retry: it may fail a task that returns quickly from its deferral.
+def warn_before_deferral(ti: Any, log: Any) -> None:
+    """Warn if Airflow would not retry, or if no triggerer runs.
 
-    :param ti: the task instance.
+    Airflow may fail a task that returns quickly from its deferral.
     """
     if ti.try_number > (ti.max_tries or 0):
         log.warning(
@@ -107,6 +107,7 @@ def warn_of_last_try(ti: Any, log: Any) -> None:
             "such as a lost worker. Set retries to 2 or more. If it fails, clear it: it fetches what was "
             "paid for without paying again."
         )
+    warn_of_no_triggerer(ti, log)
 
 
 def defer(
@@ -140,8 +141,7 @@ def defer(
         record.generation_id, _utc(since), "off" if deadline is None else f"at {_utc(deadline)}",
     )  # fmt: skip
     if not resumed:
-        warn_of_last_try(ti, operator.log)
-        warn_of_no_triggerer(ti, operator.log)
+        warn_before_deferral(ti, operator.log)
     operator.defer(
         trigger=trigger,
         method_name="execute_complete",

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken
-from airflow_provider_oxen.api.redact import redacted_line, without_queries
+from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.tasks.assets import plain
-from airflow_provider_oxen.tasks.xcoms import has_views
+from airflow_provider_oxen.tasks.xcoms import has_views, unharmed
 
 __all__ = ["ERROR", "FACTS", "TaskFacts"]
 
@@ -26,11 +26,7 @@ _STATUSES = ("generated", "reused", "failed", "unknown")
 
 
 class TaskFacts:
-    """Pushes those of one task; where Airflow does not take them, a warning is logged.
-
-    :param ti: the task instance.
-    :param log: of the task.
-    """
+    """Pushes those of one task; where Airflow does not take them, a warning is logged."""
 
     def __init__(self, ti: Any, log: Any) -> None:
         self._ti = ti
@@ -50,10 +46,7 @@ class TaskFacts:
         )
 
     def push_batch(self, result: Mapping[str, Any]) -> None:
-        """Push a batch's sums, its first failures, and where its contact sheet is.
-
-        :param result: of the operator.
-        """
+        """Push a batch's sums, its first failures, and where its contact sheet is."""
         self._push(
             {
                 "total": result["prompts"],
@@ -88,9 +81,6 @@ class TaskFacts:
 
     def _push(self, facts: dict[str, Any]) -> None:
         self._last = facts
-        if not has_views():
-            return
-        try:
-            self._ti.xcom_push(key=FACTS, value=facts)
-        except Exception as error:
-            self._log.warning("%s could not be pushed to XCom: %s", FACTS, without_queries(str(error)))
+        if has_views():
+            with unharmed(self._log, FACTS):
+                self._ti.xcom_push(key=FACTS, value=facts)

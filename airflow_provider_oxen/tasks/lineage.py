@@ -5,7 +5,7 @@ A failure here never fails the task: the images are kept. No prompt text and no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from airflow_provider_oxen.tasks.assets import OutputFile, asset, plain
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-__all__ = ["lineage", "of_images", "of_manifest"]
+__all__ = ["lineage", "of_images", "of_manifest", "report_lineage"]
 
 log = getLogger(__name__)
 
@@ -59,6 +59,7 @@ def lineage(
         OutputStatisticsOutputDatasetFacet,
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from openlineage.client.facet_v2 import dataset_version_dataset as versions
 
     inputs = [Dataset(namespace=f"oxen://{urlsplit(hub).netloc}", name=model) for model in models]
     if prompts:
@@ -67,24 +68,17 @@ def lineage(
     outputs = []
     for one in files:
         statistics = OutputStatisticsOutputDatasetFacet(size=one.size, fileCount=one.files)
+        version = versions.DatasetVersionDatasetFacet(datasetVersion=f"sha256:{one.sha256}")
         namespace, name = _named(one.path)
         outputs.append(
             OutputDataset(
                 namespace=namespace,
                 name=name,
-                facets=dict(_version(one)),
+                facets={"version": version} if one.sha256 else {},
                 outputFacets={"outputStatistics": statistics},
             )
         )
     return OperatorLineage(inputs=inputs, outputs=outputs)
-
-
-def _version(one: OutputFile) -> Iterator[tuple[str, Any]]:
-    from openlineage.client.facet_v2 import dataset_version_dataset
-
-    if one.sha256:
-        facet = dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=f"sha256:{one.sha256}")
-        yield "version", facet
 
 
 def _named(path: str) -> tuple[str, str]:

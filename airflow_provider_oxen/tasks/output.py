@@ -33,7 +33,6 @@ _MARK = 16
 class Output:
     """The place of one output.
 
-    :param identity: the task instance.
     :param key: what the output belongs to: the task instance, or the row of a batch.
     :ivar folder: None if nothing is stored.
     :ivar stem: file name of the first image, without suffix.
@@ -135,11 +134,10 @@ class Output:
         own = self.key[:16]
         return None if self.key != self.identity.key or own in self.stem else f"{self.stem}-{own}"
 
-    def is_of(self, record: Record | None) -> bool:
+    def is_of(self, record: Record) -> bool:
         """Return whether the output that :meth:`find` found belongs to this very job."""
-        if self.folder is None or record is None:
-            return False
-        return sidecar.job_of(self.folder, self.stem) == (self.key, record.nonce[:_MARK])
+        mine = (self.key, record.nonce[:_MARK])
+        return self.folder is not None and sidecar.job_of(self.folder, self.stem) == mine
 
     def left(self) -> Record | None:
         """Return a record made from the sidecar in the output's place if it is this task's, otherwise None.
@@ -183,9 +181,7 @@ class Output:
     ) -> tuple[Record, dict[str, Any]]:
         """Keep the paid images; return the job's final record, and the operator's result.
 
-        :param record: record of the job.
         :param cost: USD that were charged.
-        :param download: fetches a link.
         :param claim: called with the name of each image before it is written.
         :param same: SHA-256 of what came in place of an image again and again.
         :raises OxenImageError: if an image cannot be fetched, proved or written.
@@ -229,12 +225,26 @@ class Output:
         with suppress(Exception):
             folder.prove(self.writer_id)
         self._have_a_name()
-        request = GenerateRequest.model_validate(record.body)
+        told = {
+            **{name: value for name, value in facts.items() if value is not None},
+            # The fingerprint of the record's request: by now the task may ask for something else.
+            "fingerprint": record.fingerprint,
+            "job": record.nonce[:_MARK],
+            "request": GenerateRequest.model_validate(record.body).body(),
+            **self.identity._asdict(),
+            "identity": self.key,
+            "try_number": self.try_number,
+            "clearing": self.clear_key,
+            "clear_number": self.clear_number,
+            "number": record.number,
+            "counter": record.counter,
+            "made_by": f"airflow-provider-oxen {__version__}",
+        }
         return Keeper(
             api_key=settings.api_key,
             folder=folder,
             stem=self.stem,
-            facts=self._facts(request, facts, record),
+            facts=told,
             writer_id=self.writer_id,
             replacing=self.replacing,
             own_files=record.files,
@@ -271,23 +281,6 @@ class Output:
         if key != self.key or (known and (number or 0) > (self.clear_number or 0)):
             return key == self.key
         return clear_key == self.clear_key and (not known or number == self.clear_number)
-
-    def _facts(self, request: GenerateRequest, facts: Mapping[str, Any], record: Record) -> dict[str, Any]:
-        return {
-            **{name: value for name, value in facts.items() if value is not None},
-            # The fingerprint of the record's request: by now the task may ask for something else.
-            "fingerprint": record.fingerprint,
-            "job": record.nonce[:_MARK],
-            "request": request.body(),
-            **self.identity._asdict(),
-            "identity": self.key,
-            "try_number": self.try_number,
-            "clearing": self.clear_key,
-            "clear_number": self.clear_number,
-            "number": record.number,
-            "counter": record.counter,
-            "made_by": f"airflow-provider-oxen {__version__}",
-        }
 
 
 def _stored(folder: Folder, record: Mapping[str, Any]) -> dict[str, Any]:

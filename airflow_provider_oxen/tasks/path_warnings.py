@@ -30,7 +30,6 @@ def path_warnings(
 ) -> Iterator[str]:
     """Yield a warning for each possible surprise in the path; none for a folder.
 
-    :param parameters: the parameters that are sent.
     :param schema: the model's request schema, None if it is not known.
     """
     name = PurePosixPath(storage_path or "").name if storage_path and not storage_path.endswith("/") else ""

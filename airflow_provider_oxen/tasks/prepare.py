@@ -68,14 +68,10 @@ class RequestBuilder:
         return price(model, body) if model else None
 
     def prepare(
-        self, task: Task, asked: GenerateRequest, log: Any, counter: int = 0, *, checked: bool = False
+        self, task: Task, asked: GenerateRequest, log: Any, counter: int, *, checked: bool = False
     ) -> Prepared:
         """Return the exact body to send, checked against its model as ``validate`` says, and its price.
 
-        :param asked: the request as the user made it.
-        :param log: receives a line about the seed.
-        :param counter: number for deriving the seed.
-        :param checked: whether it was checked against its model before.
         :raises OxenInvalidRequest: naming every parameter, rule and value that contradicts the model.
         """
         model = self.model(asked.model)

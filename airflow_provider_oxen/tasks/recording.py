@@ -25,7 +25,6 @@ _CHECKS = 3
 class JobRecorder:
     """Writes the record of one try.
 
-    :param running: checks whether this try is the one that Airflow runs.
     :ivar record: the record that was written last.
     """
 

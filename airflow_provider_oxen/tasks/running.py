@@ -49,7 +49,6 @@ def clocks() -> Clocks:
 class Running:
     """Asks Airflow about one try; thread-safe.
 
-    :param ti: the task instance from the task's context.
     :param seconds: how old an answer may be, for callers that ask often.
     """
 
@@ -110,7 +109,8 @@ def _by_api(ti: Any) -> str | None:
     from airflow.sdk.execution_time import comms, task_runner
 
     supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    if supervisor is None or not (hasattr(supervisor, "_thread_lock") or _is_main()):
+    is_main = threading.current_thread() is threading.main_thread()
+    if supervisor is None or not (is_main or hasattr(supervisor, "_thread_lock")):
         # Before 3.2, the answers to two threads that ask at the same time are mixed up.
         return None
     states = ti.get_task_states(
@@ -150,10 +150,6 @@ def _by_database(ti: Any) -> str | None:
     if number != ti.try_number or (job and ti.job_id and int(job) != int(ti.job_id)):
         return "another try of the task is running"
     return None
-
-
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def remote_executor(configured: str, wanted: str | None) -> str | None:

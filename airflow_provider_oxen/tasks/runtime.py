@@ -127,9 +127,7 @@ class BlockingRuntime(Runtime):
 class LoopRuntime(Runtime):
     """Many tries side by side on one event loop, which must not be blocked.
 
-    :param client: shared by all of them.
     :param sender: sends once: the batch decides whether and when a paid request is sent again.
-    :param threads: run blocking work.
     :param looks_are_quick: whether records are on a local disk. Reading one there takes less time than a hop
         to a thread, so the last check runs on the loop as long as it stays quick.
     """

@@ -26,7 +26,7 @@ from airflow_provider_oxen.links import (
 )
 from airflow_provider_oxen.tasks.assets import plain
 
-__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result"]
+__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result", "unharmed"]
 
 KEY = "oxen_images"
 """Key of the XCom with the previews."""
@@ -46,7 +46,6 @@ and left out."""
 class TaskXComs:
     """Pushes the XComs of one task.
 
-    :param ti: the task instance.
     :param wanted: the operator's ``previews``.
     :param pushed: receives each pushed text, by key.
     """
@@ -78,7 +77,7 @@ class TaskXComs:
         :param total: number of images, if known.
         """
         if model:
-            with self._unharmed(OxenModelLink.key):
+            with unharmed(self.log, OxenModelLink.key):
                 self.push(OxenModelLink.key, model_page(hub, model))
         asked = [_known(prompt=_short(prompt), model=model)] if prompt else []
         self._images(asked, total)
@@ -92,12 +91,9 @@ class TaskXComs:
         self._images(list(islice(images, MAX_IMAGES)), total)
 
     def push_page(self, path: str | None) -> None:
-        """Link to the output if its store has web pages.
-
-        :param path: path of the first image, or of the manifest.
-        """
+        """Link to the output if its store has web pages."""
         if self._is_public and (page := console(path)):
-            with self._unharmed(OxenImageLink.key):
+            with unharmed(self.log, OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
 
     def push_generation(self, generation_id: str, link: str) -> None:
@@ -105,7 +101,7 @@ class TaskXComs:
 
         :param link: to the hub's JSON.
         """
-        with self._unharmed("The generation's id"):
+        with unharmed(self.log, "The generation's id"):
             self.push("generation_id", generation_id)
             self.push("generation_link", link)
             if has_views():
@@ -122,16 +118,9 @@ class TaskXComs:
 
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
-            with self._unharmed(KEY):
+            with unharmed(self.log, KEY):
                 elsewhere = {} if self._is_public else {"console": False}
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
-
-    @contextmanager
-    def _unharmed(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self.log.warning("%s could not be pushed to XCom: %s", what, without_queries(str(error)))
 
 
 def of_result(
@@ -140,10 +129,7 @@ def of_result(
     previews: Sequence[str | None],
     body: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what is shown of a single operator's result.
-
-    :param body: of the request.
-    """
+    """Return what is shown of a single operator's result."""
     padded = [*previews, *[None] * len(result["images"])]
     return [
         _known(
@@ -166,10 +152,7 @@ def of_result(
 def of_manifest(
     line: Mapping[str, Any], preview: str | None, body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what is shown of a line of a batch's manifest.
-
-    :param body: of the row's request.
-    """
+    """Return what is shown of a line of a batch's manifest."""
     facts = ("id", "model", "seed", "cost", "status", "width", "height", "error")
     return _known(
         **{name: line.get(name) for name in facts},
@@ -218,3 +201,12 @@ def has_views() -> bool:
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
     return AIRFLOW_V_3_1_PLUS
+
+
+@contextmanager
+def unharmed(log: Any, what: str) -> Iterator[None]:
+    """Only warn if Airflow does not accept an XCom."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s could not be pushed to XCom: %s", what, without_queries(str(error)))

@@ -373,8 +373,8 @@ def side(rng: Random) -> Callable[[], object]:
         output = Output(IDENTITY, IDENTITY.key, 2, SPENT, folder, "hero", overwrite, 1000, 2, 0)
         left = output.left()
         output.is_own()
-        output.is_of(left)
         if left is not None:
+            output.is_of(left)
             json.dumps([left.as_json(), left.job], allow_nan=False).encode()
         if (found := output.find(["hero.png"])) is not None:
             json.dumps([found, output.previews], allow_nan=False, ensure_ascii=False).encode()

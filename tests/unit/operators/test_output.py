@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -365,8 +366,9 @@ def test_output_that_is_in_xcom_is_no_jobs_output(scene):
 
     assert str(in_xcom) == "XCom"
     assert in_xcom.find() is None
-    assert not in_xcom.is_of(None)
-    assert not in_files.is_of(None)
+    record: Any = SimpleNamespace(nonce="n")
+    assert not in_xcom.is_of(record)
+    assert not in_files.is_of(record)
     assert str(in_files) == f"file://{scene.out}/cube"
 
 

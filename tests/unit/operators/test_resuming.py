@@ -274,7 +274,7 @@ def test_task_without_retries_is_warned_that_airflow_may_fail_it(scene, retries)
 def test_task_that_defers_again_is_not_warned_again(scene, monkeypatch):
     scene.retries = scene.max_tries = 0
     finish, real, turns, warned = scene.deferring, registry.wait, [], []
-    monkeypatch.setattr(deferral, "warn_of_last_try", lambda ti, log: warned.append(ti.try_number))
+    monkeypatch.setattr(deferral, "warn_before_deferral", lambda ti, log: warned.append(ti.try_number))
 
     async def wait(*arguments: Any, **more: Any) -> Any:
         turns.append(1)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -70,8 +71,13 @@ async def test_link_that_nobody_foresaw_is_fetched_all_the_same(runtime):
 
 @pytest.mark.asyncio
 async def test_bytes_that_nobody_took_are_let_go(runtime, monkeypatch):
-    closed = []
-    monkeypatch.setattr(Fetched, "close", lambda self: closed.append(self))
+    closed, close = [], Fetched.close
+
+    def note(self: Fetched) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(Fetched, "close", note)
     async with runtime.downloads([LINK, GONE], MAX_BYTES):
         pass
 
@@ -135,7 +141,8 @@ def test_one_by_one_nothing_suspends():
         async def work() -> bytes:
             await runtime.sleep(0)
             async with runtime.within(Deadline(60)), runtime.downloads([LINK], MAX_BYTES) as download:
-                return await runtime.blocking(lambda: download(LINK).file.read())
+                with closing(await runtime.blocking(lambda: download(LINK))) as got:
+                    return got.file.read()
 
         assert unsuspended(work()) == b"bytes"
         assert runtime.settings is client.settings
