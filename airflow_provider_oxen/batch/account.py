@@ -168,7 +168,7 @@ class AccountStore:
         self._store(account)
         _ask("removed", lambda: self.folder.remove(self.name))
 
-    def mark_over(self, clear_number: int | None, *, is_ours: bool = True) -> None:
+    def mark_over(self, clear_number: int | None, *, is_ours: bool) -> None:
         """Record, wherever the account is kept, that Airflow does not retry.
 
         For a batch that has sent nothing, this is also recorded beside the output: newer Airflow empties the

@@ -67,7 +67,7 @@ def open_batch(
         )
         results, budget = Results(folder, rows, this_try, options.endpoint), Budget(options.max_cost)
         accounts = AccountStore(*state_store(context), folder, identity, results.mark)
-        admission = Admission(operator, context, options, folder, this_try, accounts, budget)
+        admission = Admission(operator, context, options, this_try, accounts, budget)
         apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
         with admission.noting_the_end():
             yield BatchRun(
