@@ -1,4 +1,4 @@
-"""Facts about a row: which try works on it, what is in its place, and what came of it."""
+"""Facts about a row: which try works on it, what is in its place, and its outcome."""
 
 from __future__ import annotations
 
