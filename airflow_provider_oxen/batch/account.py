@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from airflow_provider_oxen.api.errors import OxenChangedRequest, OxenRecordError, OxenStoreUnavailable
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.batch.limits import Sums
+from airflow_provider_oxen.batch.budget import Sums
 from airflow_provider_oxen.batch.report import SUMMARY
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.stores import StateStore, ask_store

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_oxen.api.errors import OxenError, OxenOutputExists
 from airflow_provider_oxen.batch.account import Account, AccountStore, check_folder, clear_key_of
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.facts import BatchTry
-from airflow_provider_oxen.batch.limits import Budget
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator
 

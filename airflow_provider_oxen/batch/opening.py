@@ -10,8 +10,9 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.facts import BatchTry
-from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
+from airflow_provider_oxen.batch.limits import Gate, Pace
 from airflow_provider_oxen.batch.results import Results
 from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
