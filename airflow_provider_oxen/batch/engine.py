@@ -78,13 +78,13 @@ class RowLoop:
         self.in_hand += 1
         self.call(self._begin, row)
 
-    def take(self, seconds: float) -> RowOutcome | None:
-        """Return an outcome as soon as there is one, or None after some seconds without one.
+    def take(self) -> RowOutcome | None:
+        """Return an outcome as soon as there is one, or None after a tick without one.
 
         :raises BaseException: what the work raised.
         """
         if self._outcomes.empty():
-            self._news.acquire(timeout=seconds)
+            self._news.acquire(timeout=TICK)
         try:
             outcome = self._outcomes.get_nowait()
         except queue.Empty:
@@ -205,7 +205,7 @@ class Engine:
                     self.results.begins(row, paid=known is not None or setup.unsure)
                     self._loop.give(row)
             if self._loop.in_hand:
-                self._take(TICK)
+                self._take()
             self.progress.tick()
             self._look_up()
         if self.is_stopped():
@@ -222,8 +222,8 @@ class Engine:
         if seen is not None and now.have_jumped(seen):
             self.results.this_try.check()
 
-    def _take(self, seconds: float) -> None:
-        done = self._loop.take(seconds)
+    def _take(self) -> None:
+        done = self._loop.take()
         if done is None:
             return
         self.results.note(done)
@@ -258,5 +258,5 @@ class Engine:
         while self._loop.in_hand and time.monotonic() < end:
             # Whatever a row raises, the others are still running, and their outcomes count.
             with contextlib.suppress(BaseException):
-                if (done := self._loop.take(TICK)) is not None:
+                if (done := self._loop.take()) is not None:
                     self.results.note(done)

@@ -10,11 +10,12 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.conflicts import RowConflict, RowRecordStore
 from airflow_provider_oxen.batch.costs import BudgetedEffects, RowCosts
 from airflow_provider_oxen.batch.effects import PacedEffects, SharedEffects
 from airflow_provider_oxen.batch.facts import PriorWork, RowLog, RowOutcome, restored, uncounted
-from airflow_provider_oxen.batch.limits import Budget, Gate, NotSent
+from airflow_provider_oxen.batch.limits import Gate, NotSent
 from airflow_provider_oxen.batch.outcome import Bill, bill, has_ended
 from airflow_provider_oxen.batch.rowstore import OPEN, Row
 from airflow_provider_oxen.batch.setup import RowSetup
