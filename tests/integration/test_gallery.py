@@ -283,20 +283,26 @@ def test_failures_of_a_run_come_first(generated, ask, connected):
     assert shown.index("A broken cube") < shown.index("<img ")
 
 
-def test_a_failure_is_on_the_first_page_wherever_its_task_stands(generated, ask, monkeypatch):
+def test_failures_come_before_all_images_wherever_their_tasks_stand(generated, ask, monkeypatch):
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
     from airflow_provider_oxen.plugins import view
 
-    monkeypatch.setattr(view, "PAGE", 2)
     run = generated("gallery_last", "a", "b", "c")
     with create_session() as session:
-        (ti,) = session.query(TaskInstance).filter_by(dag_id="gallery_last", task_id="c").all()
-        ti.state = "failed"
-    page = Page(ask("gallery_last", run_id=run.dag_run.run_id).text)
+        for ti in session.query(TaskInstance).filter_by(dag_id="gallery_last"):
+            ti.state = "success" if ti.task_id == "a" else "failed"
 
-    assert [tile["data-task"] for tile in page.all("li") if "data-tile" in tile] == ["c", "c"]
+    def tiles() -> list[Any]:
+        page = Page(ask("gallery_last", run_id=run.dag_run.run_id).text)
+        return [(tile["data-task"], tile["data-state"]) for tile in page.all("li") if "data-tile" in tile]
+
+    images = [("b", "Generated"), ("c", "Generated"), ("a", "Generated")]
+    assert tiles() == [("b", "Failed"), ("c", "Failed"), *images]
+    # Each of the two has a tile for itself and one for its image.
+    monkeypatch.setattr(view, "PAGE", 4)
+    assert tiles() == [("b", "Failed"), ("c", "Failed"), *images[:2]]
 
 
 def test_only_so_many_tasks_are_looked_at(generated, ask, monkeypatch):
