@@ -10,15 +10,16 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.facts import BatchTry
-from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
+from airflow_provider_oxen.batch.limits import Gate, Pace
 from airflow_provider_oxen.batch.results import Results
 from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs.task import Identity
-from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.facts import BatchFacts
 from airflow_provider_oxen.tasks.places import state_store
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
@@ -46,7 +47,7 @@ def open_batch(
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
     ti, log = context["ti"], operator.log
-    facts = TaskFacts(ti, log)
+    facts = BatchFacts(ti, log)
     with facts.noting_failure(waited=deferred is not None), ExitStack() as stack:
         options = _in_its_folder(BatchArguments.of(operator), deferred or {}, log)
         folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
@@ -67,25 +68,26 @@ def open_batch(
         )
         results, budget = Results(folder, rows, this_try, options.endpoint), Budget(options.max_cost)
         accounts = AccountStore(*state_store(context), folder, identity, results.mark)
-        admission = Admission(operator, context, options, folder, this_try, accounts, budget)
+        admission = Admission(operator, context, options, this_try, accounts, budget)
         apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
-        with admission.noting_the_end():
-            yield BatchRun(
-                operator,
-                context,
-                options,
-                folder,
-                rows,
-                this_try,
-                RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
-                Gate(Pace(options.max_in_flight, apart), log.warning),
-                budget,
-                threads,
-                results,
-                xcoms,
-                facts,
-                admission,
-            )
+        run = BatchRun(
+            operator,
+            context,
+            options,
+            folder,
+            rows,
+            this_try,
+            RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
+            Gate(Pace(options.max_in_flight, apart), log.warning),
+            budget,
+            threads,
+            results,
+            xcoms,
+            facts,
+            admission,
+        )
+        with admission.noting_the_end(), run.adding_up():
+            yield run
 
 
 def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:
