@@ -478,9 +478,26 @@ def test_a_name_that_no_database_takes_is_nobodys(ask, query):
 
 
 def test_what_is_longer_than_any_of_ours_is_not_fetched(generated, ask, monkeypatch):
+    from airflow.utils.session import create_session
+
     from airflow_provider_oxen.plugins import query
+    from airflow_provider_oxen.plugins.rows import Row
 
     monkeypatch.setattr(query, "LONGEST", 10)
-    generated("gallery_fetched")
+    monkeypatch.setattr(query, "LARGEST_FACTS", 10)
+    run = generated("gallery_fetched")
+    page = Page(ask("gallery_fetched").text)
 
-    assert "not readable here" in ask("gallery_fetched").text
+    assert "not readable here" in page.text
+    assert "Not counted: 1 task without a summary" in page.text
+    with create_session() as session:
+        execute = session.execute
+        rows: list[Any] = []
+
+        def fetch(asked: Any) -> list[Any]:
+            rows.extend(execute(asked))
+            return rows
+
+        monkeypatch.setattr(session, "execute", fetch)
+        query.pushed(session, "gallery_fetched", [Row(run.dag_run.run_id, "hero", -1, "success")])
+    assert [value for _, _, _, value, _ in rows] == [None]
