@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import queue
 import threading
 import time
@@ -34,6 +35,9 @@ TICK = 0.2
 GRACE = 10.0
 """Seconds that requests under way get when the task is told to stop: Airflow kills after a minute, and an
 answer that still arrives need not be looked up."""
+
+_AHEAD = 16
+"""Most rows in hand beyond those that may be at the hub: images are fetched and kept meanwhile."""
 
 _FAREWELL = 2.0
 """Seconds for cancelling what is under way and closing the connections."""
@@ -140,6 +144,21 @@ class RowLoop:
             self._news.release()
 
 
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep garbage collection away from all that exists now, which is mostly Airflow.
+
+    A collection visits hundreds of thousands of objects, and would visit them again and again.
+    """
+    is_ours = not gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.unfreeze()
+
+
 @dataclass
 class Engine:
     """Works on the rows of one try.
@@ -164,7 +183,7 @@ class Engine:
         :param paid: rows that may have been paid for: they come first, even if nothing more is sent.
         :param fresh: rows to request, as long as that makes sense (see :class:`.StopRule`).
         """
-        with RowLoop(self.worker) as self._loop:
+        with _frozen_heap(), RowLoop(self.worker) as self._loop:
             try:
                 with self.progress:
                     self._go(paid, fresh)
@@ -175,8 +194,10 @@ class Engine:
 
     def _go(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
         setup, more = self.worker.setup, True
+        most = setup.arguments.max_in_flight
+        size = most + min(_AHEAD, most // 4)
         while not self.is_stopped() and (more or self._loop.in_hand):
-            while more and self._loop.in_hand < setup.arguments.max_in_flight:
+            while more and self._loop.in_hand < size:
                 known = next(paid, None)
                 row = known or (None if self.worker.gate.why else next(fresh, None))
                 more = row is not None

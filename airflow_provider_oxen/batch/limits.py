@@ -130,6 +130,9 @@ class NotSent(OxenUnavailable):
 class Gate:
     """Lets rows through at the batch's pace, in the order in which they came.
 
+    A row that was let through is at the hub until its image is ready: no more rows than requests may be under
+    way at once. Whoever fetches and keeps an image keeps no other row waiting.
+
     :param warn: receives a message when the pace changes.
     :ivar why: why nothing is let through any more, as a clause; None while the gate is open.
     """
@@ -140,7 +143,7 @@ class Gate:
         self._pace = pace
         self._warn = warn
         self._clock = clock
-        self._under_way = 0
+        self._under_way = self._at_hub = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self.why: str | None = None
@@ -150,23 +153,35 @@ class Gate:
         self.why = self.why or why
         self._changed.set()
 
-    async def enter(self) -> float:
+    async def enter(self, *, is_at_hub: bool = False) -> float:
         """Wait until a request may be sent; return the time, for :meth:`leave`.
 
+        :param is_at_hub: whether the row was counted before, and has not departed.
         :raises NotSent: if nothing is let through any more.
         """
         async with self._turn:
             while not self.why:
                 now = self._clock()
-                wait = self._pace.wait(now, self._under_way)
+                is_full = not is_at_hub and self._at_hub >= self._pace.most
+                wait = None if is_full else self._pace.wait(now, self._under_way)
                 if wait == 0:
                     self._under_way += 1
+                    self._at_hub += not is_at_hub
                     self._pace.sent(now)
                     return now
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), wait)
         raise NotSent(f"Not sent: {self.why}.")
+
+    def arrive(self) -> None:
+        """Count a row whose job was sent by an earlier try."""
+        self._at_hub += 1
+
+    def depart(self) -> None:
+        """Count a row no more: its image is ready, or its work is over."""
+        self._at_hub -= 1
+        self._changed.set()
 
     def leave(self, sent: float, outcome: Outcome | None, retry_after: float | None = None) -> None:
         """Record the outcome of a request that was let through; None: it was not sent after all."""

@@ -148,6 +148,7 @@ class RowWorker:
             if isinstance(begun, Record):
                 if self.defers and begun.phase == "submitted" and begun.endpoint == "queue":
                     return RowOutcome(row, waiting=begun)
+                paced.arrive()
                 begun = await work.finish(begun)
             elif is_own:
                 # An earlier try of this very task kept it, but died before it could record that.
@@ -160,6 +161,7 @@ class RowWorker:
                 row, error=error, bill=await self._billed(store, costs, budgeted.record, error, log)
             )
         finally:
+            paced.depart()
             del self._under_way[id(effects)]
 
     def _before(
