@@ -100,7 +100,7 @@ class ImageTask(ImageAttempt):
         ended = isinstance(error, OxenGenerationFailed | OxenGenerationCancelled)
         if self.do.stopping or not (ended or error.spent == "yes"):
             return
-        record = self.do.record
+        record = self.do.recorder.record
         if record is None:
             with suppress(OxenError):
                 record = self.store.read()
@@ -121,7 +121,7 @@ class ImageTask(ImageAttempt):
 
     def _done(self, result: dict[str, Any]) -> dict[str, Any]:
         """Report the result to metrics, assets, lineage and the web interface."""
-        record = self.do.record
+        record = self.do.recorder.record
         asked_at, counted = (record.time, record.counted) if record else (None, 0.0)
         metrics.image(result, self.task.endpoint, asked_at, counted)
         files = of_images(result)
