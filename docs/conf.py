@@ -1,8 +1,8 @@
 """How Sphinx makes the site: ``make docs``. It needs no network, and every warning is an error.
 
 The pages of ``docs/`` are read on their own as well, so they link to other files of the repository as files.
-On the site each of those is a page too, which :func:`bring_in` arranges. Tables of arguments come from
-``_ext/arguments.py``, and the map for language models from ``_ext/llms.py``.
+On the site each of those is a page too, which :func:`bring_in` arranges. The map for language models comes
+from ``_ext/llms.py``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 # Airflow writes its settings down when it is imported: neither here nor into the caller's home.
 os.environ["AIRFLOW_HOME"] = str(ROOT / "build" / "airflow")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
-
-import arguments  # noqa: E402
 
 from airflow_provider_oxen import __version__  # noqa: E402
 
@@ -60,7 +58,7 @@ def bring_in(app: Sphinx, docname: str, source: list[str]) -> None:
     folder = Path(app.srcdir, docname).parent
     text = _LINK.sub(lambda link: _on_site(link, folder), source[0])
     text = _BROUGHT.sub(lambda match: _whole(app, match[1]), text)
-    source[0] = arguments.bring_in(text.replace(_ALL_EXAMPLES, _examples(app)))
+    source[0] = text.replace(_ALL_EXAMPLES, _examples(app))
 
 
 def _whole(app: Sphinx, name: str) -> str:

@@ -3,8 +3,8 @@
 Set the address once, at release, in pyproject.toml: ``[project.urls] Repository = "https://…"``. Without
 one, README stays as it is.
 
-hatchling calls this hook. hatch-fancy-pypi-readme takes an address only as a literal of each substitution:
-it would need one today, and there is none.
+hatchling calls this hook. hatch-fancy-pypi-readme (25.1) takes an address only as a literal of each
+substitution: it would need one today, and there is none.
 """
 
 from __future__ import annotations

@@ -55,20 +55,19 @@ def own_garbage() -> Iterator[None]:
     gc.unfreeze()
 
 
-@pytest.fixture(autouse=True)
-def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask for an image that is not there yet as often as ever, without waiting in between."""
+@pytest.fixture(scope="session", autouse=True)
+def _no_patience() -> Iterator[None]:
+    """Wait for nothing between two looks: no hub and no scheduler needs it here.
+
+    An image that is not there yet is asked for as often as ever, and triggers tell their end at once.
+    """
     from airflow_provider_oxen.api import retries
-
-    monkeypatch.setattr(retries, "NOT_YET", (0.001,) * len(retries.NOT_YET))
-
-
-@pytest.fixture(autouse=True)
-def _no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let triggers tell their end at once: no scheduler is at work that had to deal with the deferral."""
     from airflow_provider_oxen.triggers import _base
 
-    monkeypatch.setattr(_base, "SECONDS", 0.0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(retries, "NOT_YET", (0.001,) * len(retries.NOT_YET))
+        patched.setattr(_base, "SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(autouse=True)

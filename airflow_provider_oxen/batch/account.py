@@ -212,7 +212,15 @@ class AccountStore:
 
     def read_mark(self) -> str | None:
         """Return the folder's mark; None if it has none, like all folders of earlier versions."""
-        return _nonce(self._read(MARK))
+        raw = self._read(MARK)
+        if raw is None:
+            return None
+        try:
+            nonce = loads(raw)["nonce"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            nonce = None
+        # If something else is there, its hash stands for it.
+        return nonce if isinstance(nonce, str) and nonce else hashlib.sha256(raw).hexdigest()
 
     def ensure_mark(self) -> str:
         """Return the folder's mark; create it if there is none. Of several tries, one succeeds."""
@@ -255,17 +263,6 @@ class AccountStore:
         if account.identity != self.identity.key:
             raise _unfit(where, ": it is another task's")
         return account
-
-
-def _nonce(raw: bytes | None) -> str | None:
-    if raw is None:
-        return None
-    try:
-        nonce = loads(raw)["nonce"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        nonce = None
-    # If something else is there, its hash stands for it.
-    return nonce if isinstance(nonce, str) and nonce else hashlib.sha256(raw).hexdigest()
 
 
 def _ask(done: str, ask: Callable[[], T]) -> T:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError
-from airflow_provider_oxen.batch.apart import RowRecordStore
-from airflow_provider_oxen.batch.effects import Passing
+from airflow_provider_oxen.batch.conflicts import RowRecordStore
+from airflow_provider_oxen.batch.effects import EffectsWrapper
 from airflow_provider_oxen.batch.limits import Budget, exact
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.generations import Costs
 from airflow_provider_oxen.tasks.runtime import Runtime
 
-__all__ = ["Budgeted", "RowCosts"]
+__all__ = ["BudgetedEffects", "RowCosts"]
 
 
 class RowCosts(Costs):
@@ -56,7 +56,7 @@ class RowCosts(Costs):
         return self._charges[id]
 
 
-class Budgeted(Passing):
+class BudgetedEffects(EffectsWrapper):
     """Counts each request before it is sent, and records what those before it have cost.
 
     :ivar prior: the row's record before this try.

@@ -1,7 +1,8 @@
 """A row's effects in step with the other rows: wrappers around the effects for a single image.
 
-From the outside in, :class:`~.costs.Budgeted` counts requests and charges, :class:`Joined` shares the hub's
-lists with the others and gives each generation to only one row, and :class:`Paced` keeps the batch's pace.
+From the outside in, :class:`~.costs.BudgetedEffects` counts requests and charges, :class:`SharedEffects`
+shares the hub's lists with the others and gives each generation to only one row, and :class:`PacedEffects`
+keeps the pace of the batch.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from airflow_provider_oxen.batch.limits import Gate, Outcome
 from airflow_provider_oxen.batch.shared import SharedQueue
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End, Prepared, Remade
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.tasks.arguments import TaskArguments
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import Runtime
 from airflow_provider_oxen.waiting.polling import Poll
 
-__all__ = ["Joined", "Paced", "Passing"]
+__all__ = ["EffectsWrapper", "PacedEffects", "SharedEffects"]
 
 _MOMENT = 0.5
 """Usual seconds between a row's intent and its last check, in which a connection is opened."""
 
 
-class Passing:
+class EffectsWrapper:
     """Passes everything on to the effects that it wraps."""
 
     def __init__(self, do: Effects) -> None:
@@ -78,16 +80,16 @@ class Passing:
         return await self.do.keep(record, same)
 
 
-class Paced(Passing):
+class PacedEffects(EffectsWrapper):
     """Keeps the batch's pace: it waits before the intent is written, when provably nothing was sent.
 
-    :ivar came_back: whether the request was refused, provably not accepted, and may be sent again at that
+    :ivar may_resend: whether the request was refused, provably not accepted, and may be sent again at that
         pace.
     """
 
     def __init__(self, do: Effects, gate: Gate, running: Running, runtime: Runtime) -> None:
         super().__init__(do)
-        self.came_back = False
+        self.may_resend = False
         self._gate = gate
         self._running = running
         self._runtime = runtime
@@ -118,7 +120,7 @@ class Paced(Passing):
             return accepted
         except OxenError as error:
             outcome, retry_after = _outcome(error), error.retry_after
-            self.came_back = isinstance(error, OxenRefused) and outcome != "refused"
+            self.may_resend = isinstance(error, OxenRefused) and outcome != "refused"
             raise
         finally:
             if entered is not None:
@@ -135,7 +137,7 @@ class Paced(Passing):
             self._entered = await self._gate.enter()
 
 
-class Joined(Passing):
+class SharedEffects(EffectsWrapper):
     """Shares looks and waits with the other rows, and takes no generation that belongs to one of them.
 
     :param stem: the row's stem.
@@ -149,18 +151,16 @@ class Joined(Passing):
         queue: SharedQueue,
         stem: str,
         files: list[str],
+        arguments: TaskArguments,
         *,
         unsure: bool,
-        timeout: float | None,
-        lookup_grace: float,
     ) -> None:
         super().__init__(do)
         self._queue = queue
         self._stem = stem
         self._files = files
         self._unsure = unsure
-        self._timeout = timeout
-        self._lookup_grace = lookup_grace
+        self._arguments = arguments
         self._ended: Generation | None = None
 
     async def write(self, record: Record) -> None:
@@ -202,8 +202,9 @@ class Joined(Passing):
             # It is only in the history, which is not read for many rows at once.
             return await self.do.wait(record)
         since = record.submitted_at or record.time
-        deadline = None if self._timeout is None else record.since + self._timeout
-        poll = _RememberingPoll(deadline, since + self._lookup_grace)
+        timeout = self._arguments.timeout
+        deadline = None if timeout is None else record.since + timeout
+        poll = _RememberingPoll(deadline, since + self._arguments.lookup_grace)
         if self._ended is not None and (end := poll.seen(self._ended, time.time())):
             return end
         self._ended = None

@@ -1,4 +1,4 @@
-"""Facts about a row: which try works on it, what is in its place, and what came of it."""
+"""Facts about a row: which try works on it, what is in its place, and its outcome."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class RowOutcome(NamedTuple):
     preview: str | None = None
     waiting: Record | None = None
     error: Exception | None = None
-    bill: Bill | None = None
+    bill: Bill = Bill()
     uncounted: float = 0.0
 
 

@@ -78,6 +78,8 @@ def read_rows(
             rows.add(former.choose(check(raw, defaults)))
         except OxenInvalidRequest as error:
             problems.add(raw.line, error.message)
+    if not read:
+        raise OxenInvalidRequest(f"prompts: {source.name} holds no prompt.")
     problems.check(read)
 
 

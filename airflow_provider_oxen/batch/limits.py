@@ -239,7 +239,7 @@ class Budget:
         return float(self._held)
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """What was spent, in words."""
         return f"{'at least ' if self.unknown else ''}${self._spent:,.2f}"
 

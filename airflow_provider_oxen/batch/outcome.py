@@ -115,10 +115,6 @@ class Bill(NamedTuple):
     unclear: bool = False
     uncounted: float = 0.0
 
-    def facts(self) -> dict[str, Any]:
-        """Return the facts for a line of the manifest."""
-        return {"seed": self.seed, "generation_id": self.generation_id, "cost": self.cost}
-
 
 def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) -> Bill:
     """Return what a row that ended with an error has cost.

@@ -146,18 +146,25 @@ class Plan:
                 "overwrite=True its manifest replaces that one (the images stay).",
             )
 
-    def check_models(self) -> None:
-        """Check each row that is to be requested against its model.
+    def check(self, limit: float | None, spent: float, *, allow_unknown: bool) -> None:
+        """Check each row that is to be requested against its model, and refuse a batch that costs too much.
 
+        :param limit: USD; None for no limit.
+        :param spent: USD that are already spent.
         :raises OxenError: naming the lines, or if a model cannot be read.
+        :raises OxenBudgetError: naming the sum, or the rows without a price.
         """
-        problems, warned = Problems(self.where), Counter[str]()
-        for row in self._rows.in_state(NEW):
+        problems, warned, unpriced = Problems(self.where), Counter[str](), Counter[str]()
+        total, count = exact(spent), 0
+        for count, row in enumerate(self._rows.in_state(NEW), 1):  # noqa: B007 (it is told below)
             model, asked = self._settled(row.request, identity_of(row.stem))
+            # Request it here once, and not in each of many threads.
+            price = self._builder.price(model, asked)
+            total += exact(price)
+            if price is None:
+                unpriced[row.request.model] += 1
             if model is None or self._builder.validate == "off":
                 continue
-            # Request it here once, and not in each of many threads.
-            self._builder.price(model, asked)
             findings = check(model, asked)
             wrong = findings.never + ([findings.not_yet] if findings.not_yet else [])
             if self._builder.validate == "error":
@@ -165,26 +172,13 @@ class Plan:
                     problems.add(row.line, problem)
                 wrong = []
             warned.update((*wrong, *findings.warnings))
-        for message, count in warned.most_common(SHOWN):
-            self._log.warning("%s (%d rows)", message, count)
+        for message, rows in warned.most_common(SHOWN):
+            self._log.warning("%s (%d rows)", message, rows)
         problems.check(self._rows.total)
-
-    def price(self, limit: float, spent: float, allow_unknown: bool) -> None:
-        """Refuse a batch that would cost too much.
-
-        :param limit: USD.
-        :param spent: USD that are already spent.
-        :raises OxenBudgetError: naming the sum, or the rows without a price.
-        """
-        total, unknown, count = exact(spent), Counter[str](), 0
-        for row in self._rows.in_state(NEW):
-            price = self._price(row.request)
-            count += 1
-            if price is None:
-                unknown[row.request.model] += 1
-            total += exact(price)
-        if unknown and not allow_unknown:
-            models = ", ".join(f"{model} ({rows:,} prompts)" for model, rows in unknown.most_common(5))
+        if limit is None:
+            return
+        if unpriced and not allow_unknown:
+            models = ", ".join(f"{model} ({rows:,} prompts)" for model, rows in unpriced.most_common(5))
             raise OxenBudgetError(
                 f"max_cost is set, but the catalogue has no price for {models}.",
                 remedy="Leave max_cost out, choose a model with a price, or set allow_unknown_price=True.",

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_oxen.api.redact import redact_unless_echoed, redacted_line, without_queries
 from airflow_provider_oxen.api.values import usd
+from airflow_provider_oxen.batch.rowstore import Row
 from airflow_provider_oxen.batch.sheet import STATUSES, Sheet
 from airflow_provider_oxen.images.storage import Folder
 
@@ -45,21 +46,11 @@ _SEPARATORS = str.maketrans({mark: f"\\u{mark:04x}" for mark in (0x85, 0x2028, 0
 
 
 def line(
-    number: int,
-    id: str,
-    status: str,
-    prompt: str,
-    model: str | None,
-    *,
-    result: Mapping[str, Any] | None = None,
-    error: str | None = None,
+    row: Row, status: str, *, result: Mapping[str, Any] | None = None, error: str | None = None
 ) -> dict[str, Any]:
     """Return a row's line of the manifest, without unknown facts.
 
-    :param number: the row's line in the input, from 1.
-    :param id: the user's id, or the stem of the row's files.
     :param status: one of :data:`.sheet.STATUSES`.
-    :param model: the requested model; the result's own takes precedence.
     :param result: as an operator returns it for one prompt, with stored images.
     """
     result = result or {}
@@ -67,14 +58,14 @@ def line(
         _known({name: image.get(theirs) for theirs, name in _IMAGE.items()})
         for image in result.get("images", ())
     ]
-    hubs = result.get("model")
+    asked, hubs = row.request, result.get("model")
     return _known(
         {
-            "line": number,
-            "id": id,
+            "line": row.line,
+            "id": row.stem,
             "status": status,
-            "prompt": prompt,
-            "model": model if hubs is None else redact_unless_echoed(hubs, model),
+            "prompt": asked.prompt,
+            "model": asked.model if hubs is None else redact_unless_echoed(hubs, asked.model),
             **(images[0] if images else {}),
             **{name: result.get(name) for name in ("seed", "generation_id", "cost")},
             "error": error,

@@ -67,7 +67,7 @@ class Results:
         self.tally.counts[status] += 1
         if now or status == "reused":
             self.here[status] += 1
-        self.rows.mark_done(row.n, self._line(row, status, result=result), preview)
+        self.rows.mark_done(row.n, report.line(row, status, result=result), preview)
 
     def begins(self, row: Row, *, paid: bool) -> None:
         """Record that work on a row begins: until it is done, it may have been paid for.
@@ -87,7 +87,7 @@ class Results:
             self.cost += exact(done.uncounted)
             self.kept(row, done.result or {}, done.preview, now=True)
         else:
-            self._failed(row, error, done.bill or Bill(), paid=paid)
+            self._failed(row, error, done.bill, paid=paid)
 
     def _failed(self, row: Row, error: Exception, bill: Bill, *, paid: bool) -> None:
         self.outcome.add(error)
@@ -98,16 +98,9 @@ class Results:
         self.here["failed"] += 1
         self.cost += exact(bill.uncounted)
         words = without_queries(str(error)) if isinstance(error, OxenError) else describe_error(error)
-        entry = self._line(row, status, result=bill.facts(), error=words)
+        entry = report.line(row, status, result=bill._asdict(), error=words)
         marks = {"not_sent": isinstance(error, NotSent), "unclear": bill.unclear}
         self.rows.mark_done(row.n, entry | {name: True for name, holds in marks.items() if holds}, None)
-
-    def _line(
-        self, row: Row, status: str, *, result: Mapping[str, Any] | None = None, error: str | None = None
-    ) -> dict[str, Any]:
-        name = row.id if row.id is not None else row.stem
-        asked = row.request
-        return report.line(row.line, name, status, asked.prompt, asked.model, result=result, error=error)
 
     def write(self, *, finished: bool, begun: bool = True) -> dict[str, Any]:
         """Write manifest, summary and contact sheet, and return the task's result.
@@ -168,16 +161,16 @@ class Results:
     def _unended(self, row: Row, finished: bool) -> dict[str, Any]:
         if row.state == NEW and finished:
             why = self.outcome.stopped or "the batch had stopped before"
-            return self._line(row, "failed", error=f"Not sent: {why}.") | {"not_sent": True}
+            return report.line(row, "failed", error=f"Not sent: {why}.") | {"not_sent": True}
         if row.state == WAITING and row.waited:
             facts = {"seed": row.waited.seed, "generation_id": row.waited.generation}
             why = f"Generation {row.waited.generation} is still running and may have been paid for."
-            return self._line(row, "unknown", result=facts, error=why)
+            return report.line(row, "unknown", result=facts, error=why)
         if finished:
             why = "It was running when the task was stopped, and may have been paid for."
         else:
             why = "Not finished when this was written: the batch was running."
-        return self._line(row, "unknown", error=why)
+        return report.line(row, "unknown", error=why)
 
     def error(self, result: Mapping[str, Any]) -> OxenBatchError | None:
         """Return the error that the task ends with, as :meth:`.BatchOutcome.error` does."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
-from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.redact import describe_error
-from airflow_provider_oxen.batch.apart import RowConflict, RowRecordStore
-from airflow_provider_oxen.batch.costs import Budgeted, RowCosts
-from airflow_provider_oxen.batch.effects import Joined, Paced
+from airflow_provider_oxen.batch.conflicts import RowConflict, RowRecordStore
+from airflow_provider_oxen.batch.costs import BudgetedEffects, RowCosts
+from airflow_provider_oxen.batch.effects import PacedEffects, SharedEffects
 from airflow_provider_oxen.batch.facts import PriorWork, RowLog, RowOutcome, restored, uncounted
 from airflow_provider_oxen.batch.limits import Budget, Gate, NotSent
 from airflow_provider_oxen.batch.outcome import Bill, bill, has_ended
@@ -59,9 +57,8 @@ class RowWorker:
     def __post_init__(self) -> None:
         self._settings = self.setup.builder.client.settings
         connection = KnownConnection(self.setup.arguments.oxen_conn_id, self._settings)
-        self.queue = SharedQueue(
-            connection, SharedLookup(self._candidates), self.setup.arguments.poll_interval
-        )
+        lookup = SharedLookup(lambda namespace, bodies: candidates(self._runtime, namespace, bodies))
+        self.queue = SharedQueue(connection, lookup, self.setup.arguments.poll_interval)
 
     async def __aenter__(self) -> RowWorker:
         self._clients = (
@@ -82,9 +79,6 @@ class RowWorker:
         self.queue.stop()
         for effects in self._under_way.values():
             effects.stopping = True
-
-    async def _candidates(self, namespace: str | None, records: Sequence[Record]) -> list[Generation]:
-        return await candidates(self._runtime, namespace, [record.body for record in records])
 
     def look(self, row: Row) -> PriorWork | None:
         """Return what is in a row's place, or None if nothing is. Spends and writes nothing.
@@ -133,19 +127,13 @@ class RowWorker:
 
     async def _do(self, row: Row, *, shared: bool) -> RowOutcome:
         store, output, task, log = self.setup.parts(row, shared=shared)
-        costs = RowCosts(self._runtime, log, self.budget, self.setup.this_try.clear_key)
+        costs = RowCosts(self._runtime, log, self.budget, store.clear_key)
         effects = self.setup.effects(self._runtime, row, task, store, output, costs, log)
-        paced = Paced(effects, self.gate, self.setup.this_try.running, self._runtime)
-        joined = Joined(
-            paced,
-            self.queue,
-            row.stem,
-            store.files,
-            unsure=self.setup.unsure,
-            timeout=self.setup.arguments.timeout,
-            lookup_grace=self.setup.arguments.lookup_grace,
+        paced = PacedEffects(effects, self.gate, self.setup.this_try.running, self._runtime)
+        shared_effects = SharedEffects(
+            paced, self.queue, row.stem, store.files, self.setup.arguments, unsure=self.setup.unsure
         )
-        budgeted = Budgeted(joined, costs, store)
+        budgeted = BudgetedEffects(shared_effects, costs, store)
         work = ImageAttempt(task, output, store, budgeted, self._runtime, log)
         self._under_way[id(effects)] = effects
         try:
@@ -188,38 +176,38 @@ class RowWorker:
         work: ImageAttempt,
         looked: Existing | None,
         effects: WorkerEffects,
-        paced: Paced,
-        budgeted: Budgeted,
+        paced: PacedEffects,
+        budgeted: BudgetedEffects,
     ) -> dict[str, Any] | Record:
         while True:
-            paced.came_back, effects.stopping = False, self._stopping
+            paced.may_resend, effects.stopping = False, self._stopping
             try:
                 begun, looked = work.begin(looked), None
                 return await begun
             except OxenError as error:
-                if not paced.came_back:
+                if not paced.may_resend:
                     raise
                 if self.gate.why:
-                    told = f"Not sent: {self.gate.why}. {error.message}"
-                    raise NotSent(told, retry_after=error.retry_after, passes=error.retry_helps) from None
+                    message = f"Not sent: {self.gate.why}. {error.message}"
+                    raise NotSent(message, retry_after=error.retry_after, passes=error.retry_helps) from None
             finally:
                 paced.let_go()
                 budgeted.let_go()
 
     async def _billed(
         self, store: RowRecordStore, costs: RowCosts, record: Record | None, error: Exception, log: RowLog
-    ) -> Bill | None:
+    ) -> Bill:
         """Return what the row has cost. A failure here must not replace the row's own error."""
         try:
             return await self._bill(store, costs, record, error)
         except Exception as problem:
             log.warning("The cost of this row could not be read: %s", describe_error(problem))
-            return None
+            return Bill()
 
     async def _bill(
         self, store: RowRecordStore, costs: RowCosts, last: Record | None, error: Exception
-    ) -> Bill | None:
-        """Return what a row that ended with an error has cost; None if no job is known.
+    ) -> Bill:
+        """Return what a row that ended with an error has cost; nothing if no job is known.
 
         The cost is written into the record, if there still is one, for the next try's accounts.
 
@@ -227,15 +215,15 @@ class RowWorker:
         """
         record = last or await self._runtime.blocking(store.known)
         if record is None:
-            return None
+            return Bill()
         ours = costs.is_ours(record)
         cost = None
         if not self._stopping:
             cost = await (costs.cost(record) if last else costs.cost_before(record))
-        told = bill(record, error, cost, ours=ours)
+        billed = bill(record, error, cost, ours=ours)
         if last and ours and has_ended(error) and costs.is_untold(record):
             # The budget counted the price when the request was sent.
             self.budget.settle(record.price, 0.0)
-        if told.uncounted:
-            await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=told.cost)))
-        return told
+        if billed.uncounted:
+            await self._runtime.blocking(lambda: store.note(record.to(record.phase, counted=billed.cost)))
+        return billed

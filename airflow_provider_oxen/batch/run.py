@@ -16,8 +16,8 @@ from airflow_provider_oxen.api.errors import (
     OxenRecordError,
 )
 from airflow_provider_oxen.batch.admission import Admission
-from airflow_provider_oxen.batch.apart import claim, release
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.conflicts import claim, release
 from airflow_provider_oxen.batch.deferral import Deferral, defer, lost_record, read_deferral
 from airflow_provider_oxen.batch.engine import Engine
 from airflow_provider_oxen.batch.facts import BatchTry
@@ -101,9 +101,7 @@ class BatchRun:
             # The folder belongs to another batch: leave it unchanged.
             self.admission.accounts.withdraw()
             raise
-        plan.check_models()
-        if options.max_cost is not None:
-            plan.price(options.max_cost, budget.held, options.allow_unknown_price)
+        plan.check(options.max_cost, budget.held, allow_unknown=options.allow_unknown_price)
         tally = self.results.tally
         log.info(
             "%s: %s prompts, of which %s are in %s already.",
@@ -132,9 +130,9 @@ class BatchRun:
         deferral = read_deferral(kept, event, self.this_try.identity.key)
         # It is the same try, whatever was cleared meanwhile.
         self.this_try.clear_key = deferral.series or self.this_try.clear_key
-        told = read_batch_event(event, deferral.record)
-        if told.status != "ended":
-            self.operator.log.warning("The triggerer did not see the end of all jobs: %s", told.message)
+        ended = read_batch_event(event, deferral.record)
+        if ended.status != "ended":
+            self.operator.log.warning("The triggerer did not see the end of all jobs: %s", ended.message)
         self.budget.at_least(deferral)
         if not self.results.load(deferral.record, deferral.sha256):
             return self._anew(deferral)
@@ -198,7 +196,7 @@ class BatchRun:
     def _work(self, worker: RowWorker, begun: Iterator[Row], fresh: Iterator[Row]) -> None:
         tally = self.results.tally
         stop_rule = self._stop_rule()
-        progress = Progress(tally, self.operator.log, lambda: self.budget.told)
+        progress = Progress(tally, self.operator.log, lambda: self.budget.in_words)
         self._engine = Engine(worker, stop_rule, progress, self.results, lambda: self._stopped)
         try:
             self._engine.run(begun, fresh)
@@ -261,8 +259,8 @@ class BatchRun:
         self.results.send_metrics()
         if error is not None:
             raise error
-        if told := self.results.outcome.missing(result):
-            self.operator.log.warning("%s", told)
+        if missing := self.results.outcome.missing(result):
+            self.operator.log.warning("%s", missing)
         report_lineage(self.folder, FILES)
         made = of_manifest(result)
         add_asset_events(self.operator, self.context, made)

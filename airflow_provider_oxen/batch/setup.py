@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_provider_oxen.batch.apart import THIS_CLEARING, RowRecordStore
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.conflicts import THIS_CLEARING, RowRecordStore
 from airflow_provider_oxen.batch.costs import RowCosts
 from airflow_provider_oxen.batch.facts import BatchTry, RowLog
 from airflow_provider_oxen.batch.rowstore import OPEN, Row, identity_of

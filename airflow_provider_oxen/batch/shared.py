@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.models import Generation
@@ -20,11 +21,10 @@ __all__ = ["SharedLookup", "SharedQueue"]
 
 @dataclass
 class _Question:
-    """A question that several rows ask at once, and its answer; or the error of the reading."""
+    """What is looked for at once, and what was found, or the error of the reading."""
 
-    records: list[Record] = field(default_factory=list)
-    rows: list[Generation] | None = None
-    error: Exception | None = None
+    bodies: list[Mapping[str, Any]] = field(default_factory=list)
+    answer: list[Generation] | Exception | None = None
 
 
 class SharedLookup:
@@ -33,10 +33,12 @@ class SharedLookup:
     A reading that began before the question does not count: "not there" needs a list that was read after the
     request could have appeared in it.
 
-    :param read: returns the rows of a namespace's queue and history that may match one of these records.
+    :param read: returns the rows of a namespace's queue and history that may be the jobs of these bodies.
     """
 
-    def __init__(self, read: Callable[[str | None, Sequence[Record]], Awaitable[list[Generation]]]) -> None:
+    def __init__(
+        self, read: Callable[[str | None, Sequence[Mapping[str, Any]]], Awaitable[list[Generation]]]
+    ) -> None:
         self._read = read
         self._reading = asyncio.Lock()
         self._open: dict[str | None, _Question] = {}
@@ -47,23 +49,20 @@ class SharedLookup:
         :raises OxenError: if the lists could not be read.
         """
         question = self._open.setdefault(record.namespace, _Question())
-        question.records += [record, *others]
-        async with self._reading:
-            if question.rows is None and question.error is None:
-                await self._answer(record.namespace, question)
-        if question.error is not None:
-            raise question.error
         bodies = [record.body, *(other.body for other in others)]
-        return [row for row in question.rows or [] if any(is_candidate(body, row) for body in bodies)]
-
-    async def _answer(self, namespace: str | None, question: _Question) -> None:
-        # Questions from now on wait for the next reading.
-        self._open.pop(namespace, None)
-        try:
-            question.rows = await self._read(namespace, question.records)
-        except Exception as error:
-            # "Could not read" never means "there is none": everybody who asked gets the error.
-            question.error = error
+        question.bodies += bodies
+        async with self._reading:
+            if question.answer is None:
+                # Questions from now on wait for the next reading.
+                self._open.pop(record.namespace, None)
+                try:
+                    question.answer = await self._read(record.namespace, question.bodies)
+                except Exception as error:
+                    # "Could not read" never means "there is none": everybody who asked gets the error.
+                    question.answer = error
+        if isinstance(question.answer, Exception):
+            raise question.answer
+        return [row for row in question.answer if any(is_candidate(body, row) for body in bodies)]
 
 
 @dataclass
@@ -107,8 +106,8 @@ class SharedQueue:
         """
         if self._stopping:
             raise _stopped()
-        told = wait(self.connection, generation_id, namespace=namespace, interval=self.interval, poll=poll)
-        waiting = asyncio.get_running_loop().create_task(told)
+        end = wait(self.connection, generation_id, namespace=namespace, interval=self.interval, poll=poll)
+        waiting = asyncio.get_running_loop().create_task(end)
         self._waiting.add(waiting)
         try:
             return await waiting

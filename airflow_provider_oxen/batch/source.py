@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenError, OxenInvalidRequest, OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import describe_error, without_queries
@@ -44,29 +43,16 @@ _ALLOWED = (
 _ALONE = "Put a single prompt into a list."
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The prompts of a batch, which can be read again and again.
 
     :ivar name: for messages; a path in it is without its connection.
-    :ivar read: opens, reads and closes.
+    :ivar rows: opens, reads row by row, and closes; raises :class:`.OxenInvalidRequest` if there is no file,
+        or it may not be read, and :class:`.OxenStoreUnavailable` if the store fails.
     """
 
     name: str
-    read: Callable[[], Iterator[RawRow]]
-
-    def rows(self) -> Iterator[RawRow]:
-        """Read the rows, one after the other.
-
-        :raises OxenInvalidRequest: if there is no file or no row, or the file may not be read.
-        :raises OxenStoreUnavailable: if the store fails.
-        """
-        empty = True
-        for raw in self.read():
-            empty = False
-            yield raw
-        if empty:
-            raise OxenInvalidRequest(f"prompts: {self.name} holds no prompt.")
+    rows: Callable[[], Iterator[RawRow]]
 
 
 def open_source(prompts: Any, conn_id: str | None) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 import tenacity
@@ -24,6 +25,7 @@ _ATTEMPTS = 6
 image."""
 
 
+@dataclass
 class Writer:
     """Writes one task's files.
 
@@ -31,14 +33,13 @@ class Writer:
     :param sleep: waits the seconds between two attempts.
     """
 
-    def __init__(self, folder: Folder, writer_id: str, sleep: Callable[[float], None]) -> None:
-        self._folder = folder
-        self._writer_id = writer_id
-        self._sleep = sleep
+    folder: Folder
+    writer_id: str
+    sleep: Callable[[float], None]
 
     def put(self, name: str, source: BinaryIO) -> None:
         """Write a file over whatever is there."""
-        self.write(self._folder.put, name, source)
+        self.write(self.folder.put, name, source)
 
     def write(self, write: Callable[..., T], name: str, source: BinaryIO) -> T:
         """Write a file the given way.
@@ -46,10 +47,10 @@ class Writer:
         :raises OxenStorageError: if all attempts fail.
         """
         try:
-            return self.with_retries(write, name, source, self._writer_id)
+            return self.with_retries(write, name, source, self.writer_id)
         except Exception as error:
             raise OxenStorageError(
-                f"{self._folder.asset_uri(name)}: {_ATTEMPTS} attempts failed, the last with "
+                f"{self.folder.asset_uri(name)}: {_ATTEMPTS} attempts failed, the last with "
                 f"{describe_error(error)}"
             ) from None
 
@@ -68,7 +69,7 @@ class Writer:
                 stop=tenacity.stop_after_attempt(_ATTEMPTS),
                 wait=tenacity.wait_exponential(multiplier=1),
                 before_sleep=_log_attempt,
-                sleep=self._sleep,
+                sleep=self.sleep,
                 reraise=True,
             ),
             ask, *arguments,

@@ -165,8 +165,7 @@ class LoopRuntime(Runtime):
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
         loop = asyncio.get_running_loop()
         # Fetch before the bytes are proved and written, so that no thread waits for the network.
-        came = [await self._fetched(link, max_bytes) for link in links]
-        left = dict(zip(links, came, strict=True))
+        left = {link: await self._fetched(link, max_bytes) for link in dict.fromkeys(links)}
 
         def download(link: str) -> fetched.Fetched:
             got = left.pop(link, None)

@@ -64,13 +64,16 @@ class OxenTrigger(BaseTrigger):
     scheduler then believes that the task was killed and fails the try: a task without retries fails after it
     has paid.
 
-    :param deferred_at: unix seconds of the deferral by the worker's clock, which may differ from the
+    Each trigger is a dataclass, whose fields are its arguments.
+
+    :ivar deferred_at: unix seconds of the deferral by the worker's clock, which may differ from the
         triggerer's. None, as in triggers of earlier versions: no event is held back.
     """
 
-    def __init__(self, deferred_at: float | None) -> None:
+    deferred_at: float | None
+
+    def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is untyped
-        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments, which are plain JSON."""

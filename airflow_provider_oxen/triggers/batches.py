@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.triggers._base import OxenTrigger
@@ -27,6 +28,7 @@ _SILENCE = 60.0
 _ADVICE = "Put storage_path where the triggerer can read it: in object storage, or on a shared disk."
 
 
+@dataclass(eq=False, repr=False)
 class OxenBatchTrigger(OxenTrigger):
     """Wait until the generations of a batch have ended, and say so in one event; see ``events.py``.
 
@@ -48,29 +50,16 @@ class OxenBatchTrigger(OxenTrigger):
     :param deferred_at: unix seconds when the task was deferred; no event fires in the 5 s after it.
     """
 
-    def __init__(
-        self,
-        record: str,
-        folder: str,
-        identity: str,
-        jobs: int,
-        storage_conn_id: str | None = None,
-        oxen_conn_id: str = "oxen_default",
-        poll_interval: float = 5.0,
-        deadline: float | None = None,
-        patience: float = 0.0,
-        deferred_at: float | None = None,
-    ) -> None:
-        super().__init__(deferred_at)
-        self.record = record
-        self.folder = folder
-        self.identity = identity
-        self.jobs = jobs
-        self.storage_conn_id = storage_conn_id
-        self.oxen_conn_id = oxen_conn_id
-        self.poll_interval = poll_interval
-        self.deadline = deadline
-        self.patience = patience
+    record: str
+    folder: str
+    identity: str
+    jobs: int
+    storage_conn_id: str | None = None
+    oxen_conn_id: str = "oxen_default"
+    poll_interval: float = 5.0
+    deadline: float | None = None
+    patience: float = 0.0
+    deferred_at: float | None = None
 
     async def wait(self) -> dict[str, Any]:
         """Wait until the generations have ended, and return the event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_oxen.triggers._base import OxenTrigger, loaded
@@ -13,6 +14,7 @@ _KILL_SECONDS = 5.0
 """Seconds for connecting, and for the answer, when a job is cancelled; Airflow allows 30 s for everything."""
 
 
+@dataclass(eq=False, repr=False)
 class OxenGenerationTrigger(OxenTrigger):
     """Wait until a generation has ended, and say how in one event; see ``events.py``.
 
@@ -31,25 +33,14 @@ class OxenGenerationTrigger(OxenTrigger):
     :param deferred_at: unix seconds when the task was deferred; no event fires in the 5 s after it.
     """
 
-    def __init__(
-        self,
-        generation_id: str,
-        oxen_conn_id: str = "oxen_default",
-        namespace: str | None = None,
-        poll_interval: float = 5.0,
-        deadline: float | None = None,
-        patience: float = 0.0,
-        cancel_on_kill: bool = False,
-        deferred_at: float | None = None,
-    ) -> None:
-        super().__init__(deferred_at)
-        self.generation_id = generation_id
-        self.oxen_conn_id = oxen_conn_id
-        self.namespace = namespace
-        self.poll_interval = poll_interval
-        self.deadline = deadline
-        self.patience = patience
-        self.cancel_on_kill = cancel_on_kill
+    generation_id: str
+    oxen_conn_id: str = "oxen_default"
+    namespace: str | None = None
+    poll_interval: float = 5.0
+    deadline: float | None = None
+    patience: float = 0.0
+    cancel_on_kill: bool = False
+    deferred_at: float | None = None
 
     async def wait(self) -> dict[str, Any]:
         """Wait until the generation has ended, and return the event."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.triggers._base import OxenTrigger
@@ -21,6 +22,7 @@ _SHORTEST = 0.01
 """Shortest time in seconds between two looks."""
 
 
+@dataclass(eq=False, repr=False)
 class OxenModelTrigger(OxenTrigger):
     """Wait until a model can be used, or can never be used, and say so in one event; see ``events.py``.
 
@@ -37,23 +39,13 @@ class OxenModelTrigger(OxenTrigger):
     :param deferred_at: unix seconds when the sensor was deferred; no event fires in the 5 s after it.
     """
 
-    def __init__(
-        self,
-        model: str,
-        parameters: Mapping[str, Any] | None = None,
-        fail_fast: bool = False,
-        oxen_conn_id: str = "oxen_default",
-        poke_interval: float = 60.0,
-        deadline: float | None = None,
-        deferred_at: float | None = None,
-    ) -> None:
-        super().__init__(deferred_at)
-        self.model = model
-        self.parameters = dict(parameters or {})
-        self.fail_fast = fail_fast
-        self.oxen_conn_id = oxen_conn_id
-        self.poke_interval = poke_interval
-        self.deadline = deadline
+    model: str
+    parameters: Mapping[str, Any] | None = None
+    fail_fast: bool = False
+    oxen_conn_id: str = "oxen_default"
+    poke_interval: float = 60.0
+    deadline: float | None = None
+    deferred_at: float | None = None
 
     async def wait(self) -> dict[str, Any]:
         """Wait until the model can be used, or can never be used, and return the event."""
@@ -96,7 +88,7 @@ class OxenModelTrigger(OxenTrigger):
         try:
             async with for_look(self.deadline):
                 return await look(
-                    client, self.model, self.parameters, fail_fast=self.fail_fast, suggest=False
+                    client, self.model, self.parameters or {}, fail_fast=self.fail_fast, suggest=False
                 )
         except TimeoutException:
             said = "The hub took too long for its answers. Looking again later."

@@ -27,11 +27,7 @@ class StreamTrust:
 
     def __init__(self) -> None:
         self.opening = 0
-        self.is_false = False
-        self._is_open = self._is_proved = False
-        self._reported: set[str] = set()
-        self._expected: set[str] = set()
-        self._missing: dict[str, float] = {}
+        self._reset(is_open=False)
 
     def opened(self) -> None:
         """Start again: what ends from now on must be reported."""
@@ -87,6 +83,6 @@ class StreamTrust:
     def _reset(self, *, is_open: bool) -> None:
         self.opening += 1
         self._is_open, self._is_proved, self.is_false = is_open, False, False
-        self._reported.clear()
-        self._expected.clear()
-        self._missing.clear()
+        self._reported: set[str] = set()
+        self._expected: set[str] = set()
+        self._missing: dict[str, float] = {}

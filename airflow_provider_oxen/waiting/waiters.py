@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from airflow_provider_oxen.api.deadline import LAST, LOOK
 from airflow_provider_oxen.api.redact import without_queries
@@ -20,20 +21,18 @@ STEP = 100
 """Jobs that are judged, and perhaps woken, before other work of the event loop gets its turn."""
 
 
+@dataclass(eq=False, slots=True)
 class Waiter:
     """One waiting caller. Its future is its own, so that cancelling it harms no other.
 
     :ivar timer: the timer of its deadline.
     """
 
-    __slots__ = ("future", "id", "interval", "poll", "timer")
-
-    def __init__(self, id: str, interval: float, poll: Poll) -> None:
-        self.id = id
-        self.interval = interval
-        self.poll = poll
-        self.future: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self.timer: asyncio.TimerHandle | None = None
+    id: str
+    interval: float
+    poll: Poll
+    future: asyncio.Future[End]
+    timer: asyncio.TimerHandle | None = None
 
 
 class Waiters:
@@ -68,7 +67,7 @@ class Waiters:
 
     def add(self, id: str, interval: float, poll: Poll) -> Waiter:
         """Add a waiter."""
-        waiter = Waiter(id, interval, poll)
+        waiter = Waiter(id, interval, poll, asyncio.get_running_loop().create_future())
         self.by_id.setdefault(id, []).append(waiter)
         self._intervals[interval] += 1
         if poll.deadline is not None and math.isfinite(poll.deadline):

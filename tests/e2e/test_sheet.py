@@ -22,6 +22,7 @@ from airflow_provider_oxen.batch import report
 from airflow_provider_oxen.batch.sheet import Sheet
 from airflow_provider_oxen.images.preview import preview
 
+from ..unit.batch.lines import line_of
 from . import axe
 from .pictures import take
 
@@ -47,14 +48,12 @@ def write_sheet(folder: Path, rows: int) -> Path:
             picture.save(file)
         image = {"path": str(file), "width": width, "height": height, "bytes": 20_000}
         result = {"images": [image], "cost": number / 100, "seed": number}
-        line = report.line(
+        tile = line_of(
             number, f"{name}-{number}", "generated", f"A {name} harbour", "z-image-turbo", result=result
         )
-        counts.add(line)
-        made.add(line, preview(picture))
-    bad = report.line(
-        rows + 1, "owl", "failed", "A broken owl", "flux-2", error="The model ran out of memory."
-    )
+        counts.add(tile)
+        made.add(tile, preview(picture))
+    bad = line_of(rows + 1, "owl", "failed", "A broken owl", "flux-2", error="The model ran out of memory.")
     counts.add(bad)
     made.add(bad, None)
     path = folder / "index.html"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -12,11 +11,13 @@ import pytest
 from airflow_provider_oxen import __version__
 from airflow_provider_oxen.provider_info import CONFIG, CONNECTION_TYPE
 
+from .conftest import untraced
+
 
 def airflow(*arguments: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "airflow", *arguments],
-        env={**os.environ, **env},
+        env={**untraced(), **env},
         capture_output=True,
         text=True,
         timeout=120,

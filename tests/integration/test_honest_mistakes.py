@@ -1,17 +1,12 @@
-"""Twenty mistakes that anybody makes on the first day, and the one line that each prints.
-
-With ``HONEST_MISTAKES=table.md`` in the environment, the lines are added to that file as rows of a table.
-"""
+"""Twenty mistakes that anybody makes on the first day, and the one line that each prints."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,48 +16,12 @@ from airflow_provider_oxen.operators.images import ImageGenerateOperator
 from airflow_provider_oxen.sensors.models import OxenModelSensor
 
 from .conftest import START
+from .mistakes import FIRST, MODEL, SIZED, dag_of, one_line, teller  # noqa: F401
 
 try:
     from airflow.sdk import DAG
 except ImportError:
     from airflow import DAG
-
-MODEL = "z-image-turbo"
-SIZED = "qwen-image"
-PRINTED = re.compile(
-    r"^(?:airflow_provider_oxen\.api\.errors\.\w+|jinja2\.exceptions\.UndefinedError): (.*)$", re.M
-)
-FIRST = "Nothing was spent by this try. Not tried again. "
-
-
-def dag_of(task: type, **arguments: Any) -> Any:
-    with DAG("mistaken", start_date=START, schedule=None) as dag:
-        task(task_id="hero", **arguments)
-    return dag
-
-
-def one_line(log: str) -> str:
-    """Return the line with which the task failed; it is there once, whatever logger shows it."""
-    [line] = set(PRINTED.findall(log))
-    assert len(line) <= 400, len(line)
-    sentences = [sentence for sentence in re.split(r"(?<=[.?!]) ", line) if len(sentence) > 3]
-    assert len(sentences) == len(set(sentences)), line
-    return str(line)
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest, connected: Any) -> Callable[[str, str], None]:
-    """Add a row to the table, where one is wanted."""
-
-    def tell(mistake: str, line: str) -> None:
-        if path := os.environ.get("HONEST_MISTAKES"):
-            line = line.replace(connected.url, "http://127.0.0.1:8750")
-            line = re.sub(r"/\S*?/test_\w+?0/", "/data/", line).replace("|", "\\|")
-            with Path(path).open("a") as file:
-                file.write(f"| {mistake} | {line} |\n")
-
-    return tell
-
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a connection id that is not there": (

@@ -21,6 +21,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from ..conftest import ROOT
+from .conftest import untraced
 
 SCRIPTS = ROOT / "scripts"
 
@@ -29,7 +30,7 @@ newest = pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the scripts run the 
 
 def environment(**more: str) -> dict[str, str]:
     """Return that of a person's shell: no Airflow of the tests' own, and no key."""
-    clean = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+    clean = {name: value for name, value in untraced().items() if "AIRFLOW" not in name}
     clean.pop("OXEN_API_KEY", None)
     return {**clean, "PYTHONPATH": str(ROOT), **more}
 
@@ -106,8 +107,7 @@ def left(home: Path, its: set[int]) -> list[psutil.Process]:
 
 
 @newest
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number):
+def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port):
     home = tmp_path / "home"
     ui = subprocess.Popen(
         [sys.executable, "-u", str(SCRIPTS / "ui.py"), "--home", str(home), "--port", str(port)],
@@ -115,7 +115,6 @@ def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Of a terminal, Ctrl-C goes to all of its processes; here to this one alone.
         start_new_session=True,
     )
     said: list[str] = []
@@ -136,25 +135,31 @@ def test_the_ui_says_what_to_click_and_leaves_no_process(tmp_path, port, number)
         its = sessions(home)
         assert len(left(home, its)) > len(of(home)) > 3
     finally:
-        ui.send_signal(number)
+        ui.send_signal(signal.SIGTERM)
         rest = ui.communicate(timeout=120)[0]
 
     assert "Stopping …" in rest
     assert "Traceback" not in rest
-    assert ui.returncode == 128 + number
+    assert ui.returncode == 128 + signal.SIGTERM
     assert left(home, its) == []
     assert not [each for each in hub if each.is_running()]
 
 
 @newest
-@pytest.mark.parametrize("until", ["first", "api_server"])
-def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port, until):
+@pytest.mark.parametrize(
+    ("until", "number"),
+    [("first", signal.SIGTERM), ("api_server", signal.SIGINT)],
+    ids=["first", "api_server"],
+)
+def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port, until, number):
     home = tmp_path / "home"
     ui = subprocess.Popen(
         [sys.executable, "-u", str(SCRIPTS / "ui.py"), "--home", str(home), "--port", str(port)],
         env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Of a terminal, Ctrl-C goes to all of its processes; here to this one alone.
         start_new_session=True,
     )
     its: set[int] = set()
@@ -162,9 +167,12 @@ def test_the_ui_that_is_ended_while_it_starts_leaves_no_process(tmp_path, port, 
         assert ui.poll() is None
         time.sleep(0.05)
         its = sessions(home) or its
-    ui.send_signal(signal.SIGTERM)
+    ui.send_signal(number)
+    said = ui.communicate(timeout=120)[0]
 
-    assert ui.wait(120) == 128 + signal.SIGTERM
+    assert "Stopping …" in said
+    assert "Traceback" not in said
+    assert ui.returncode == 128 + number
     assert left(home, its) == []
 
 

@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_oxen.localhub import LocalHub
 
 from ..conftest import ROOT
+from .conftest import untraced
 from .s3 import S3, Server, bucket, server  # noqa: F401 - fixtures
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
@@ -75,7 +76,7 @@ def shell(tmp_path: Path, hub: LocalHub, s3_server: Server, airflow_db: None) ->
     home.mkdir()
     # Made by the same migration; it takes the longest of all.
     shutil.copy(Path(os.environ["AIRFLOW_HOME"]) / "airflow.db", home / "airflow.db")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OXEN"))}
+    kept = {name: value for name, value in untraced().items() if not name.startswith(("AIRFLOW", "OXEN"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**kept, "HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 import pytest
 
 from airflow_provider_oxen.api import errors
+from airflow_provider_oxen.links import OxenGenerationLink
 
 from ..conftest import ROOT
 
@@ -66,6 +67,10 @@ def test_there_are_entries_for_what_people_meet():
 def test_what_it_quotes_is_said_somewhere(quote: str):
     for part in filter(str.strip, quote.split(GAP)):
         assert part.strip() in texts()
+
+
+def test_links_have_the_names_that_airflow_shows():
+    assert set(re.findall(r'link "([^"]+)"', PAGE)) == {OxenGenerationLink.name}
 
 
 @pytest.mark.parametrize("name", sorted(set(errors.__all__) - FAMILIES))

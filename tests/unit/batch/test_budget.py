@@ -16,7 +16,7 @@ def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_ch
     budget.release(0.5)
 
     assert budget.spent == pytest.approx(0.2)
-    assert budget.told == "$0.20"
+    assert budget.in_words == "$0.20"
 
 
 def test_what_would_cost_too_much_is_not_sent():
@@ -26,7 +26,7 @@ def test_what_would_cost_too_much_is_not_sent():
 
     with pytest.raises(OxenBudgetError, match=r"has cost \$1.00 so far, the next image costs \$0.01"):
         budget.reserve(0.01)
-    assert budget.told == "$1.00"
+    assert budget.in_words == "$1.00"
 
 
 @pytest.mark.parametrize("charged", [0.2, 0.0, -7.0])
@@ -53,12 +53,12 @@ def test_what_nobody_knows_the_price_of_is_told():
     budget = Budget(None)
     budget.at_least(Sums(spent=0.5, spent_unknown=1))
     budget.reserve(None)
-    assert budget.told == "at least $0.50"
+    assert budget.in_words == "at least $0.50"
 
     budget.settle(None, 0.1)
     budget.settle(None, 0.1)
 
-    assert budget.told == "$0.70"
+    assert budget.in_words == "$0.70"
 
 
 def test_what_was_charged_may_stay_unknown():
@@ -66,4 +66,4 @@ def test_what_was_charged_may_stay_unknown():
     budget.reserve(0.1)
     budget.settle(0.1, None)
 
-    assert budget.told == "$0.10"
+    assert budget.in_words == "$0.10"

@@ -13,10 +13,11 @@ from airflow_provider_oxen.api.errors import OxenImageError, OxenOutcomeUnknown,
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.batch import shared
-from airflow_provider_oxen.batch.effects import Joined, Passing
+from airflow_provider_oxen.batch.effects import EffectsWrapper, SharedEffects
 from airflow_provider_oxen.batch.shared import SharedLookup, SharedQueue
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
+from airflow_provider_oxen.tasks.arguments import TaskArguments
 from airflow_provider_oxen.waiting.polling import LINKLESS, Poll
 from airflow_provider_oxen.waiting.registry import KnownConnection
 
@@ -52,8 +53,9 @@ def queue() -> SharedQueue:
     return SharedQueue(KnownConnection("oxen_default", Settings()), SharedLookup(read), 0.01)
 
 
-def join(do: Any, queue: SharedQueue, stem: str = "first") -> Joined:
-    return Joined(do, queue, stem, [], unsure=False, timeout=None, lookup_grace=60)
+def join(do: Any, queue: SharedQueue, stem: str = "first") -> SharedEffects:
+    arguments = TaskArguments.read({"deferrable": False, "timeout": None})
+    return SharedEffects(do, queue, stem, [], arguments, unsure=False)
 
 
 def record(**facts: Any) -> Record:
@@ -75,7 +77,7 @@ async def test_what_is_not_changed_is_passed_on(do, name):
     parameters = list(inspect.signature(getattr(Effects, name)).parameters.values())[1:]
     arguments = [parameter.name for parameter in parameters]
 
-    outcome = await getattr(Passing(do), name)(*arguments)
+    outcome = await getattr(EffectsWrapper(do), name)(*arguments)
 
     assert do.asked == [(name, *arguments)]
     assert outcome == ("done" if outcome is not None else None)

@@ -18,6 +18,7 @@ from airflow_provider_oxen.batch import report
 from airflow_provider_oxen.batch.report import FAILURES, FORMAT, Counts
 
 from ..images.conftest import SIGNATURE, FlakyFolder, failing
+from .lines import line_of
 
 SIGNED = f"https://user:{SIGNATURE}@hub.example/in.png?X-Signature={SIGNATURE}#{SIGNATURE}"
 PREVIEW = "data:image/jpeg;base64,/9j/4AAQ"
@@ -38,11 +39,11 @@ def result(*images: dict[str, Any], **facts: Any) -> dict[str, Any]:
 
 def generated(number: int = 1, **facts: Any) -> dict[str, Any]:
     told = result(**{"seed": 7, "generation_id": "g-1", "cost": 0.003, **facts})
-    return report.line(number, f"row-{number}", "generated", "A cube", "asked-for", result=told)
+    return line_of(number, f"row-{number}", "generated", "A cube", "asked-for", result=told)
 
 
 def failed(number: int = 1, status: str = "failed", error: str = "No.", **more: Any) -> dict[str, Any]:
-    return report.line(number, f"row-{number}", status, "A cube", "z-image-turbo", error=error) | more
+    return line_of(number, f"row-{number}", status, "A cube", "z-image-turbo", error=error) | more
 
 
 def sums(*lines: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,13 +118,12 @@ def test_line_names_the_model_that_was_asked_for_where_none_is_told():
     told = result()
     del told["model"]
 
-    assert report.line(1, "a", "generated", "A cube", "asked-for", result=told)["model"] == "asked-for"
-    assert "model" not in report.line(1, "a", "failed", "A cube", None)
+    assert line_of(1, "a", "generated", "A cube", "asked-for", result=told)["model"] == "asked-for"
 
 
 def test_line_lists_the_images_only_where_there_are_more():
     both = result(image("a.png"), image("a-2.png", bytes=5, sha256=None))
-    told = report.line(1, "a", "reused", "A cube", None, result=both)
+    told = line_of(1, "a", "reused", "A cube", "asked-for", result=both)
 
     assert told["path"] == "s3://aws_default@bucket/out/a.png"
     assert list(told)[-1] == "images"
@@ -160,7 +160,7 @@ def test_sums_have_one_shape_for_none_and_for_many():
 
 
 def test_rows_are_counted_by_status():
-    reused = report.line(2, "b", "reused", "A cube", "flux", result=result(model="flux"))
+    reused = line_of(2, "b", "reused", "A cube", "flux", result=result(model="flux"))
     told = sums(generated(), reused, failed(3), failed(4, "unknown"), failed(5, not_sent=True))
 
     assert told["prompts"] == 5
@@ -176,7 +176,7 @@ def test_rows_are_counted_by_status():
 
 
 def test_cost_is_that_of_the_generated_rows_without_noise():
-    reused = report.line(9, "i", "reused", "A cube", None, result=result(cost=5.0))
+    reused = line_of(9, "i", "reused", "A cube", "asked-for", result=result(cost=5.0))
 
     assert sums(generated(cost=0.1), generated(cost=0.2), reused)["cost"] == 0.3
     assert sums(*[generated(cost=0.1)] * 100_000)["cost"] == 10_000.0
@@ -193,7 +193,7 @@ def test_cost_that_is_no_amount_is_counted_as_unknown(cost):
 def test_bytes_are_those_of_all_images():
     both = result(image("a.png", bytes=30), image("a-2.png", bytes=12), image("a-3.png", bytes=None))
 
-    assert sums(report.line(1, "a", "generated", "A cube", None, result=both))["bytes"] == 42
+    assert sums(line_of(1, "a", "generated", "A cube", "asked-for", result=both))["bytes"] == 42
 
 
 def test_first_failures_are_told_and_the_others_counted():
@@ -313,7 +313,7 @@ def test_no_text_breaks_a_line(folder, odd):
 
 def test_no_signed_query_of_the_hub_s_stands_anywhere(folder):
     rows = [
-        report.line(1, "a", "generated", "A cube", "m", result={**result(image("a.png")), "model": SIGNED}),
+        line_of(1, "a", "generated", "A cube", "m", result={**result(image("a.png")), "model": SIGNED}),
         failed(2, error=f"GET {SIGNED} failed"),
         failed(3, "unknown", error=SIGNED),
     ]
@@ -330,7 +330,7 @@ def test_no_signed_query_of_the_hub_s_stands_anywhere(folder):
 def test_what_the_user_wrote_is_told_to_the_letter(folder, text):
     told = {**result(image("a.png")), "model": text}
     facts = {**FACTS, "run_id": text}
-    write(folder, report.line(1, text, "generated", text, text, result=told), facts=facts)
+    write(folder, line_of(1, text, "generated", text, text, result=told), facts=facts)
 
     [line] = manifest(folder)
     assert (line["prompt"], line["model"], line["id"]) == (text, text, text)
@@ -340,7 +340,7 @@ def test_what_the_user_wrote_is_told_to_the_letter(folder, text):
 
 def test_a_path_keeps_the_connection_that_it_is_opened_by(folder):
     both = result(image("a.png"), image("a-2.png"))
-    write(folder, report.line(1, "a", "generated", "A cube", None, result=both))
+    write(folder, line_of(1, "a", "generated", "A cube", "asked-for", result=both))
 
     [line] = manifest(folder)
     assert line["path"] == "s3://aws_default@bucket/out/a.png"

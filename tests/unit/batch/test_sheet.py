@@ -20,6 +20,8 @@ from PIL import Image
 from airflow_provider_oxen.batch import report, sheet
 from airflow_provider_oxen.images.preview import LARGE, SMALL, preview
 
+from .lines import line_of
+
 MOMENT = datetime(2025, 11, 23, 9, 8, tzinfo=UTC)
 FACTS = {"dag_id": "shop", "run_id": "r1", "task_id": "heroes", "map_index": -1, "try_number": 2}
 PREVIEW = "data:image/jpeg;base64,/9j/4AAQ"
@@ -128,7 +130,7 @@ def generated(number: int = 1, status: str = "generated", **changes: Any) -> dic
 def failed(
     number: int = 1, status: str = "failed", error: str = "It was refused.", **more: Any
 ) -> dict[str, Any]:
-    return report.line(number, f"row-{number}", status, "A cube", "z-image-turbo", error=error) | more
+    return line_of(number, f"row-{number}", status, "A cube", "z-image-turbo", error=error) | more
 
 
 def page(

@@ -104,8 +104,8 @@ class TestLists:
         ]
 
     @pytest.mark.parametrize("prompts", [[], (), Lazy(), "[]", " [ ]\n"], ids=named)
-    def test_empty_list_is_refused(self, prompts):
-        assert refusal(prompts) == "prompts: the list holds no prompt."
+    def test_empty_list_has_no_rows(self, prompts):
+        assert rows(prompts) == []
 
     @pytest.mark.parametrize(
         ("rendered", "told"),
@@ -290,11 +290,11 @@ class TestReading:
             *((".csv", content) for content in ("", "\n\r\n", "\ufeff", "prompt", "id,prompt\r\n\r\n")),
         ],
     )
-    def test_file_without_a_prompt_is_told(self, tmp_path, suffix, content):
+    def test_file_without_a_prompt_has_no_rows(self, tmp_path, suffix, content):
         path = tmp_path / f"prompts{suffix}"
         path.write_bytes(content.encode())
 
-        assert refusal(str(path)) == f"prompts: {path} holds no prompt."
+        assert rows(str(path)) == []
 
     def test_problem_is_no_empty_file(self, tmp_path):
         path = tmp_path / "prompts.jsonl"

@@ -393,19 +393,19 @@ def test_request_under_way_when_the_task_was_told_to_stop_is_looked_for_after_th
 
 
 def test_task_that_is_told_to_stop_before_it_has_begun_sends_nothing(batch, monkeypatch):
-    real = Plan.check_models
+    real = Plan.check
 
-    def check(self: Any) -> None:
+    def check(self: Any, *arguments: Any, **more: Any) -> None:
         batch.operator.on_kill()
-        real(self)
+        real(self, *arguments, **more)
 
-    monkeypatch.setattr(Plan, "check_models", check)
+    monkeypatch.setattr(Plan, "check", check)
 
     played = batch.play()
 
     assert "(6 not sent)" in played.error
     assert batch.posts() == 0
-    monkeypatch.setattr(Plan, "check_models", real)
+    monkeypatch.setattr(Plan, "check", real)
     assert all_kept(batch, batch.clear())
 
 

@@ -18,8 +18,8 @@ from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
 from airflow_provider_oxen.tasks.arguments import GenerationArguments, ImageArguments, ModelArguments
 
-DOCS = Path(__file__).parents[3] / "docs"
-_spec = importlib.util.spec_from_file_location("docs_arguments", DOCS / "_ext" / "arguments.py")
+ROOT = Path(__file__).parents[3]
+_spec = importlib.util.spec_from_file_location("tables_of_arguments", ROOT / "scripts" / "arguments.py")
 assert _spec
 assert _spec.loader
 arguments = importlib.util.module_from_spec(_spec)
@@ -60,16 +60,21 @@ FACES = [
 pytestmark = pytest.mark.parametrize("face", FACES, ids=lambda face: face.operator.__name__)
 
 
-def fence(face: Face) -> str:
-    """Return what stands for the table of arguments in a page."""
+def text_of(face: Face) -> str:
+    return (ROOT / "docs" / face.page).read_text()
+
+
+def mark(face: Face) -> str:
+    """Return what stands above the table of arguments in a page."""
     names = (f"{found.__module__}.{found.__qualname__}" for found in (face.operator, face.model))
-    return f"```{{arguments}} {' '.join(name.partition('.')[2] for name in names)}\n```"
+    return f"<!-- arguments: {' '.join(name.partition('.')[2] for name in names)} -->\n"
 
 
 def documented(face: Face) -> dict[str, tuple[str, str]]:
     """Return the arguments, each with its default and its meaning, as the page's table has them."""
-    [*_, rows] = arguments.bring_in(fence(face)).partition("|---|---|---|\n")
-    cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows.splitlines())
+    table = text_of(face).partition(mark(face))[2].partition("<!-- /arguments -->")[0]
+    rows = table.splitlines()[2:]
+    cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows)
     return {name.strip("`"): (default, meaning) for name, default, meaning in cells}
 
 
@@ -99,7 +104,10 @@ def test_every_argument_is_told_in_the_classs_documentation(face):
 
 
 def test_the_page_has_the_table_of_the_arguments(face):
-    assert (DOCS / face.page).read_text().count(fence(face)) == 1
+    text = text_of(face)
+
+    assert text.count(mark(face)) == 1
+    assert text == arguments.renewed(text), "python scripts/arguments.py renews it"
 
 
 def test_every_argument_is_in_the_table_with_a_meaning(face):
@@ -115,7 +123,7 @@ def test_defaults_of_the_table_are_the_models(face):
     for name, (told, _) in documented(face).items():
         if told == "*required*":
             assert name in face.needed
-        elif not told:
+        elif told == "`None`":
             assert name == "deferrable" or defaults[name] in (None, {}), name
         elif told not in ("*configured*", "*depends*"):
             found = defaults[name]
@@ -123,7 +131,7 @@ def test_defaults_of_the_table_are_the_models(face):
 
 
 def test_a_default_from_the_configuration_is_not_shown_as_a_value(face):
-    """It would be that of the machine that has built the site."""
+    """It would be that of the machine that has made the table."""
     source = inspect.getsource(face.operator.__init__)
 
     for name, (told, _) in documented(face).items():

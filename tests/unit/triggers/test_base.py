@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -33,12 +34,14 @@ class Clocks:
         self.slept.append(seconds)
 
 
+@dataclass(eq=False, repr=False)
 class Waiting(OxenTrigger):
     """Waits for so many seconds, and fails where it is told to."""
 
-    def __init__(self, clocks: Clocks, seconds: float, deferred_at: float | None, problem: str = "") -> None:
-        super().__init__(deferred_at)
-        self.clocks, self.seconds, self.problem = clocks, seconds, problem
+    clocks: Clocks
+    seconds: float
+    deferred_at: float | None
+    problem: str = ""
 
     async def wait(self) -> dict[str, Any]:
         self.clocks.steady += self.seconds

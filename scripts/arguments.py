@@ -1,10 +1,10 @@
-"""Tables of arguments, made from what the package says itself.
+"""Tables of arguments in docs/, made from what the package says itself: ``python scripts/arguments.py``.
 
-Names and defaults come from the signature and the argument model, meanings from the docstring, so that a page
-cannot fall behind. The page has::
+Names and defaults come from the signature and the argument model, meanings from the docstring. A test fails
+where a page has fallen behind. The table stands in the page between two marks::
 
-    ```{arguments} operators.images.ImageGenerateOperator tasks.arguments.ImageArguments
-    ```
+    <!-- arguments: operators.images.ImageGenerateOperator tasks.arguments.ImageArguments -->
+    <!-- /arguments -->
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ import importlib
 import inspect
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 PACKAGE = "airflow_provider_oxen"
 
-_FENCE = re.compile(r"^```\{arguments\} (\S+) (\S+)\n```$", re.MULTILINE)
+PAGES = Path(__file__).resolve().parents[1] / "docs"
+
+_TABLE = re.compile(r"(<!-- arguments: (\S+) (\S+) -->\n).*?(<!-- /arguments -->)", re.DOTALL)
 _PARAM = re.compile(r"^:param (\w+):(.*?)(?=^:|^\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def bring_in(text: str) -> str:
-    """Return a page's text with its tables."""
-    return _FENCE.sub(lambda fence: table(_named(fence[1]), _named(fence[2])), text)
+def renewed(text: str) -> str:
+    """Return a page's text with the tables as they must be."""
+    return _TABLE.sub(
+        lambda found: f"{found[1]}{table(_named(found[2]), _named(found[3]))}\n{found[4]}", text
+    )
 
 
 def table(operator: Any, model: Any) -> str:
@@ -50,7 +55,7 @@ def meanings(operator: Any) -> dict[str, str]:
 
 
 def defaults(operator: Any, model: Any) -> dict[str, str]:
-    """Return the default of each argument, as Markdown; empty for None."""
+    """Return the default of each argument, as Markdown."""
     init: Any = ast.parse(textwrap.dedent(inspect.getsource(operator.__init__))).body[0]
     values = inspect.signature(operator).parameters
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
@@ -63,13 +68,11 @@ def defaults(operator: Any, model: Any) -> dict[str, str]:
 def _default(written: ast.expr | None, value: Any, field: Any) -> str:
     if written is None:
         return "*required*"
-    # What a function or a name stands for depends on the machine that builds the site.
+    # What a function or a name stands for depends on the machine that makes the table.
     if any(isinstance(part, ast.Call | ast.Name) for part in ast.walk(written)):
         return "*configured*"
     if field is not None and field.default_factory not in (None, dict):
         return "*depends*"
-    if value is None:
-        return ""
     if isinstance(value, int) and value >= 2**20 and value % 2**20 == 0:
         return f"{value // 2**20} MiB"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
@@ -78,3 +81,8 @@ def _default(written: ast.expr | None, value: Any, field: Any) -> str:
 def _named(name: str) -> Any:
     module, _, attribute = f"{PACKAGE}.{name}".rpartition(".")
     return getattr(importlib.import_module(module), attribute)
+
+
+if __name__ == "__main__":
+    for page in PAGES.glob("*.md"):
+        page.write_text(renewed(page.read_text()))
