@@ -72,7 +72,7 @@ CONNECTION_TYPE: dict[str, Any] = {
 
 CONFIG: dict[str, Any] = {
     "oxen": {
-        "description": "Site-wide defaults of the operators. What a task sets itself goes before them.",
+        "description": "Site-wide defaults of the operators. A task's own arguments override them.",
         "options": {
             "deferrable": {
                 "description": "Whether tasks wait in the triggerer. Empty: [operators] default_deferrable.",
@@ -89,16 +89,16 @@ CONFIG: dict[str, Any] = {
                 "default": "True",
             },
             "max_cost": {
-                "description": "USD that a task may cost by the catalogue's prices. A default, no ceiling: a "
-                "task may ask for more. Empty: no limit.",
+                "description": "USD that a task may cost by the catalogue's prices. A default, not a "
+                "ceiling: a task may set more. Empty: no limit.",
                 "version_added": "0.1.0",
                 "type": "float",
                 "example": "5",
                 "default": None,
             },
             "storage_path": {
-                "description": "Folder of the images, ending in /. It may be a template. Empty: what a task "
-                "that names none makes goes into XCom.",
+                "description": "Folder of the images, ending in /. It may be a template. Empty: a task "
+                "without a storage_path returns its image in XCom.",
                 "version_added": "0.1.0",
                 "type": "string",
                 "example": "s3://my_s3@bucket/images/{{ dag.dag_id }}/{{ task.task_id }}/",

@@ -91,7 +91,7 @@ def from_transport(
         if _meets_no_tls(error):
             kind = errors.OxenSettingsError if settings.guessed else errors.OxenConnectionError
             return kind(
-                f"{hub} was asked to {call.name} and speaks plain HTTP there, not TLS.",
+                f"{hub} was asked to {call.name}, and answers in plain HTTP, not TLS.",
                 remedy="If that is meant, write http:// before the host in the Oxen connection (with the "
                 "extra allow_http where it is not this machine); else give the port that speaks https.",
             )

@@ -65,9 +65,9 @@ class Call(Generic[T]):
     """
 
     name: str
-    method: Literal["GET", "POST", "DELETE"]
     paths: Mapping[Layout, str]
     parse: Callable[[Any], T] = field(repr=False)
+    method: Literal["GET", "POST", "DELETE"] = "GET"
     params: Mapping[str, str] | None = None
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     paid: bool = False
@@ -105,7 +105,6 @@ def list_models(search: str | None = None) -> Call[list[Model]]:
     tail = "/search" if search else ""
     return Call(
         name="list the models",
-        method="GET",
         paths={layout: f"{base}{tail}" for layout, base in _MODELS.items()},
         parse=_models,
         many=MAX_VALUES,
@@ -117,7 +116,6 @@ def get_model(model: str) -> Call[Model]:
     """GET one model with its request schema. Needs no key."""
     return Call(
         name="look up the model",
-        method="GET",
         paths={layout: f"{base}/{quote(model, safe='')}" for layout, base in _MODELS.items()},
         parse=_model,
         model=model,
@@ -132,7 +130,7 @@ def get_priced_model(model: str) -> Call[Model]:
 def whose_key() -> tuple[Call[User], ...]:
     """GET the user of the key. Free. Returns two routes to try, newer first; a hub may have neither."""
     return tuple(
-        Call(name="check the key", method="GET", paths=dict.fromkeys(LAYOUTS, path), parse=_user)
+        Call(name="check the key", paths=dict.fromkeys(LAYOUTS, path), parse=_user)
         for path in ("/api/users/me", "/api/authorize")
     )
 

@@ -37,7 +37,6 @@ _MOST = 64 * 1024
 
 _CALL: Call[None] = Call(
     name="listen to the events",
-    method="GET",
     paths=dict.fromkeys(LAYOUTS, "/api/events"),
     parse=lambda data: None,
 )

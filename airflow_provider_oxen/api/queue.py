@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_oxen.api import rows
@@ -63,17 +64,17 @@ def get_generation(generation_id: str) -> Call[Generation]:
     A finished row has a link. For an id that the hub does not know, sending this call raises
     :class:`~.errors.OxenGenerationNotFound`.
     """
-    return _about(generation_id, "ask for a generation", "GET", _QUEUE, _row)
+    return _about(generation_id, "ask for a generation", _QUEUE, Generation.model_validate)
 
 
 def cancel(generation_id: str) -> Call[None]:
     """DELETE a generation; one that has ended stays as it is."""
-    return _about(generation_id, "cancel a generation", "DELETE", _QUEUE, lambda data: None)
+    return replace(_about(generation_id, "cancel a generation", _QUEUE, lambda data: None), method="DELETE")
 
 
 def get_history(generation_id: str) -> Call[Generation]:
     """GET a generation's row in the history, the only one with the cost. Free."""
-    return _about(generation_id, "ask for a generation's cost", "GET", _HISTORY, _row)
+    return _about(generation_id, "ask for a generation's cost", _HISTORY, Generation.model_validate)
 
 
 def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
@@ -83,7 +84,6 @@ def list_queue(namespace: str | None = None) -> Call[list[Generation]]:
     """
     return Call(
         name="list the queue",
-        method="GET",
         paths=dict.fromkeys(LAYOUTS, _QUEUE),
         parse=readable,
         many=MAX_VALUES,
@@ -100,7 +100,6 @@ def list_history(namespace: str | None = None, page: int = 1) -> Call[HistoryPag
     wanted = {"namespace": namespace, "page": str(page), "page_size": str(PAGE_SIZE)}
     return Call(
         name="list the history",
-        method="GET",
         paths=dict.fromkeys(LAYOUTS, _HISTORY),
         parse=HistoryPage.model_validate,
         many=MAX_VALUES,
@@ -117,12 +116,9 @@ def location(base_url: str, generation_id: str, *, queued: bool = True) -> str:
     return f"{base_url}{_QUEUE if queued else _HISTORY}/{quote(generation_id, safe='')}"
 
 
-def _about(
-    generation_id: str, name: str, method: Literal["GET", "DELETE"], base: str, parse: Callable[[Any], T]
-) -> Call[T]:
+def _about(generation_id: str, name: str, base: str, parse: Callable[[Any], T]) -> Call[T]:
     return Call(
         name=name,
-        method=method,
         paths=dict.fromkeys(LAYOUTS, f"{base}/{quote(generation_id, safe='')}"),
         parse=parse,
         generation=generation_id,
@@ -137,7 +133,3 @@ def _submitted(data: Any) -> list[Generation]:
     if not found:
         raise ValueError("the answer names no generation")
     return found
-
-
-def _row(data: Any) -> Generation:
-    return Generation.model_validate(data)

@@ -220,6 +220,3 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         with as_httpcore_errors(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 return await asyncio.wrap_future(RESOLVERS.submit(judged))
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

@@ -18,7 +18,7 @@ from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
 from airflow_provider_oxen.hooks.oxen import OxenHook
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.jobs.task import Identity
-from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.facts import BatchFacts
 from airflow_provider_oxen.tasks.places import state_store
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import Running
@@ -46,7 +46,7 @@ def open_batch(
     :raises OxenInvalidRequest: naming the argument, its value and what is allowed.
     """
     ti, log = context["ti"], operator.log
-    facts = TaskFacts(ti, log)
+    facts = BatchFacts(ti, log)
     with facts.noting_failure(waited=deferred is not None), ExitStack() as stack:
         options = _in_its_folder(BatchArguments.of(operator), deferred or {}, log)
         folder = open_folder(options.storage_path, options.storage_conn_id, options.storage_options)
@@ -69,23 +69,24 @@ def open_batch(
         accounts = AccountStore(*state_store(context), folder, identity, results.mark)
         admission = Admission(operator, context, options, folder, this_try, accounts, budget)
         apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
-        with admission.noting_the_end():
-            yield BatchRun(
-                operator,
-                context,
-                options,
-                folder,
-                rows,
-                this_try,
-                RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
-                Gate(Pace(options.max_in_flight, apart), log.warning),
-                budget,
-                threads,
-                results,
-                xcoms,
-                facts,
-                admission,
-            )
+        run = BatchRun(
+            operator,
+            context,
+            options,
+            folder,
+            rows,
+            this_try,
+            RequestBuilder(client, options.validation, options.max_cost is not None, None, guessed=True),
+            Gate(Pace(options.max_in_flight, apart), log.warning),
+            budget,
+            threads,
+            results,
+            xcoms,
+            facts,
+            admission,
+        )
+        with admission.noting_the_end(), run.adding_up():
+            yield run
 
 
 def _in_its_folder(options: BatchArguments, deferred: Mapping[str, Any], log: Any) -> BatchArguments:

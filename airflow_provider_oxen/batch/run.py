@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -34,7 +35,7 @@ from airflow_provider_oxen.batch.source import open_source
 from airflow_provider_oxen.images.storage import Folder, with_store_errors
 from airflow_provider_oxen.tasks.assets import add_asset_events
 from airflow_provider_oxen.tasks.deferral import TaskOperator
-from airflow_provider_oxen.tasks.facts import TaskFacts
+from airflow_provider_oxen.tasks.facts import BatchFacts
 from airflow_provider_oxen.tasks.lineage import lineage, of_manifest, report_lineage
 from airflow_provider_oxen.tasks.prepare import RequestBuilder
 from airflow_provider_oxen.tasks.running import warn_of_local_disk
@@ -71,11 +72,25 @@ class BatchRun:
     threads: Threads
     results: Results
     xcoms: TaskXComs
-    facts: TaskFacts
+    facts: BatchFacts
     admission: Admission
     _engine: Engine | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     _anew_once: bool = field(default=False, init=False)
+    # Whether the rows are known, and may have changed since their sums were told.
+    _has_news: bool = field(default=False, init=False)
+
+    @contextmanager
+    def adding_up(self) -> Iterator[None]:
+        """If the batch fails, add up what is known of its rows by then."""
+        try:
+            yield
+        except OxenError:
+            if self._has_news:
+                # The error is worth more than the sums.
+                with contextlib.suppress(Exception):
+                    self.facts.add_up(self.results.summed(), console=self.xcoms.is_public)
+            raise
 
     def run(self) -> dict[str, Any]:
         """Plan, request what is missing, and keep it, or defer; return the operator's result.
@@ -101,6 +116,7 @@ class BatchRun:
             # The folder belongs to another batch: leave it unchanged.
             self.admission.accounts.withdraw()
             raise
+        self._has_news = True
         plan.check(options.max_cost, budget.held, allow_unknown=options.allow_unknown_price)
         tally = self.results.tally
         log.info(
@@ -114,7 +130,7 @@ class BatchRun:
         if tally.ended < tally.total:
             self.admission.begin(account)
             # From here on, an earlier try's files could be wrong about what was paid for.
-            self.results.write(finished=False, begun=False)
+            self._push_facts(self.results.write(finished=False, begun=False))
             self._work(worker, self.rows.in_state(OPEN), self.rows.in_state(NEW))
             if self.rows.count(WAITING) and not self.results.outcome.interrupted:
                 self._defer()
@@ -142,6 +158,7 @@ class BatchRun:
                 f"generations, but {deferral.jobs:,} were submitted.",
                 remedy="Clear the task to continue.",
             )
+        self._has_news = True
         self.admission.readmit()
         # Do not send now what was not sent before: the batch had stopped.
         if self.results.outcome.stopped:
@@ -198,12 +215,13 @@ class BatchRun:
         stop_rule = self._stop_rule()
         progress = Progress(tally, self.operator.log, lambda: self.budget.in_words)
         self._engine = Engine(worker, stop_rule, progress, self.results, lambda: self._stopped)
+        self._has_news = True
         try:
             self._engine.run(begun, fresh)
         except BaseException:
             # For example Airflow's timeout: write what is known by now.
             with contextlib.suppress(Exception):
-                self.results.write(finished=False)
+                self._push_facts(self.results.write(finished=False))
             self.results.send_metrics()
             raise
         outcome = self.results.outcome
@@ -212,7 +230,7 @@ class BatchRun:
 
     def _defer(self) -> NoReturn:
         options = self.options
-        self.facts.push_batch(self.results.write(finished=False))
+        self._push_facts(self.results.write(finished=False))
         name, sha256 = self.results.save()
         self.admission.sum_up()
         self.results.send_metrics()
@@ -231,6 +249,10 @@ class BatchRun:
             f"{deferral.jobs:,}", self.folder.asset_uri(name),
         )  # fmt: skip
         defer(self.operator, self.context["ti"], options, deferral, self.this_try.identity.key)
+
+    def _push_facts(self, result: Mapping[str, Any]) -> None:
+        self.facts.push_batch(result, console=self.xcoms.is_public)
+        self._has_news = False
 
     def _interrupted(self) -> OxenError:
         """Return the error for a try that was told to stop. Writes nothing: the next try may be running."""
@@ -255,7 +277,7 @@ class BatchRun:
         self.admission.sum_up(all_kept=all_kept, over=error is None)
         self.xcoms.push_images(self.results.shown(), result["prompts"])
         self.xcoms.push_page(result["manifest"])
-        self.facts.push_batch(result)
+        self._push_facts(result)
         self.results.send_metrics()
         if error is not None:
             raise error

@@ -10,12 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-__all__ = ["LONGEST_TEXT", "MOST_ITEMS", "affordable", "repeats"]
+__all__ = [
+    "LONGEST_TEXT",
+    "MOST_ITEMS",
+    "UNREAD",
+    "Rules",
+    "affordable",
+    "repeats",
+    "too_expensive",
+    "unread",
+]
 
-DEAR = "more than is checked"
-"""Replaces rules that are too expensive. It is no rule itself, so :mod:`.rules` marks it as not read."""
+UNREAD = "$unread"
+"""The mark: a keyword that holds the rules that are not evaluated, by their keyword."""
 
 LONGEST_TEXT = 1_000
 """Longest value, in characters, that is matched against a pattern with a repetition."""
@@ -30,12 +38,11 @@ schema of a known model has some hundred."""
 _DEEPEST = 32
 """Levels of rules, including followed references."""
 
-_DROPPED = frozenset({"$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"})
-"""Keywords that would change what a reference means; here a reference is only a path in the schema."""
-
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
-_VALUES = frozenset({"enum", "const", "default", "examples", "required", "type", "title", "description"})
+_VALUES = frozenset(
+    {"enum", "const", "default", "examples", "required", "type", "title", "description", UNREAD}
+)
 
 _LONGEST_PATTERN = 200
 
@@ -49,24 +56,45 @@ _REPEATED = re.compile(_QUANTIFIER)
 _MOST_TIMES = 100
 
 
-def affordable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema in which :data:`DEAR` replaces the rules of each parameter that are too expensive."""
-    tidy = _without_names(schema, 0)
-    cost = _Cost(tidy)
-    properties = tidy.get("properties")
-    out = dict(tidy)
+class Rules(dict[str, Any]):
+    """Rules that can be evaluated: the work of :func:`.rules.readable`. Values such as an enum's are none."""
+
+
+def unread(rules: Any) -> Rules:
+    """Return the mark for rules that are not evaluated."""
+    return Rules({UNREAD: {"schema": rules}})
+
+
+def too_expensive() -> Rules:
+    """Return the mark for rules that would take too long."""
+    return unread("more than is checked")
+
+
+def affordable(schema: Rules) -> Rules:
+    """Return a schema in which a mark replaces the rules of each parameter that are too expensive.
+
+    :param schema: as it will be evaluated.
+    """
+    cost = _Cost(schema)
+    properties = schema.get("properties")
+    out = dict(schema)
     left = _ALL_STEPS
     if isinstance(properties, dict):
         out["properties"] = cheap = {}
         for name, rules in properties.items():
             steps = cost.of(rules, 1)
-            cheap[name] = rules if steps <= min(_STEPS, left) else DEAR
+            cheap[name] = rules if steps <= min(_STEPS, left) else too_expensive()
             left -= steps if steps <= min(_STEPS, left) else 1
-    rest = {key: value for key, value in tidy.items() if key not in ("properties", "$defs", "definitions")}
+    apart = ("properties", "$defs", "definitions")
+    rest = Rules({key: value for key, value in schema.items() if key not in apart})
     if cost.of(rest, 1) > min(_STEPS, left):
         known = {key: rest[key] for key in ("type", "required") if key in rest}
-        out = {key: value for key, value in out.items() if key not in rest} | known | {"allOf": [DEAR]}
-    return out
+        out = (
+            {key: value for key, value in out.items() if key not in rest}
+            | known
+            | {"allOf": [too_expensive()]}
+        )
+    return Rules(out)
 
 
 def repeats(pattern: Any) -> int | None:
@@ -96,38 +124,30 @@ def repeats(pattern: Any) -> int | None:
     return variable if variable <= (2 if anchored else 1) else None
 
 
-def _without_names(node: Any, depth: int) -> Any:
-    """Return rules without the keywords that would rename them; DEAR replaces what lies too deep."""
-    if isinstance(node, list):
-        return [_without_names(item, depth + 1) for item in node] if depth < 2 * _DEEPEST else DEAR
-    if not isinstance(node, Mapping):
-        return node
-    if depth >= 2 * _DEEPEST:
-        return DEAR
-    return {
-        key: value if key in _VALUES else _without_names(value, depth + 1)
-        for key, value in node.items()
-        if key not in _DROPPED or not isinstance(value, str)
-    }
-
-
 class _Cost:
     """Counts the rules that an evaluation may reach; each reference counts as often as it is followed."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
+    def __init__(self, root: Rules) -> None:
+        from referencing import Registry
+        from referencing.jsonschema import DRAFT202012
+
+        self._resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
         self._known: dict[str, int] = {}
 
     def of(self, node: Any, depth: int) -> int:
         """Return the number of steps of some rules; more than is allowed if they are endless."""
         if depth > _DEEPEST:
             return _ALL_STEPS + 1
-        if isinstance(node, Mapping):
+        steps, targets, parts = 0, [], []
+        if isinstance(node, Rules):
             steps = 1
             parts = [value for key, value in node.items() if key not in _VALUES]
             targets = [node[key] for key in _REFERENCES if isinstance(node.get(key), str)]
-        else:
-            steps, parts, targets = 0, node if isinstance(node, list) else [], []
+        elif isinstance(node, Mapping):
+            # Rules by name; a parameter may be called "default".
+            parts = list(node.values())
+        elif isinstance(node, list):
+            parts = node
         for part in parts:
             if steps > _ALL_STEPS:
                 break
@@ -138,19 +158,18 @@ class _Cost:
         if target not in self._known:
             # A reference to itself is endless.
             self._known[target] = _ALL_STEPS + 1
-            self._known[target] = self.of(self._at(target), 1)
+            self._known[target] = self._at(target)
         return self._known[target]
 
-    def _at(self, target: str) -> Any:
-        if not target.startswith("#"):
-            return None  # Nothing is fetched.
-        node: Any = self._root
-        for step in unquote(target[1:]).split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(node, list) and key.isdecimal() and len(key) < 6 and int(key) < len(node):
-                node = node[int(key)]
-            elif isinstance(node, Mapping):
-                node = node.get(key)
-            else:
-                return None
-        return node
+    def _at(self, target: str) -> int:
+        from referencing.exceptions import Unresolvable
+
+        try:
+            # Follow it as the validator will: it also knows "/-1" and "/01". Nothing is fetched.
+            found = self._resolver.lookup(target).contents
+        except (Unresolvable, ValueError, TypeError, AttributeError, LookupError):
+            return 0
+        if isinstance(found, Mapping) and not isinstance(found, Rules):
+            # It is no rule and was not made readable: it may hold a pattern of any cost.
+            return _ALL_STEPS + 1
+        return self.of(found, 1)

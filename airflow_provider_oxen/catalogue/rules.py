@@ -16,15 +16,26 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_oxen.catalogue.bounds import LONGEST_TEXT, MOST_ITEMS, repeats
+from airflow_provider_oxen.catalogue.bounds import (
+    LONGEST_TEXT,
+    MOST_ITEMS,
+    UNREAD,
+    Rules,
+    repeats,
+    too_expensive,
+    unread,
+)
 
-__all__ = ["UNREAD", "readable", "validator_class"]
-
-UNREAD = "$unread"
-"""The mark: a keyword that holds the rules that are not evaluated, by their keyword."""
+__all__ = ["readable", "validator_class"]
 
 _DROPPED = frozenset({UNREAD, "$schema", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"})
 """Keywords that are never a rule here: a parameter that a schema does not list is no contradiction."""
+
+_NAMES = frozenset({"$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor"})
+"""Keywords that would change what a reference means; here a reference is only a path in the schema."""
+
+_DEEPEST = 64
+"""Levels of a schema that are read; :mod:`.bounds` evaluates fewer."""
 
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 
@@ -32,29 +43,34 @@ _ROUNDING = 2
 """Rounding error of the sum of two decimals, in units in the last place: 0.1 + 0.2 is not exactly 0.3."""
 
 
-def readable(node: Any) -> Any:
+def readable(node: Any, depth: int = 0) -> Any:
     """Return a schema as plain JSON Schema: ``nullable`` written out, and marks for unreadable rules."""
-    if isinstance(node, list):
-        return [readable(item) for item in node]
-    if not isinstance(node, Mapping):
+    if not isinstance(node, list | Mapping):
         return node
-    out: dict[str, Any] = {}
-    unread = {}
+    if depth > _DEEPEST:
+        return too_expensive()
+    if isinstance(node, list):
+        return [readable(item, depth + 1) for item in node]
+    out, strange = Rules(), {}
     for key, value in _with_limits(node).items():
-        if key in _DROPPED or (value is None and key in _SHAPES):
+        if (
+            key in _DROPPED
+            or (key in _NAMES and isinstance(value, str))
+            or (value is None and key in _SHAPES)
+        ):
             # Some generators write null for each rule that they do not set.
             continue
         if key in _SHAPES and not _SHAPES[key](value):
-            unread[key] = value
+            strange[key] = value
         elif key in _BY_NAME and isinstance(value, Mapping):
-            out[key] = {name: _schema(rules) for name, rules in value.items()}
+            out[key] = {name: _schema(rules, depth) for name, rules in value.items()}
         elif key in _IN_A_LIST:
-            out[key] = [_schema(rules) for rules in value]
+            out[key] = [_schema(rules, depth) for rules in value]
         else:
-            out[key] = value if key in _VALUES else readable(value)
+            out[key] = value if key in _VALUES else readable(value, depth + 1)
     if node.get("nullable") is True:
         out = _nullable(out)
-    return {**out, UNREAD: unread} if unread else out
+    return Rules({**out, UNREAD: strange}) if strange else out
 
 
 @lru_cache(maxsize=1)
@@ -102,9 +118,9 @@ def _with_limits(node: Mapping[str, Any]) -> dict[str, Any]:
     return rules
 
 
-def _nullable(rules: dict[str, Any]) -> dict[str, Any]:
+def _nullable(rules: Rules) -> Rules:
     if not {"$ref", "allOf", "anyOf", "oneOf"}.isdisjoint(rules):
-        return {"anyOf": [{"type": "null"}, rules]}
+        return Rules(anyOf=[Rules(type="null"), rules])
     if isinstance(rules.get("type"), str):
         rules["type"] = [rules["type"], "null"]
     if isinstance(rules.get("enum"), list):
@@ -112,8 +128,8 @@ def _nullable(rules: dict[str, Any]) -> dict[str, Any]:
     return rules
 
 
-def _schema(rules: Any) -> Any:
-    return readable(rules) if _is_schema(rules) else {UNREAD: {"schema": rules}}
+def _schema(rules: Any, depth: int) -> Any:
+    return readable(rules, depth + 1) if _is_schema(rules) else unread(rules)
 
 
 def _is_number(value: Any) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.models import HUB_PARAMETERS
 from airflow_provider_oxen.api.redact import MAX_LINE_INPUT, redacted_line, without_queries
-from airflow_provider_oxen.catalogue.bounds import affordable
-from airflow_provider_oxen.catalogue.rules import UNREAD, readable, validator_class
+from airflow_provider_oxen.catalogue.bounds import UNREAD, affordable
+from airflow_provider_oxen.catalogue.rules import readable, validator_class
 from airflow_provider_oxen.catalogue.values import names, pixels, properties, wanted
 
 __all__ = ["Problem", "check", "did_you_mean", "sized"]
@@ -142,11 +142,13 @@ def _validator(schema: str, whole: bool) -> Any:
     """Return the validator for a schema; cached, because a batch has thousands of requests for one model."""
     from referencing import Registry
 
-    rules = affordable(json.loads(schema))
+    rules = json.loads(schema)
+    # A request is never null, and the parameters are looked for at the top.
+    rules.pop("nullable", None)
     required = names(rules.get("required")) if whole else []
     rules["required"] = [name for name in required if name not in HUB_PARAMETERS]
     # An empty registry: this worker must never fetch the target of a "$ref".
-    return validator_class()(readable(rules), registry=Registry())
+    return validator_class()(affordable(readable(rules)), registry=Registry())
 
 
 def _problem(error: Any) -> Problem:

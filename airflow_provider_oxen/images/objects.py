@@ -51,7 +51,7 @@ class ObjectFolder(Folder):
 
     @property
     def is_public(self) -> bool:
-        return is_public(self.fs)
+        return is_public(self.store, self.fs)
 
     def check(self) -> None:
         # Other drivers report a bucket as missing also if it is empty and may not be described. For them, the

@@ -47,6 +47,7 @@ class Store(NamedTuple):
         missing one.
     :ivar options: names that ``storage_options`` may hold.
     :ivar type_option: the option for a file's type; None if the driver finds it out.
+    :ivar own: endpoints of the store whose web console we know; None if we know none.
     """
 
     schemes: frozenset[str]
@@ -56,6 +57,7 @@ class Store(NamedTuple):
     floor: tuple[int, int]
     options: tuple[str, ...]
     type_option: str | None = None
+    own: re.Pattern[str] | None = None
 
 
 S3 = Store(
@@ -70,12 +72,15 @@ S3 = Store(
         "ServerSideEncryption", "StorageClass", "Tagging", "WebsiteRedirectLocation",
     ),
     "ContentType",
+    # The government's cloud has another console.
+    re.compile(r"https://(?![^/]*us-gov-)(?:[\w-]+\.)*amazonaws\.com(?::443)?/?"),
 )  # fmt: skip
 
 GCS = Store(
     frozenset({"gs", "gcs"}), "gcs", "apache-airflow-providers-google", "gcsfs", (2024, 12),
     ("consistency", "content_type", "fixed_key_metadata", "kms_key_name", "metadata"),
     "content_type",
+    re.compile(r"https://(?:[\w-]+\.)*googleapis\.com(?::443)?/?"),
 )  # fmt: skip
 
 AZURE = Store(
@@ -96,9 +101,6 @@ _NAMES_OF_KEYS = frozenset({"BucketKeyEnabled", "SSEKMSKeyId", "fixed_key_metada
 _SECRETS = re.compile(r"AccountKey=|SharedAccessSignature=|-----BEGIN|[?&]sig=|\b(AKIA|ASIA)[A-Z0-9]{16}\b")
 """What credentials look like in values."""
 
-_PUBLIC = re.compile(r"https://(?![^/]*us-gov-)(?:[\w-]+\.)*(?:amazonaws|googleapis)\.com(?::443)?/?")
-"""Endpoints of the stores whose console we know; the government's clouds have others."""
-
 _warned: set[str] = set()
 
 _FINAL = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError)
@@ -116,24 +118,20 @@ def store_of(scheme: str) -> Store | None:
     return next((store for store in STORES if scheme in store.schemes), None)
 
 
-def is_public(fs: Any) -> bool:
-    """Return whether a driver uses Amazon's or Google's own store, and not MinIO or another one.
+def is_public(store: Store | None, fs: Any) -> bool:
+    """Return whether a driver is known to use Amazon's or Google's own store, and not MinIO or another one.
 
     The client that the driver has made knows this: an endpoint may come from the Airflow connection, from the
     environment, or from a file of Amazon's.
 
     :param fs: an fsspec file system that has already contacted its store.
     """
+    if store is None or store.own is None:
+        return False
     client = getattr(fs, "_s3", None)
-    known = (
-        getattr(getattr(client, "meta", None), "endpoint_url", None),
-        getattr(fs, "endpoint_url", None),
-        (getattr(fs, "client_kwargs", None) or {}).get("endpoint_url"),
-        # Of Google's.
-        getattr(fs, "_location", None),
-    )
-    endpoint = next((url for url in known if isinstance(url, str) and url), None)
-    return endpoint is None or _PUBLIC.fullmatch(endpoint) is not None
+    amazons, googles = getattr(client, "meta", None), getattr(fs, "_location", None)
+    endpoint = getattr(amazons, "endpoint_url", googles)
+    return isinstance(endpoint, str) and store.own.fullmatch(endpoint) is not None
 
 
 def warn_of_old_driver(store: Store | None) -> None:

@@ -150,6 +150,7 @@ def resume_batch(
     from airflow_provider_oxen.batch.opening import open_batch
     from airflow_provider_oxen.hooks.failures import waited_for
 
-    with waited_for("What this batch has waited for"), open_batch(operator, context, batch) as run:
+    # It has waited also where Airflow has lost what it was deferred with.
+    with waited_for("What this batch has waited for"), open_batch(operator, context, batch or {}) as run:
         operator.this_try = run
         return run.resume(event, batch)

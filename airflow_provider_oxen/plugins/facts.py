@@ -34,7 +34,12 @@ class Failure(BaseModel):
 
 
 class Facts(BaseModel):
-    """What a task says of itself, as :mod:`~airflow_provider_oxen.tasks.facts` pushes it."""
+    """What a task says of itself, as :mod:`~airflow_provider_oxen.tasks.facts` pushes it.
+
+    :ivar uncounted: whether it is a batch that failed before it could count its prompts.
+    :ivar index: path of a batch's contact sheet.
+    :ivar console: whether that is known to be in the web console of its store.
+    """
 
     total: _Whole = 0
     generated: _Whole = 0
@@ -46,7 +51,9 @@ class Facts(BaseModel):
     cost_unknown: _Whole = 0
     spent: Literal["no", "unknown", "yes"] | None = None
     error: _Text | None = None
+    uncounted: bool = False
     index: _Text | None = None
+    console: bool = False
     failures: list[Failure] = Field(default_factory=list, max_length=100)
 
     @property
@@ -64,6 +71,7 @@ class Totals(BaseModel):
 
     :ivar open: tasks that are under way.
     :ivar uncounted: tasks that ended and pushed no facts: an older version ran them.
+    :ivar batches: that failed before they could count their prompts.
     """
 
     generated: int = 0
@@ -74,6 +82,7 @@ class Totals(BaseModel):
     cost: float = 0.0
     cost_unknown: int = 0
     uncounted: int = 0
+    batches: int = 0
 
     @classmethod
     def of(cls, tasks: Iterable[tuple[str, Facts | None]]) -> Totals:
@@ -88,6 +97,7 @@ class Totals(BaseModel):
                 sums.failed += kind == "failed"
                 sums.uncounted += kind == "none"
                 continue
+            sums.batches += facts.uncounted and kind != "open"
             sums.generated += facts.generated
             sums.reused += facts.reused
             sums.cost += facts.cost

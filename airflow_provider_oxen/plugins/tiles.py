@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,7 @@ class Tile:
     :ivar parameters: of the request, name and text.
     :ivar code: the request as Python.
     :ivar batch: the sums of a batch, and its first failures.
+    :ivar waits: whether the batch's unknown rows are under way.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Tile:
     parameters: list[tuple[str, str]] = field(default_factory=list)
     code: str | None = None
     batch: Facts | None = None
+    waits: bool = False
 
 
 def tiles_of(
@@ -83,7 +85,6 @@ def tiles_of(
     :param may_open: whether the view may open the file of this path.
     """
     pushed = read_images(value) if value is not None else None
-    has_console = pushed is None or pushed.console
     facts = row.facts
     own: dict[str, Any] = {
         "task": row.task, "run_id": row.run_id, "href": row.href, "task_id": row.task_id,
@@ -93,24 +94,46 @@ def tiles_of(
     key = f"{row.run_id}/{row.task}"
     shown = [(n, image) for n, image in enumerate(pushed.images) if image.status] if pushed else []
     if facts and facts.index:
-        bad = row.kind == "failed" or facts.failed or facts.unknown
-        kind = "open" if row.kind == "open" else "failed" if bad else "batch"
-        words = "Done with failures" if bad and row.state == "success" else row.words
-        yield Tile(
-            kind, words, key=key, batch=facts, error=facts.error, paid=facts.paid if bad else None,
-            path=facts.index, link=console(facts.index) if has_console else None,
-            title=_rest(facts, shown), cost=facts.cost, **own,
-        )  # fmt: skip
+        yield _batch_tile(row, facts, shown, key, own)
         # Its failures are listed in the first tile.
         shown = [(n, image) for n, image in shown if image.status in ("generated", "reused")]
     elif not shown or row.kind in ("open", "failed"):
         yield _task_tile(row, value, pushed, len(shown), key, own)
     for n, image in shown:
-        tile = _image_tile(row, image, n, may_open, f"{key}/{n}", own)
-        yield tile if has_console else replace(tile, link=None)
+        link = console(image.path) if pushed and pushed.console else None
+        yield _image_tile(row, image, n, link, may_open, f"{key}/{n}", own)
     more = (pushed.total if pushed else 0) - len(shown)
     if shown and more > 0 and row.kind == "none" and not (facts and facts.index):
         yield Tile("none", row.words, title=f"{more:,} more of this task are not shown here.", key=key, **own)
+
+
+def _batch_tile(
+    row: Row, facts: Facts, shown: list[tuple[int, Image]], key: str, own: dict[str, Any]
+) -> Tile:
+    if row.state == "running":
+        # Its sums are of when the try began, or of when it was deferred.
+        kept = f"{facts.generated + facts.reused:,} had an image before."
+        return Tile("open", row.words, key=key, title=f"{facts.total:,} prompts, of which {kept}", **own)
+    bad = row.kind == "failed" or facts.failed or facts.unknown
+    waits = row.kind == "open" and row.state != "up_for_retry"
+    if waits:
+        # What is under way is no failure yet.
+        failed = [failure for failure in facts.failures if failure.status == "failed"]
+        facts = facts.model_copy(update={"failures": failed})
+    return Tile(
+        "open" if row.kind == "open" else "failed" if bad else "batch",
+        "Done with failures" if bad and row.state == "success" else row.words,
+        key=key,
+        title=_rest(facts, shown),
+        error=facts.error,
+        paid=facts.paid if bad and not waits else None,
+        path=facts.index,
+        link=console(facts.index) if facts.console else None,
+        cost=facts.cost,
+        batch=facts,
+        waits=waits,
+        **own,
+    )
 
 
 def _rest(facts: Facts, shown: list[tuple[int, Image]]) -> str:
@@ -133,6 +156,8 @@ def _task_tile(row: Row, value: Any, pushed: Pushed | None, kept: int, key: str,
 
 
 def _said(row: Row, value: Any, pushed: Pushed | None, asked: Image) -> str:
+    if row.facts and row.facts.uncounted:
+        return "It failed before it could count its prompts: how many have an image is not known."
     if asked.prompt:
         return asked.prompt
     if pushed and pushed.total > 1:
@@ -143,7 +168,13 @@ def _said(row: Row, value: Any, pushed: Pushed | None, asked: Image) -> str:
 
 
 def _image_tile(
-    row: Row, image: Image, n: int, may_open: Callable[[str], bool], key: str, own: dict[str, Any]
+    row: Row,
+    image: Image,
+    n: int,
+    link: str | None,
+    may_open: Callable[[str], bool],
+    key: str,
+    own: dict[str, Any],
 ) -> Tile:
     bad = image.status in ("failed", "unknown")
     small = image.preview if image.preview and _PREVIEW.fullmatch(image.preview) else None
@@ -156,7 +187,7 @@ def _image_tile(
         preview=small,
         error=image.error,
         path=image.path,
-        link=console(image.path),
+        link=link,
         image=n if opens else None,
         model=image.model,
         seed=image.seed,

@@ -66,7 +66,7 @@ class TaskXComs:
         return LARGE if self.wanted else None
 
     @property
-    def _is_public(self) -> bool:
+    def is_public(self) -> bool:
         """Whether the output is where its URL says, and so can be seen in its store's own console."""
         return self.folder is None or self.folder.is_public
 
@@ -92,7 +92,7 @@ class TaskXComs:
 
     def push_page(self, path: str | None) -> None:
         """Link to the output if its store has web pages."""
-        if self._is_public and (page := console(path)):
+        if self.is_public and (page := console(path)):
             with warn_on_failure(self.log, OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
 
@@ -119,7 +119,7 @@ class TaskXComs:
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
             with warn_on_failure(self.log, KEY):
-                elsewhere = {} if self._is_public else {"console": False}
+                elsewhere = {} if self.is_public else {"console": False}
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
 
 

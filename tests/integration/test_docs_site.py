@@ -41,7 +41,6 @@ def built(tmp_path_factory):
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 1
     return root / "site", done.stderr

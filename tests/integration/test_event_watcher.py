@@ -64,7 +64,8 @@ def triggerer(log: Path) -> Iterator[None]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 90
+    # Far longer than a triggerer takes to start, on a machine that others use too.
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)

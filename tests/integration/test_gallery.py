@@ -23,6 +23,8 @@ import httpx
 import pytest
 
 import airflow_provider_oxen
+from airflow_provider_oxen.api.errors import OxenStoreUnavailable
+from airflow_provider_oxen.batch.results import Results
 from airflow_provider_oxen.images.pages import SHARED
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
@@ -232,6 +234,33 @@ def test_failures_of_the_whole_run_come_first_and_are_counted_on_every_page(
     for page in pages:
         assert "2 images" in page.text
         assert "2 failed" in page.text
+
+
+def test_a_batch_that_fails_after_a_deferral_shows_what_is_known_of_its_rows(generated, ask, monkeypatch):
+    def load(*_: Any) -> bool:
+        raise OxenStoreUnavailable("The store does not answer.")
+
+    monkeypatch.setattr(Results, "load", load)
+    run = generated(
+        "gallery_cut_short", prompts=["A cube", "A cone", "A ball"], deferrable=True, use_queue=True
+    )
+    page = Page(ask("gallery_cut_short", run_id=run.dag_run.run_id).text)
+
+    assert run.state == "failed"
+    assert "0 images of this run, 3 unknown." in page.text
+    assert "0 of 3 prompts have an image" in page.text
+    assert "The store does not answer." in page.text
+    assert "Perhaps paid" in page.text
+
+
+def test_a_batch_that_fails_before_it_knows_its_rows_is_not_counted(generated, ask):
+    run = generated("gallery_uncounted", prompts="/there/is/no/such.jsonl")
+    page = Page(ask("gallery_uncounted", run_id=run.dag_run.run_id).text)
+
+    assert run.state == "failed"
+    assert "0 images of this run." in page.text
+    assert "Not counted: 1 batch that failed" in page.text
+    assert "is not known" in page.text
 
 
 def test_failures_of_a_run_come_first(generated, ask, connected):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
-import s3fs
 from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from airflow_provider_oxen.images.stores import is_public
+from airflow_provider_oxen.images.storage import ObjectFolder, open_folder
+from airflow_provider_oxen.images.stores import GCS, is_public
 from airflow_provider_oxen.links import OxenGenerationLink, OxenImageLink, OxenModelLink, images_page
+from airflow_provider_oxen.operators.batch import ImageBatchGenerateOperator
 from airflow_provider_oxen.operators.images import ImageGenerateOperator
+from airflow_provider_oxen.plugins.rows import Row
+from airflow_provider_oxen.plugins.tiles import tiles_of
+from airflow_provider_oxen.tasks.facts import FACTS
 
 from .s3 import bucket, server  # noqa: F401 - fixtures
 
@@ -107,30 +112,65 @@ def test_no_link_to_amazons_console_where_the_store_is_another(run, s3):
         assert ti.xcom_pull(task_ids="hero", key="oxen_images")["console"] is False
 
 
+def test_a_batch_without_previews_has_no_link_to_amazons_console_either(run_dag, connected, s3):
+    with DAG("links_batch", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        ImageBatchGenerateOperator(
+            task_id="hero",
+            prompts=["A red cube"],
+            model="z-image-turbo",
+            storage_path=f"{s3.url}/batch/",
+            previews=False,
+        )
+    ended = run_dag(dag)
+
+    assert ended.state == "success"
+    ti = ended.ti("hero")
+    assert not ti.xcom_pull(task_ids="hero", key=OxenImageLink.key)
+    if AIRFLOW_V_3_1_PLUS:
+        facts = ti.xcom_pull(task_ids="hero", key=FACTS)
+        assert facts["index"].endswith("/batch/index.html")
+        (tile,) = tiles_of(Row(ti.run_id, "hero", -1, "success", value=facts))
+        assert (tile.path, tile.link) == (facts["index"], None)
+
+
 @pytest.mark.parametrize(
-    ("environment", "arguments", "known"),
+    ("environment", "extra", "known"),
     [
         ({}, {}, True),
-        ({}, {"client_kwargs": {"region_name": "eu-west-1"}}, True),
+        ({}, {"region_name": "eu-west-1"}, True),
         ({}, {"endpoint_url": "http://minio:9000"}, False),
-        ({}, {"client_kwargs": {"endpoint_url": "https://s3.example.com"}}, False),
+        ({}, {"service_config": {"s3": {"endpoint_url": "https://s3.example.com"}}}, False),
+        ({}, {"endpoint_url": "https://storage.googleapis.com"}, False),
         ({"AWS_ENDPOINT_URL_S3": "https://minio.example"}, {}, False),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}, {}, False),
     ],
 )
-def test_driver_of_s3_tells_whose_store_it_is(monkeypatch, environment, arguments, known):
+def test_driver_of_s3_tells_whose_store_it_is(monkeypatch, environment, extra, known):
+    fields = {"conn_type": "aws", "login": "id", "password": "secret", "extra": extra}
+    # Airflow keeps one driver for each connection.
+    conn_id = f"s3_{abs(hash(str((environment, extra))))}"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    fs = s3fs.S3FileSystem(anon=True, skip_instance_cache=True, **arguments)
-    fs.connect()
+    folder = open_folder("s3://bucket/a/", conn_id)
+    assert isinstance(folder, ObjectFolder)
+    # As reading and writing do.
+    folder.fs.connect()
 
-    assert is_public(fs) is known
+    assert folder.is_public is known
 
 
-@pytest.mark.parametrize(("emulator", "known"), [("", True), ("http://127.0.0.1:4443", False)])
-def test_driver_of_gcs_tells_whose_store_it_is(monkeypatch, emulator, known):
+@pytest.mark.parametrize(
+    ("emulator", "arguments", "known"),
+    [
+        ("", {}, True),
+        ("http://127.0.0.1:4443", {}, False),
+        ("", {"endpoint_url": "http://127.0.0.1:4443"}, False),
+    ],
+)
+def test_driver_of_gcs_tells_whose_store_it_is(monkeypatch, emulator, arguments, known):
     gcsfs = pytest.importorskip("gcsfs")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    fs = gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True)
+    fs = gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True, **arguments)
 
-    assert is_public(fs) is known
+    assert is_public(GCS, fs) is known

@@ -17,6 +17,7 @@ from airflow_provider_oxen.localhub import LocalHub
 from airflow_provider_oxen.localhub.catalogue import recorded
 
 from ..conftest import ROOT
+from .test_docs_troubleshooting import texts
 
 PAGE = (ROOT / "docs" / "models-and-prices.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", PAGE, re.DOTALL)
@@ -35,6 +36,15 @@ def table() -> str:
             names += " (no prompt)"
         lines.append(f"| `{entry['id']}` | {f'{usual:g}' if usual else 'not known'} | {spread} | {names} |")
     return "\n".join(lines)
+
+
+def test_messages_that_it_quotes_are_said_somewhere():
+    rows = PAGE.partition("## What can go wrong")[2].splitlines()
+    seen = [row.split(" | ")[0] for row in rows if row.startswith("| ")]
+    quotes = re.findall(r"`([^`]+)`", " ".join(seen))
+
+    assert len(quotes) >= 5
+    assert [quote for quote in quotes if quote not in texts()] == []
 
 
 @pytest.fixture

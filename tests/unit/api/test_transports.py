@@ -219,10 +219,6 @@ class TestResolvingForALoop:
         assert "ConnectTimeout" in await self.failure(connect_timeout=0.01)
         answered.set()
 
-    @pytest.mark.asyncio
-    async def test_backend_can_wait(self):
-        await transports._AsyncBackend(lambda host, found: found, bool).sleep(0)
-
 
 class TestResolving:
     def resolve(self, *answers: Any, seconds: float | None = 60) -> list[str]:

@@ -12,6 +12,8 @@ from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.images import stores
 from airflow_provider_oxen.images.storage import open_folder
 from airflow_provider_oxen.images.stores import (
+    GCS,
+    S3,
     STORES,
     check,
     is_public,
@@ -155,32 +157,33 @@ def test_floors_are_those_of_the_extras(pytestconfig: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "known"),
+    ("endpoint", "whose"),
     {
-        "https://s3.amazonaws.com": True,
-        "https://s3.eu-west-1.amazonaws.com/": True,
-        "https://bucket.vpce-1a2b-3c4d.s3.us-east-1.vpce.amazonaws.com": True,
-        "https://s3.us-gov-west-1.amazonaws.com": False,
-        "https://s3.cn-north-1.amazonaws.com.cn": False,
-        "http://s3.amazonaws.com": False,
-        "https://amazonaws.com.example": False,
-        "https://example/s3.amazonaws.com": False,
-        "http://minio:9000": False,
-        "https://storage.googleapis.com": True,
-        "http://127.0.0.1:4443": False,
+        "https://s3.amazonaws.com": S3,
+        "https://s3.eu-west-1.amazonaws.com/": S3,
+        "https://bucket.vpce-1a2b-3c4d.s3.us-east-1.vpce.amazonaws.com": S3,
+        "https://s3.us-gov-west-1.amazonaws.com": None,
+        "https://s3.cn-north-1.amazonaws.com.cn": None,
+        "http://s3.amazonaws.com": None,
+        "https://amazonaws.com.example": None,
+        "https://example/s3.amazonaws.com": None,
+        "http://minio:9000": None,
+        "https://storage.googleapis.com": GCS,
+        "https://storage.mtls.googleapis.com": GCS,
+        "http://127.0.0.1:4443": None,
+        "https://account.blob.core.windows.net": None,
+        None: None,
     }.items(),
 )
-@pytest.mark.parametrize("kind", ["client", "driver", "keywords", "google"])
-def test_whose_store_it_is_stands_in_its_endpoint(endpoint, known, kind):
-    drivers: dict[str, Any] = {
-        "client": SimpleNamespace(_s3=SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))),
-        "driver": SimpleNamespace(_s3=None, endpoint_url=endpoint),
-        "keywords": SimpleNamespace(endpoint_url=None, client_kwargs={"endpoint_url": endpoint}),
-        "google": SimpleNamespace(_location=endpoint),
-    }
+@pytest.mark.parametrize("store", [*STORES, None])
+def test_whose_store_it_is_stands_in_its_endpoint(endpoint, whose, store):
+    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))
+    fs = SimpleNamespace(_location=endpoint) if store is GCS else SimpleNamespace(_s3=client)
 
-    assert is_public(drivers[kind]) is known
+    # Google's store speaks Amazon's protocol too, and is not in Amazon's console.
+    assert is_public(store, fs) is (store is not None and store is whose)
 
 
-def test_driver_without_an_endpoint_speaks_to_the_store_of_its_url():
-    assert is_public(SimpleNamespace(client_kwargs=None))
+@pytest.mark.parametrize("fs", [SimpleNamespace(), SimpleNamespace(_s3=None, endpoint_url=None)])
+def test_what_no_driver_tells_is_nobodys_store(fs):
+    assert not any(is_public(store, fs) for store in STORES)

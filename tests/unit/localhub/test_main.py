@@ -62,7 +62,7 @@ def test_command_ends_with_its_parent():
         "print(hub.stdout.readline(), end='', flush=True); import os; os._exit(0)"
     )
     command = [sys.executable, "-c", parent, *COMMAND]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     with pytest.raises(httpx.ConnectError):
         httpx.get(url_of(done.stdout))
 

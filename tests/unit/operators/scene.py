@@ -229,6 +229,7 @@ class Scene:
             max_tries=self.max_tries,
             task=self.operator,
             xcom_push=self._push,
+            xcom_pull=self._pull,
         )
         context = {
             "ti": ti,
@@ -239,6 +240,10 @@ class Scene:
     def _push(self, key: str, value: Any) -> None:
         self.push(key, value)
         self.xcoms.append((key, value))
+
+    def _pull(self, key: str, task_ids: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == ("hero", self.map_index)
+        return next((value for name, value in reversed(self.xcoms) if name == key), None)
 
     def play(self, **arguments: Any) -> Outcome:
         """Make tries until one succeeds or none is left, as Airflow does."""

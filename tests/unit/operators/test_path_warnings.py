@@ -173,6 +173,6 @@ def test_host_without_a_scheme_on_a_port_that_speaks_http_is_told_so(scene: Scen
 
     message = stopped(scene, scene.play(), sent=0)
 
-    assert "speaks plain HTTP there, not TLS. If that is meant, write http:// before the host" in message
+    assert "answers in plain HTTP, not TLS. If that is meant, write http:// before the host" in message
     assert "OxenSettingsError" in message
     assert scene.arguments["model"] == MODEL

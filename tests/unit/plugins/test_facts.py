@@ -13,7 +13,8 @@ from airflow_provider_oxen.plugins.tiles import Tile, tiles_of
 
 BATCH = {
     "total": 40, "generated": 30, "reused": 5, "failed": 4, "unknown": 1, "cost": 0.3, "cost_unknown": 1,
-    "index": "s3://bucket/out/index.html", "failures": [{"line": 7, "id": "x", "error": "It was refused."}],
+    "index": "s3://bucket/out/index.html", "console": True,
+    "failures": [{"line": 7, "id": "x", "error": "It was refused."}],
 }  # fmt: skip
 
 
@@ -88,8 +89,48 @@ def test_a_batch_shows_its_sums_and_its_failures_first():
     assert first.batch
     assert (first.kind, first.batch.failures[0].line, first.paid) == ("failed", 7, "Paid $0.30")
     assert first.title == "35 of 40 prompts have an image. 34 more of this task are not shown here."
+    assert first.path == "s3://bucket/out/index.html"
     assert first.link == "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=out%2Findex.html"
     assert (second.kind, second.title) == ("image", "A cube")
+
+
+@pytest.mark.parametrize("told", [{"console": False}, {}], ids=["elsewhere", "not_known"])
+def test_a_sheet_that_is_not_known_to_be_in_a_console_has_no_link(told):
+    facts = {name: value for name, value in BATCH.items() if name != "console"} | told
+    (tile,) = tiles("success", facts)
+
+    assert (tile.path, tile.link) == ("s3://bucket/out/index.html", None)
+
+
+def test_a_batch_that_waits_has_no_failures_but_those_that_have_ended():
+    ended, waiting = {"line": 1, "status": "failed"}, {"line": 2, "status": "unknown"}
+    (tile,) = tiles("deferred", BATCH | {"failures": [ended, waiting]})
+
+    assert tile.batch
+    assert [failure.line for failure in tile.batch.failures] == [1]
+    assert (tile.waits, tile.paid) == (True, None)
+
+
+def test_a_batch_that_failed_and_is_tried_again_is_not_waiting():
+    (tile,) = tiles("up_for_retry", BATCH)
+
+    assert (tile.kind, tile.waits, tile.paid) == ("open", False, "Paid $0.30")
+
+
+def test_a_batch_that_runs_has_no_sums_since_nobody_has_counted():
+    (tile,) = tiles("running", BATCH)
+
+    assert (tile.kind, tile.batch) == ("open", None)
+    assert tile.title == "40 prompts, of which 35 had an image before."
+
+
+def test_a_batch_that_failed_before_it_could_count_is_in_no_sum_and_says_so():
+    facts = {"uncounted": True, "spent": "unknown", "error": "The store does not answer."}
+    (tile,) = tiles("failed", facts)
+
+    assert (tile.kind, tile.error, tile.paid) == ("failed", "The store does not answer.", "Perhaps paid")
+    assert "is not known" in tile.title
+    assert Totals.of([("failed", Facts(**facts)), ("open", Facts(**facts))]) == Totals(batches=1, open=1)
 
 
 @pytest.mark.parametrize(

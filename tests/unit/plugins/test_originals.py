@@ -86,10 +86,22 @@ def test_an_image_is_opened(folder, name):
     assert opened(folder, name)[0] == "image/png"
 
 
-@pytest.mark.parametrize("name", ["link.png", "way/hidden.png", "pipe.png", "deep", "page.png", "gone.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "link.png", "way/hidden.png", "pipe.png", "deep", "page.png", "gone.png",
+        # Nobody decodes a path; a folder may have such a name.
+        "%2e%2e/hidden.png", "deep%2fb.png", "a.png?x", "~/a.png",
+    ],
+)  # fmt: skip
 def test_no_link_is_followed_and_nothing_but_an_image_is_opened(folder, name):
     with pytest.raises(OSError):  # noqa: PT011 - of which kind is nobody's business
         opened(folder, name)
+
+
+def test_what_is_no_regular_file_is_not_even_read(folder):
+    with pytest.raises(OSError, match="no regular file"):
+        opened(folder, "pipe.png")
 
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end(folder, monkeypatch):
