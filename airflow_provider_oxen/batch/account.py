@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from airflow_provider_oxen.api.errors import OxenChangedRequest, OxenRecordError, OxenStoreUnavailable
 from airflow_provider_oxen.api.jsontext import loads
-from airflow_provider_oxen.batch.limits import Sums
+from airflow_provider_oxen.batch.budget import Sums
 from airflow_provider_oxen.batch.report import SUMMARY
 from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.jobs.stores import StateStore, ask_store
@@ -168,7 +168,7 @@ class AccountStore:
         self._store(account)
         _ask("removed", lambda: self.folder.remove(self.name))
 
-    def mark_over(self, clear_number: int | None, *, is_ours: bool = True) -> None:
+    def mark_over(self, clear_number: int | None, *, is_ours: bool) -> None:
         """Record, wherever the account is kept, that Airflow does not retry.
 
         For a batch that has sent nothing, this is also recorded beside the output: newer Airflow empties the

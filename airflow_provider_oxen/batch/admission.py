@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_oxen.api.errors import OxenError, OxenOutputExists
 from airflow_provider_oxen.batch.account import Account, AccountStore, check_folder, clear_key_of
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.facts import BatchTry
-from airflow_provider_oxen.batch.limits import Budget
-from airflow_provider_oxen.images.storage import Folder
 from airflow_provider_oxen.tasks.beginning import has_sent_nothing
 from airflow_provider_oxen.tasks.deferral import TaskOperator
 
@@ -33,7 +32,6 @@ class Admission:
     operator: TaskOperator
     context: Context
     options: BatchArguments
-    folder: Folder
     this_try: BatchTry
     accounts: AccountStore
     budget: Budget
@@ -46,18 +44,17 @@ class Admission:
         :return: the account that the task has, and must keep from now on.
         :raises OxenError: if it is another folder, so that nothing may be sent.
         """
-        this_try, accounts, here = self.this_try, self.accounts, self.folder.asset_uri("")
-        account = accounts.read()
-        summed = accounts.read_summary() if account is None and this_try.try_number > 1 else None
+        this_try, accounts = self.this_try, self.accounts
+        here, account = accounts.folder.asset_uri(""), accounts.read()
+        # It may be lost, or an earlier version has written none.
+        missing = account is None and this_try.try_number > 1
+        summed = accounts.read_summary() if missing else None
         found = accounts.read_mark() if account and account.mark else None
         unsure = check_folder(
             account,
             found,
             here,
-            begun=account is None
-            and this_try.try_number > 1
-            and summed is None
-            and not has_sent_nothing(self.operator, self.context),
+            begun=missing and summed is None and not has_sent_nothing(self.operator, self.context),
             on_unknown_outcome=self.options.on_unknown_outcome,
             on_changed_request=self.options.on_changed_request,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_oxen.api.errors import OxenError
+from airflow_provider_oxen.batch.budget import Budget, exact
 from airflow_provider_oxen.batch.conflicts import RowRecordStore
 from airflow_provider_oxen.batch.effects import EffectsWrapper
-from airflow_provider_oxen.batch.limits import Budget, exact
 from airflow_provider_oxen.jobs.effects import Accepted, Effects, End
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.tasks.generations import Costs

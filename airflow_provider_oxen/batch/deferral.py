@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from airflow_provider_oxen.api.errors import OxenRecordError
 from airflow_provider_oxen.batch.arguments import BatchArguments
-from airflow_provider_oxen.batch.limits import Sums
+from airflow_provider_oxen.batch.budget import Sums
 from airflow_provider_oxen.tasks.deferral import SLACK, TaskOperator, warn_before_deferral, with_arguments
 
 __all__ = ["WAITED_FOR", "Deferral", "defer", "lost_record", "read_deferral"]

@@ -94,6 +94,7 @@ class PacedEffects(EffectsWrapper):
         self._running = running
         self._runtime = runtime
         self._entered: float | None = None
+        self._is_at_hub = False
 
     async def prepare(self, counter: int) -> Prepared:
         await self._enter()
@@ -126,6 +127,22 @@ class PacedEffects(EffectsWrapper):
             if entered is not None:
                 self._gate.leave(entered, outcome, retry_after)
 
+    async def keep(self, record: Record, same: str | None = None) -> tuple[Record, dict[str, Any]]:
+        self.depart()
+        return await self.do.keep(record, same)
+
+    def arrive(self) -> None:
+        """Count the row as one whose job the hub works on."""
+        if not self._is_at_hub:
+            self._is_at_hub = True
+            self._gate.arrive()
+
+    def depart(self) -> None:
+        """Make way for another row: the image is ready, or the work is over."""
+        if self._is_at_hub:
+            self._is_at_hub = False
+            self._gate.depart()
+
     def let_go(self) -> None:
         """Give back the slot of a request that was not sent after all."""
         if self._entered is not None:
@@ -134,7 +151,8 @@ class PacedEffects(EffectsWrapper):
 
     async def _enter(self) -> None:
         if self._entered is None:
-            self._entered = await self._gate.enter()
+            self._entered = await self._gate.enter(is_at_hub=self._is_at_hub)
+            self._is_at_hub = True
 
 
 class SharedEffects(EffectsWrapper):

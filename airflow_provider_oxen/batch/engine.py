@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import queue
 import threading
 import time
@@ -34,6 +35,9 @@ TICK = 0.2
 GRACE = 10.0
 """Seconds that requests under way get when the task is told to stop: Airflow kills after a minute, and an
 answer that still arrives need not be looked up."""
+
+_AHEAD = 16
+"""Most rows in hand beyond those that may be at the hub: images are fetched and kept meanwhile."""
 
 _FAREWELL = 2.0
 """Seconds for cancelling what is under way and closing the connections."""
@@ -74,13 +78,13 @@ class RowLoop:
         self.in_hand += 1
         self.call(self._begin, row)
 
-    def take(self, seconds: float) -> RowOutcome | None:
-        """Return an outcome as soon as there is one, or None after some seconds without one.
+    def take(self) -> RowOutcome | None:
+        """Return an outcome as soon as there is one, or None after a tick without one.
 
         :raises BaseException: what the work raised.
         """
         if self._outcomes.empty():
-            self._news.acquire(timeout=seconds)
+            self._news.acquire(timeout=TICK)
         try:
             outcome = self._outcomes.get_nowait()
         except queue.Empty:
@@ -140,6 +144,21 @@ class RowLoop:
             self._news.release()
 
 
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep garbage collection away from all that exists now, which is mostly Airflow.
+
+    A collection visits hundreds of thousands of objects, and would visit them again and again.
+    """
+    is_ours = not gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.unfreeze()
+
+
 @dataclass
 class Engine:
     """Works on the rows of one try.
@@ -164,7 +183,7 @@ class Engine:
         :param paid: rows that may have been paid for: they come first, even if nothing more is sent.
         :param fresh: rows to request, as long as that makes sense (see :class:`.StopRule`).
         """
-        with RowLoop(self.worker) as self._loop:
+        with _frozen_heap(), RowLoop(self.worker) as self._loop:
             try:
                 with self.progress:
                     self._go(paid, fresh)
@@ -175,8 +194,10 @@ class Engine:
 
     def _go(self, paid: Iterator[Row], fresh: Iterator[Row]) -> None:
         setup, more = self.worker.setup, True
+        most = setup.arguments.max_in_flight
+        size = most + min(_AHEAD, most // 4)
         while not self.is_stopped() and (more or self._loop.in_hand):
-            while more and self._loop.in_hand < setup.arguments.max_in_flight:
+            while more and self._loop.in_hand < size:
                 known = next(paid, None)
                 row = known or (None if self.worker.gate.why else next(fresh, None))
                 more = row is not None
@@ -184,7 +205,7 @@ class Engine:
                     self.results.begins(row, paid=known is not None or setup.unsure)
                     self._loop.give(row)
             if self._loop.in_hand:
-                self._take(TICK)
+                self._take()
             self.progress.tick()
             self._look_up()
         if self.is_stopped():
@@ -201,8 +222,8 @@ class Engine:
         if seen is not None and now.have_jumped(seen):
             self.results.this_try.check()
 
-    def _take(self, seconds: float) -> None:
-        done = self._loop.take(seconds)
+    def _take(self) -> None:
+        done = self._loop.take()
         if done is None:
             return
         self.results.note(done)
@@ -237,5 +258,5 @@ class Engine:
         while self._loop.in_hand and time.monotonic() < end:
             # Whatever a row raises, the others are still running, and their outcomes count.
             with contextlib.suppress(BaseException):
-                if (done := self._loop.take(TICK)) is not None:
+                if (done := self._loop.take()) is not None:
                     self.results.note(done)

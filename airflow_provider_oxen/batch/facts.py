@@ -9,7 +9,7 @@ from logging import Logger, LoggerAdapter
 from typing import Any, NamedTuple
 
 from airflow_provider_oxen.api.errors import OxenOvertaken, OxenPollError, OxenStoreUnavailable
-from airflow_provider_oxen.batch.limits import exact
+from airflow_provider_oxen.batch.budget import exact
 from airflow_provider_oxen.batch.outcome import Bill
 from airflow_provider_oxen.batch.rowstore import Row, Waited
 from airflow_provider_oxen.jobs.record import Record

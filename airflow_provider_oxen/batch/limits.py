@@ -1,7 +1,7 @@
-"""How fast a batch may send, and for how much: one pace and one budget for all its prompts.
+"""How fast a batch may send: one pace for all its prompts, since a struggling hub slows all of them.
 
-A struggling hub slows all of them. :class:`Pace` decides, with times passed in. :class:`Gate` makes the rows
-wait. Everything belongs to the one event loop on which the rows run.
+:class:`Pace` decides, with times passed in. :class:`Gate` makes the rows wait. Both belong to the one event
+loop on which the rows run.
 """
 
 from __future__ import annotations
@@ -11,26 +11,11 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from airflow_provider_oxen.api.errors import OxenUnavailable
 
-from airflow_provider_oxen.api.errors import OxenBudgetError, OxenUnavailable
-
-__all__ = [
-    "BACK_OFF",
-    "PATIENCE",
-    "PAUSE",
-    "RUN",
-    "Budget",
-    "Gate",
-    "NotSent",
-    "Outcome",
-    "Pace",
-    "Sums",
-    "exact",
-]
+__all__ = ["BACK_OFF", "PATIENCE", "PAUSE", "RUN", "Gate", "NotSent", "Outcome", "Pace"]
 
 PATIENCE = 600.0
 """Seconds without any accepted request before the batch gives up. For a longer wait, Airflow's own retries
@@ -145,6 +130,9 @@ class NotSent(OxenUnavailable):
 class Gate:
     """Lets rows through at the batch's pace, in the order in which they came.
 
+    A row that was let through is at the hub until its image is ready: no more rows than requests may be under
+    way at once. Whoever fetches and keeps an image keeps no other row waiting.
+
     :param warn: receives a message when the pace changes.
     :ivar why: why nothing is let through any more, as a clause; None while the gate is open.
     """
@@ -155,7 +143,7 @@ class Gate:
         self._pace = pace
         self._warn = warn
         self._clock = clock
-        self._under_way = 0
+        self._under_way = self._at_hub = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self.why: str | None = None
@@ -165,23 +153,35 @@ class Gate:
         self.why = self.why or why
         self._changed.set()
 
-    async def enter(self) -> float:
+    async def enter(self, *, is_at_hub: bool = False) -> float:
         """Wait until a request may be sent; return the time, for :meth:`leave`.
 
+        :param is_at_hub: whether the row was counted before, and has not departed.
         :raises NotSent: if nothing is let through any more.
         """
         async with self._turn:
             while not self.why:
                 now = self._clock()
-                wait = self._pace.wait(now, self._under_way)
+                is_full = not is_at_hub and self._at_hub >= self._pace.most
+                wait = None if is_full else self._pace.wait(now, self._under_way)
                 if wait == 0:
                     self._under_way += 1
+                    self._at_hub += not is_at_hub
                     self._pace.sent(now)
                     return now
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), wait)
         raise NotSent(f"Not sent: {self.why}.")
+
+    def arrive(self) -> None:
+        """Count a row whose job was sent by an earlier try."""
+        self._at_hub += 1
+
+    def depart(self) -> None:
+        """Count a row no more: its image is ready, or its work is over."""
+        self._at_hub -= 1
+        self._changed.set()
 
     def leave(self, sent: float, outcome: Outcome | None, retry_after: float | None = None) -> None:
         """Record the outcome of a request that was let through; None: it was not sent after all."""
@@ -195,100 +195,3 @@ class Gate:
             width = 1 if self._pace.pauses else int(self._pace.width)
             why = "asks for fewer requests" if outcome == "limited" else "keeps failing"
             self._warn(f"The hub {why}: the batch waits {closed:.0f} s, then continues with {width} at once.")
-
-
-class Sums(BaseModel):
-    """What a task has spent.
-
-    :ivar spent: USD.
-    :ivar held: USD that count against ``max_cost``.
-    :ivar spent_unknown: submissions whose cost is not known.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    spent: float = Field(0.0, ge=0, allow_inf_nan=False)
-    held: float = Field(0.0, ge=0, allow_inf_nan=False)
-    spent_unknown: int = Field(0, ge=0, lt=2**63)
-
-
-class Budget:
-    """Counts every submission of a batch before it is sent.
-
-    There are two sums. The reported sum is what was charged, as far as the hub has said, and otherwise the
-    catalogue's prices. The sum held against the limit is never less than the prices of everything that was
-    sent: a charge that is lower, or not known yet, gives nothing back.
-
-    :param limit: USD; None for no limit.
-    :ivar unknown: submissions that were counted as free, because nobody knows their cost.
-    """
-
-    def __init__(self, limit: float | None) -> None:
-        self._limit = None if limit is None else exact(limit)
-        self._spent = self._held = Decimal(0)
-        self.unknown = 0
-
-    @property
-    def spent(self) -> float:
-        """USD: the charges that the hub has stated, otherwise the catalogue's prices."""
-        return float(self._spent)
-
-    @property
-    def held(self) -> float:
-        """USD that count against the limit."""
-        return float(self._held)
-
-    @property
-    def in_words(self) -> str:
-        """What was spent, in words."""
-        return f"{'at least ' if self.unknown else ''}${self._spent:,.2f}"
-
-    def reserve(self, price: float | None) -> None:
-        """Count a submission that is about to be sent; one of unknown price counts as free.
-
-        :raises OxenBudgetError: if it would cost more than is left.
-        """
-        total = self._held + exact(price)
-        if self._limit is not None and total > self._limit:
-            raise OxenBudgetError(
-                f"The batch has cost ${self._held:.2f} so far, the next image costs ${price or 0:g}, "
-                f"and max_cost is ${self._limit:f}."
-            )
-        self._held = total
-        self._spent += exact(price)
-        self.unknown += price is None
-
-    def release(self, price: float | None) -> None:
-        """Take back a counted submission that was not sent, or not accepted."""
-        self._held -= exact(price)
-        self._spent -= exact(price)
-        self.unknown -= price is None
-
-    def settle(self, price: float | None, charged: float | None) -> None:
-        """Correct a submission by its charge.
-
-        The reported sum agrees with the hub. The limit counts whichever is more, so that no charge ever
-        allows more spending.
-
-        :param charged: USD; None if the hub does not say.
-        """
-        if charged is not None and charged >= 0:
-            more = exact(charged) - exact(price)
-            self._spent += more
-            self._held += max(Decimal(0), more)
-            self.unknown -= price is None
-
-    def sums(self) -> dict[str, Any]:
-        """Return the fields of :class:`Sums`."""
-        return {"spent": self.spent, "held": self.held, "spent_unknown": self.unknown}
-
-    def at_least(self, before: Sums) -> None:
-        """Count what this task has spent before, of which some may have been counted already."""
-        self._spent = max(self._spent, exact(before.spent))
-        self._held = max(self._held, exact(before.spent), exact(before.held))
-        self.unknown = max(self.unknown, before.spent_unknown)
-
-
-def exact(amount: float | None) -> Decimal:
-    """Return an amount as an exact decimal, so that sums do not drift."""
-    return Decimal(str(amount or 0))

@@ -10,8 +10,9 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.batch.account import AccountStore
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.facts import BatchTry
-from airflow_provider_oxen.batch.limits import Budget, Gate, Pace
+from airflow_provider_oxen.batch.limits import Gate, Pace
 from airflow_provider_oxen.batch.results import Results
 from airflow_provider_oxen.batch.rowstore import RowStore
 from airflow_provider_oxen.batch.run import BatchOperator, BatchRun
@@ -67,7 +68,7 @@ def open_batch(
         )
         results, budget = Results(folder, rows, this_try, options.endpoint), Budget(options.max_cost)
         accounts = AccountStore(*state_store(context), folder, identity, results.mark)
-        admission = Admission(operator, context, options, folder, this_try, accounts, budget)
+        admission = Admission(operator, context, options, this_try, accounts, budget)
         apart = 60 / options.requests_per_minute if options.requests_per_minute else 0
         run = BatchRun(
             operator,

@@ -137,8 +137,7 @@ def bill(record: Record, error: Exception, cost: float | None, *, ours: bool) ->
 _LOST = (
     " The outcome of {lost:,} requests is unknown: each may have been paid for, and is not sent again. "
     "Check the account's history; to continue, set on_unknown_outcome to 'resubmit' (perhaps pay twice) or "
-    "to "
-    "'adopt' (take the one generation that matches), and clear the task."
+    "to 'adopt' (take the one generation that matches), and clear the task."
 )
 _SHOWN = 200
 """Characters of a row's reason in the task's own message."""

@@ -19,9 +19,9 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.jsontext import MAX_BYTES, loads
 from airflow_provider_oxen.api.models import GenerateRequest, Model, parameters
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.budget import Sums, exact
 from airflow_provider_oxen.batch.facts import PriorWork, RowOutcome
 from airflow_provider_oxen.batch.intake import SHOWN, Problems
-from airflow_provider_oxen.batch.limits import Sums, exact
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.report import INDEX, MANIFEST, SUMMARY
 from airflow_provider_oxen.batch.results import Results

@@ -13,8 +13,9 @@ from airflow_provider_oxen import __version__, metrics
 from airflow_provider_oxen.api.errors import OxenBatchError, OxenError, OxenStorageError, OxenStoreUnavailable
 from airflow_provider_oxen.api.redact import describe_error, without_queries
 from airflow_provider_oxen.batch import report
+from airflow_provider_oxen.batch.budget import exact
 from airflow_provider_oxen.batch.facts import BatchTry, RowOutcome
-from airflow_provider_oxen.batch.limits import NotSent, exact
+from airflow_provider_oxen.batch.limits import NotSent
 from airflow_provider_oxen.batch.outcome import BatchOutcome, Bill, is_unknown
 from airflow_provider_oxen.batch.progress import Tally
 from airflow_provider_oxen.batch.record import BatchRecord

@@ -10,11 +10,12 @@ from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.client import AsyncClient
 from airflow_provider_oxen.api.errors import OxenError, OxenRefused
 from airflow_provider_oxen.api.redact import describe_error
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.conflicts import RowConflict, RowRecordStore
 from airflow_provider_oxen.batch.costs import BudgetedEffects, RowCosts
 from airflow_provider_oxen.batch.effects import PacedEffects, SharedEffects
 from airflow_provider_oxen.batch.facts import PriorWork, RowLog, RowOutcome, restored, uncounted
-from airflow_provider_oxen.batch.limits import Budget, Gate, NotSent
+from airflow_provider_oxen.batch.limits import Gate, NotSent
 from airflow_provider_oxen.batch.outcome import Bill, bill, has_ended
 from airflow_provider_oxen.batch.rowstore import OPEN, Row
 from airflow_provider_oxen.batch.setup import RowSetup
@@ -147,6 +148,7 @@ class RowWorker:
             if isinstance(begun, Record):
                 if self.defers and begun.phase == "submitted" and begun.endpoint == "queue":
                     return RowOutcome(row, waiting=begun)
+                paced.arrive()
                 begun = await work.finish(begun)
             elif is_own:
                 # An earlier try of this very task kept it, but died before it could record that.
@@ -159,6 +161,7 @@ class RowWorker:
                 row, error=error, bill=await self._billed(store, costs, budgeted.record, error, log)
             )
         finally:
+            paced.depart()
             del self._under_way[id(effects)]
 
     def _before(

@@ -75,11 +75,6 @@ class Row(NamedTuple):
     state: int = 0
     waited: Waited | None = None
 
-    @property
-    def name(self) -> str:
-        """The row for messages."""
-        return f"line {self.line} ({self.stem})"
-
 
 class RowStore:
     """The rows, in the order of the input; for one thread, as a context manager.

@@ -18,12 +18,13 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.batch.admission import Admission
 from airflow_provider_oxen.batch.arguments import BatchArguments
+from airflow_provider_oxen.batch.budget import Budget
 from airflow_provider_oxen.batch.conflicts import claim, release
 from airflow_provider_oxen.batch.deferral import Deferral, defer, lost_record, read_deferral
 from airflow_provider_oxen.batch.engine import Engine
 from airflow_provider_oxen.batch.facts import BatchTry
 from airflow_provider_oxen.batch.intake import read_rows
-from airflow_provider_oxen.batch.limits import Budget, Gate
+from airflow_provider_oxen.batch.limits import Gate
 from airflow_provider_oxen.batch.outcome import StopRule
 from airflow_provider_oxen.batch.plan import Plan
 from airflow_provider_oxen.batch.progress import Progress

@@ -101,7 +101,7 @@ class RowSetup:
             lookup_grace=arguments.lookup_grace,
             unsure=self.unsure or row.state == OPEN,
         )
-        return store, output, task, RowLog(self.log, {"row": row.name})
+        return store, output, task, RowLog(self.log, {"row": f"line {row.line} ({row.stem})"})
 
     def effects(
         self,

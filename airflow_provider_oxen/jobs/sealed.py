@@ -11,6 +11,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.api.redact import describe_error
@@ -54,6 +55,8 @@ def unseal(item: Mapping[str, Any], key: str | None) -> str | None:
         return None
 
 
+# A batch seals a link for each row.
+@lru_cache(maxsize=4)
 def _fernet(key: str) -> Fernet:
     from cryptography.fernet import Fernet
 

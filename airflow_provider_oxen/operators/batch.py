@@ -62,8 +62,8 @@ class ImageBatchGenerateOperator(GeneratingOperator):
     :param storage_options: options for each write to an object store, as a mapping such as
         ``{"ServerSideEncryption": "aws:kms"}`` or as JSON text; no credentials.
     :param prompts_conn_id: Airflow connection of the store that holds the prompts. None: ``storage_conn_id``.
-    :param max_in_flight: how many prompts are worked on at once: open requests and, while the task waits in
-        the worker, jobs in the hub's queue.
+    :param max_in_flight: how many prompts the hub works on at once: open requests and, while the task waits
+        in the worker, jobs in the hub's queue. Prompts whose images are being fetched and kept do not count.
     :param requests_per_minute: the most paid requests sent in a minute. None: as fast as the hub accepts
         them.
     :param max_cost: the most USD that the batch may cost. The batch is priced from the catalogue first and

@@ -259,9 +259,12 @@ class WorkerEffects:
                 self._write(record.to(record.phase, files=list(names)))
 
         self.recorder.record = record
-        cost = await self.costs.cost(record)
         links = [image.url for image in images if image.url and not image.b64_json]
-        async with self.runtime.downloads(links, self.output.max_bytes) as download:
+        async with (
+            self.runtime.beside(self.costs.cost(record)) as coming,
+            self.runtime.downloads(links, self.output.max_bytes) as download,
+        ):
+            cost = await coming
             return await self.runtime.blocking(
                 lambda: self._keep(record, images, cost=cost, download=download, claim=claim, same=same)
             )

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from airflow_provider_oxen.api.blocking import Threads
 from airflow_provider_oxen.api.calls import Call
@@ -72,6 +72,13 @@ class Runtime(Protocol):
         """Run blocking work."""
         ...
 
+    def beside(self, work: Coroutine[Any, Any, T]) -> AbstractAsyncContextManager[Awaitable[T]]:
+        """Return a context in which work goes on beside what is done there, if that is possible.
+
+        It is cancelled at the end.
+        """
+        ...
+
     def downloads(self, links: Sequence[str], max_bytes: int) -> AbstractAsyncContextManager[Download]:
         """Return a context in which links, mainly these, can be fetched."""
         ...
@@ -106,6 +113,11 @@ class BlockingRuntime(Runtime):
 
     async def blocking(self, work: Callable[[], T]) -> T:
         return work()
+
+    @contextlib.asynccontextmanager
+    async def beside(self, work: Coroutine[Any, Any, T]) -> AsyncIterator[Awaitable[T]]:
+        with contextlib.closing(work):
+            yield work
 
     @contextlib.asynccontextmanager
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:
@@ -160,6 +172,14 @@ class LoopRuntime(Runtime):
 
     async def blocking(self, work: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self._threads.submit(work))
+
+    @contextlib.asynccontextmanager
+    async def beside(self, work: Coroutine[Any, Any, T]) -> AsyncIterator[Awaitable[T]]:
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            yield task
+        finally:
+            task.cancel()
 
     @contextlib.asynccontextmanager
     async def downloads(self, links: Sequence[str], max_bytes: int) -> AsyncIterator[Download]:

@@ -8,7 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -88,7 +88,7 @@ class OxenTrigger(BaseTrigger):
         except Exception as error:
             from airflow_provider_oxen.waiting.listener import reason
 
-            event = self.failed(reason(error))
+            event = self.event("unreachable", reason(error))
         left = until - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
@@ -99,8 +99,8 @@ class OxenTrigger(BaseTrigger):
         """Wait, and return the payload of the event."""
 
     @abstractmethod
-    def failed(self, message: str) -> dict[str, Any]:
-        """Return the payload of the event for a wait that could not ask the hub."""
+    def event(self, status: Literal["unreachable"], message: str) -> dict[str, Any]:
+        """Return the payload of an event; ``unreachable`` is the wait that could not ask the hub."""
 
 
 def _seconds_left(deferred_at: float | None) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_oxen.triggers._base import OxenTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_oxen.triggers.events import BatchEnd
+    from airflow_provider_oxen.triggers.events import BatchStatus
     from airflow_provider_oxen.waiting.registry import Tally
 
 __all__ = ["OxenBatchTrigger"]
@@ -63,22 +63,9 @@ class OxenBatchTrigger(OxenTrigger):
 
     async def wait(self) -> dict[str, Any]:
         """Wait until the generations have ended, and return the event."""
-        from airflow_provider_oxen.triggers.events import batch_event
-
-        end, ended = await self._wait()
-        return batch_event(self.record, end, self.jobs, ended)
-
-    def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask the hub."""
-        from airflow_provider_oxen.triggers.events import BatchEnd, batch_event
-
-        return batch_event(self.record, BatchEnd("unreachable", message), self.jobs, 0)
-
-    async def _wait(self) -> tuple[BatchEnd, int]:
         from airflow_provider_oxen.api.errors import OxenError, OxenRecordError
         from airflow_provider_oxen.hooks.oxen import OxenHook
         from airflow_provider_oxen.triggers.batch_record import read_with_patience
-        from airflow_provider_oxen.triggers.events import BatchEnd
         from airflow_provider_oxen.waiting.registry import wait_for_all
 
         try:
@@ -87,11 +74,11 @@ class OxenBatchTrigger(OxenTrigger):
             )
         except OxenError as error:
             advice = "" if isinstance(error, OxenRecordError) else f" {_ADVICE}"
-            return BatchEnd(
+            return self.event(
                 "unreachable",
                 f"The triggerer does not know which generations to wait for. {error.message}{advice} The "
                 "generations continue and may have been paid for: the task looks for them itself.",
-            ), 0
+            )
         self.log.info("Waiting for %s generations of the batch.", f"{self.jobs:,}")
         tally = await wait_for_all(
             OxenHook(self.oxen_conn_id),
@@ -102,7 +89,23 @@ class OxenBatchTrigger(OxenTrigger):
             report=_ProgressLog(self.log),
             every=_LOG_EVERY,
         )
-        return _batch_end(tally)
+        if tally.unreachable and tally.unreachable == tally.jobs:
+            return self.event("unreachable", tally.message)
+        unread = ""
+        if tally.unreachable:
+            unread = (
+                f"The status of {tally.unreachable:,} that count as ended could not be read: {tally.message}"
+            )
+        if tally.ended == tally.jobs:
+            return self.event("ended", unread, tally.ended)
+        late = f"{tally.ended:,} of {tally.jobs:,} generations had ended by the deadline."
+        return self.event("timed_out", f"{late} {unread}".rstrip(), tally.ended)
+
+    def event(self, status: BatchStatus, message: str = "", ended: int = 0) -> dict[str, Any]:
+        """Return the event that says how waiting for the batch ended."""
+        from airflow_provider_oxen.triggers.events import batch_event
+
+        return batch_event(self.record, self.jobs, status, message, ended)
 
     async def on_kill(self) -> None:
         """Log what happens to the jobs. Airflow calls this only when somebody ends the task."""
@@ -127,17 +130,3 @@ class _ProgressLog:
             self._log.info(
                 "%s of %s generations of the batch have ended.", f"{tally.ended:,}", f"{tally.jobs:,}"
             )
-
-
-def _batch_end(tally: Tally) -> tuple[BatchEnd, int]:
-    from airflow_provider_oxen.triggers.events import BatchEnd
-
-    if tally.unreachable and tally.unreachable == tally.jobs:
-        return BatchEnd("unreachable", tally.message), 0
-    unread = ""
-    if tally.unreachable:
-        unread = f"The status of {tally.unreachable:,} that count as ended could not be read: {tally.message}"
-    if tally.ended == tally.jobs:
-        return BatchEnd("ended", unread), tally.ended
-    late = f"{tally.ended:,} of {tally.jobs:,} generations had ended by the deadline."
-    return BatchEnd("timed_out", f"{late} {unread}".rstrip()), tally.ended

@@ -73,23 +73,22 @@ class BatchEnd(NamedTuple):
     message: str = ""
 
 
-def generation_event(generation_id: str, end: End) -> dict[str, Any]:
+def generation_event(
+    generation_id: str, status: Status, message: str = "", retryable: bool | None = None
+) -> dict[str, Any]:
     """Return the event that says how a generation ended, without a link: a link gives access for a while."""
-    event = {
-        "event": GENERATION,
-        "generation_id": generation_id,
-        "status": end.status,
-        "message": end.message,
-    }
-    return event if end.retryable is None else event | {"retryable": end.retryable}
+    event = {"event": GENERATION, "generation_id": generation_id, "status": status, "message": message}
+    return event if retryable is None else event | {"retryable": retryable}
 
 
-def model_event(model: str, end: ModelEnd) -> dict[str, Any]:
+def model_event(model: str, status: ModelStatus, message: str = "") -> dict[str, Any]:
     """Return the event that says whether a model can be used."""
-    return {"event": MODEL, "model": model, "status": end.status, "message": end.message}
+    return {"event": MODEL, "model": model, "status": status, "message": message}
 
 
-def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, Any]:
+def batch_event(
+    record: str, jobs: int, status: BatchStatus, message: str = "", ended: int = 0
+) -> dict[str, Any]:
     """Return the event that says how waiting for a batch ended. Its size does not depend on the batch's.
 
     :param record: file name of the batch's record.
@@ -99,8 +98,8 @@ def batch_event(record: str, end: BatchEnd, jobs: int, ended: int) -> dict[str, 
     return {
         "event": BATCH,
         "record": record,
-        "status": end.status,
-        "message": end.message,
+        "status": status,
+        "message": message,
         "jobs": jobs,
         "ended": ended,
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class _WrongArgument(TypeError, ValueError):
     """
 
 
+@dataclass(eq=False, repr=False)
 class OxenGenerationEventTrigger(BaseEventTrigger):
     """Fire an event for an asset whenever a generation in the hub's queue has ended, for ``AssetWatcher``.
 
@@ -65,25 +67,25 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
     :raises ~airflow.exceptions.AirflowOptionalProviderFeatureException: on Airflow 2.
     """
 
-    def __init__(
-        self,
-        oxen_conn_id: str = "oxen_default",
-        namespace: str | None = None,
-        models: Sequence[str] | None = None,
-        statuses: Sequence[str] = ("succeeded",),
-        lookback: float = 600.0,
-    ) -> None:
+    oxen_conn_id: str = "oxen_default"
+    namespace: str | None = None
+    models: Sequence[str] | None = None
+    statuses: Sequence[str] = ("succeeded",)
+    lookback: float = 600.0
+
+    def __post_init__(self) -> None:
         if not hasattr(base, "BaseEventTrigger"):
             raise AirflowOptionalProviderFeatureException(
                 "OxenGenerationEventTrigger needs Airflow 3, which has AssetWatcher. On Airflow 2, "
                 "OxenGenerationSensor waits for a generation."
             )
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is untyped
-        self.oxen_conn_id = _text("oxen_conn_id", oxen_conn_id)
-        self.namespace = None if namespace is None else _text("namespace", namespace)
-        self.models = None if models is None else _texts("models", models)
-        self.statuses = _texts("statuses", statuses)
-        self.lookback = _seconds("lookback", lookback)
+        _text("oxen_conn_id", self.oxen_conn_id)
+        if self.namespace is not None:
+            _text("namespace", self.namespace)
+        self.models = None if self.models is None else _texts("models", self.models)
+        self.statuses = _texts("statuses", self.statuses)
+        self.lookback = _seconds("lookback", self.lookback)
         unknown = sorted(set(self.statuses) - set(STATUSES))
         if unknown:
             raise _WrongArgument(f"statuses may hold {', '.join(STATUSES)}, not {', '.join(unknown)}")

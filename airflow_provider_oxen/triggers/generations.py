@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_oxen.triggers._base import OxenTrigger, loaded
+
+if TYPE_CHECKING:
+    from airflow_provider_oxen.jobs.effects import Status
 
 __all__ = ["OxenGenerationTrigger"]
 
@@ -45,7 +48,6 @@ class OxenGenerationTrigger(OxenTrigger):
     async def wait(self) -> dict[str, Any]:
         """Wait until the generation has ended, and return the event."""
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.triggers.events import generation_event
         from airflow_provider_oxen.waiting.polling import Poll
         from airflow_provider_oxen.waiting.registry import wait
 
@@ -56,14 +58,13 @@ class OxenGenerationTrigger(OxenTrigger):
             interval=self.poll_interval,
             poll=Poll(deadline=self.deadline, not_found_until=self.patience),
         )
-        return generation_event(self.generation_id, end)
+        return self.event(*end)
 
-    def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask the hub."""
-        from airflow_provider_oxen.jobs.effects import End
+    def event(self, status: Status, message: str = "", retryable: bool | None = None) -> dict[str, Any]:
+        """Return the event that says how the generation ended."""
         from airflow_provider_oxen.triggers.events import generation_event
 
-        return generation_event(self.generation_id, End("unreachable", message))
+        return generation_event(self.generation_id, status, message, retryable)
 
     async def on_kill(self) -> None:
         """Cancel the job if ``cancel_on_kill`` is set. Airflow calls this only if somebody ends the task."""

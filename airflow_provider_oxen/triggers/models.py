@@ -14,7 +14,7 @@ from airflow_provider_oxen.triggers._base import OxenTrigger
 if TYPE_CHECKING:
     from airflow_provider_oxen.api.client import AsyncClient
     from airflow_provider_oxen.catalogue.readiness import Readiness
-    from airflow_provider_oxen.triggers.events import ModelEnd
+    from airflow_provider_oxen.triggers.events import ModelStatus
 
 __all__ = ["OxenModelTrigger"]
 
@@ -49,19 +49,7 @@ class OxenModelTrigger(OxenTrigger):
 
     async def wait(self) -> dict[str, Any]:
         """Wait until the model can be used, or can never be used, and return the event."""
-        from airflow_provider_oxen.triggers.events import model_event
-
-        return model_event(self.model, await self._wait())
-
-    def failed(self, message: str) -> dict[str, Any]:
-        """Return the event of a wait that could not ask the hub."""
-        from airflow_provider_oxen.triggers.events import ModelEnd, model_event
-
-        return model_event(self.model, ModelEnd("unreachable", message))
-
-    async def _wait(self) -> ModelEnd:
         from airflow_provider_oxen.hooks.oxen import OxenHook
-        from airflow_provider_oxen.triggers.events import ModelEnd
 
         logged: set[tuple[int, str]] = set()
         async with await OxenHook(self.oxen_conn_id).get_async_conn() as client:
@@ -70,14 +58,20 @@ class OxenModelTrigger(OxenTrigger):
                 await asyncio.sleep(self._pause())
                 found = await self._look(client)
                 if found.state == "ready":
-                    return ModelEnd("ready")
+                    return self.event("ready")
                 if found.error is not None:
-                    return ModelEnd("never", str(found.error))
+                    return self.event("never", str(found.error))
                 for level, message in set(found.messages) - logged:
                     self.log.log(level, "%s", message)
                 logged = set(found.messages)
                 if self.deadline is not None and time.time() >= self.deadline:
-                    return ModelEnd("timed_out")
+                    return self.event("timed_out")
+
+    def event(self, status: ModelStatus, message: str = "") -> dict[str, Any]:
+        """Return the event that says whether the model can be used."""
+        from airflow_provider_oxen.triggers.events import model_event
+
+        return model_event(self.model, status, message)
 
     async def _look(self, client: AsyncClient) -> Readiness:
         from httpx import TimeoutException

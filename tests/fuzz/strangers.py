@@ -426,7 +426,7 @@ def _rows(rows: list[Generation]) -> None:
         end = Poll(deadline=1780000500.0).seen(row, 1780000600.0)
         told = [ended_event(row, None, SETTINGS.redact)]
         if end is not None:
-            told.append(generation_event(row.generation_id, end._replace(message="")))
+            told.append(generation_event(row.generation_id, end.status, "", end.retryable))
             end.final  # noqa: B018
         _plain(told)
         row.charged  # noqa: B018

@@ -18,7 +18,13 @@ from airflow_provider_oxen.localhub import HubSettings, LocalHub
 
 START = datetime(2026, 1, 1)
 
-LONGEST = ("test_tutorial.py", "test_scripts.py", "test_pytest_plugin.py", "test_docs_site.py")
+LONGEST = (
+    "test_tutorial.py",
+    "test_scripts.py",
+    "test_pytest_plugin.py",
+    "test_event_watcher.py",
+    "test_docs_site.py",
+)
 """Files whose tests start whole Airflows or build a whole site."""
 
 

@@ -284,12 +284,12 @@ def test_clearing_of_a_task_that_remembers_nothing_is_the_one_of_its_tries(clear
 
 
 def test_end_is_remembered_wherever_anything_is(accounts, tmp_path):
-    accounts.mark_over(3)
+    accounts.mark_over(3, is_ours=True)
     assert list(tmp_path.iterdir()) == []
     accounts.write(account())
 
-    accounts.mark_over(3)
-    accounts.mark_over(4)
+    accounts.mark_over(3, is_ours=True)
+    accounts.mark_over(4, is_ours=True)
 
     assert accounts.read() == account(over=True, clear_number=3)
     assert json.loads((tmp_path / accounts.name).read_bytes())["over"] is True
@@ -304,7 +304,7 @@ def test_end_is_not_remembered_in_another_folder(tmp_path, beside):
     else:
         (tmp_path / accounts.name).unlink()
 
-    accounts.mark_over(3)
+    accounts.mark_over(3, is_ours=True)
 
     assert accounts.read() == account(over=True, clear_number=3)
     assert accounts._beside() == (account(beside) if beside else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_oxen.api.errors import OxenBudgetError
-from airflow_provider_oxen.batch.limits import Budget, Sums
+from airflow_provider_oxen.batch.budget import Budget, Sums
 
 
 def test_submissions_are_counted_before_they_go_out_and_corrected_by_what_was_charged():

@@ -203,6 +203,33 @@ class TestGate:
 
         assert not entered.done()
         gate.leave(first, "accepted")
+        gate.depart()
+        assert await entered == 0
+
+    async def test_row_whose_job_runs_keeps_the_next_waiting_until_it_departs(self, gate):
+        for _ in range(2):
+            gate.leave(await gate.enter(), "accepted")
+        entered = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0.01)
+
+        assert not entered.done()
+        gate.depart()
+        assert await entered == 0
+
+    async def test_row_at_the_hub_needs_no_second_place_to_send_again(self, gate):
+        gate.leave(await gate.enter(), "accepted")
+        gate.leave(await gate.enter(), "failed")
+
+        assert await gate.enter(is_at_hub=True) == 0
+
+    async def test_jobs_of_an_earlier_try_count_as_well(self, gate):
+        gate.arrive()
+        gate.leave(await gate.enter(), "accepted")
+        entered = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0.01)
+
+        assert not entered.done()
+        gate.depart()
         assert await entered == 0
 
     async def test_rows_go_through_in_the_order_in_which_they_came(self, gate):
@@ -217,6 +244,7 @@ class TestGate:
         for moment in under_way:
             await asyncio.sleep(0)
             gate.leave(moment, "accepted")
+            gate.depart()
         await asyncio.gather(*waiting)
 
         assert order == [0, 1]
@@ -230,6 +258,7 @@ class TestGate:
     async def test_what_was_not_sent_after_all_gives_its_place_back(self, gate):
         await gate.enter()
         gate.leave(await gate.enter(), None)
+        gate.depart()
 
         assert await gate.enter() == 0
 
@@ -263,6 +292,7 @@ class TestGate:
     async def test_people_are_told_of_a_hub_that_is_broken(self, gate, told):
         for _ in range(RUN):
             gate.leave(await gate.enter(), "failed")
+            gate.depart()
 
         assert told == ["The hub keeps failing: the batch waits 5 s, then continues with 1 at once."]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.batch import engine
+from airflow_provider_oxen.batch.progress import Progress
+from airflow_provider_oxen.localhub import Fault
 
 from .batch_scene import PROMPTS, Batch, all_kept
 from .scene import Struck
@@ -145,3 +148,50 @@ def test_many_rows_at_once_take_few_threads(batch, on_signal, monkeypatch):
     assert batch.posts() == 512
     # Beside them there are the main thread and, for an object store, those of its driver.
     assert 2 <= max(most) <= 16
+
+
+@busy
+def test_rows_whose_images_are_still_to_come_keep_no_other_from_the_hub(cast_batch, mode):
+    batch = cast_batch(max_in_flight=BUSY)
+    on: Any = "generate" if mode == "synchronous" else "enqueue"
+    batch.hub.fail(Fault("not_yet", on=on, looks=10_000, times=BUSY))
+    over = threading.Event()
+
+    def release() -> None:
+        while not over.wait(0.005):
+            if batch.posts() > BUSY:
+                batch.hub.release_images()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    try:
+        assert all_kept(batch, batch.once())
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_garbage_collection_leaves_what_was_there_before_alone(cast_batch):
+    batch = cast_batch(max_in_flight=1)
+    frozen: list[int] = []
+    tick = Progress.tick
+
+    def looking(progress: Progress) -> None:
+        frozen.append(gc.get_freeze_count())
+        tick(progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "tick", looking)
+        assert batch.once().state == "success"
+
+    assert min(frozen) > 0
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_others_have_frozen_stays_so(cast_batch):
+    gc.freeze()
+    try:
+        assert cast_batch().once().state == "success"
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

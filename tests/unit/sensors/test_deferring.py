@@ -21,12 +21,11 @@ from airflow_provider_oxen.api import deadline
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.catalogue.readiness import Readiness
-from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
 from airflow_provider_oxen.triggers import _base
-from airflow_provider_oxen.triggers.events import ModelEnd, generation_event, model_event
+from airflow_provider_oxen.triggers.events import generation_event, model_event
 
 # What the schedulers of Airflow 3 and 2.11 say of a trigger that ran out of time.
 TIMEOUTS = ["Trigger timeout", "Trigger/execution timeout"]
@@ -87,9 +86,9 @@ def test_event_that_is_not_understood_is_an_error_that_a_retry_may_mend(sensor, 
 
 def told(sensor: Any, status: str, message: str = "") -> dict[str, Any]:
     if sensor is model_sensor:
-        event = model_event("klein", ModelEnd(status, message))  # type: ignore[arg-type]
+        event = model_event("klein", status, message)  # type: ignore[arg-type]
     else:
-        event = generation_event("8d1f", End(status, message))  # type: ignore[arg-type]
+        event = generation_event("8d1f", status, message)  # type: ignore[arg-type]
     return {"event": event, "deadline": 1.0}
 
 

@@ -85,6 +85,37 @@ async def test_bytes_that_nobody_took_are_let_go(runtime, monkeypatch):
 
 
 @pytest.mark.asyncio
+async def test_link_that_stands_twice_is_fetched_once_beforehand():
+    asked: list[str] = []
+
+    def counting(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return answer(request)
+
+    async with (
+        AsyncClient(SETTINGS, transport=httpx.MockTransport(counting)) as client,
+        LoopRuntime(client, client, Threads(1, "test-runtime")).downloads([LINK, LINK], MAX_BYTES),
+    ):
+        pass
+
+    assert asked == [LINK]
+
+
+@pytest.mark.asyncio
+async def test_work_beside_goes_on_meanwhile_and_ends_with_its_context(runtime):
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await runtime.sleep(60)
+
+    async with runtime.beside(work()) as task:
+        await asyncio.wait_for(begun.wait(), 10)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.asyncio
 async def test_deadline_holds_on_the_loop(runtime):
     with pytest.raises(httpx.ReadTimeout):
         async with runtime.within(Deadline(0.001)):
@@ -140,6 +171,8 @@ def test_one_by_one_nothing_suspends():
 
         async def work() -> bytes:
             await runtime.sleep(0)
+            async with runtime.beside(runtime.sleep(0)) as slept:
+                await slept
             async with runtime.within(Deadline(60)), runtime.downloads([LINK], MAX_BYTES) as download:
                 with closing(await runtime.blocking(lambda: download(LINK))) as got:
                     return got.file.read()

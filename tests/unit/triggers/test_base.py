@@ -49,7 +49,7 @@ class Waiting(OxenTrigger):
             raise ValueError(self.problem)
         return {"event": "it ended"}
 
-    def failed(self, message: str) -> dict[str, Any]:
+    def event(self, status: str, message: str) -> dict[str, Any]:
         return {"event": message}
 
 

@@ -26,9 +26,9 @@ from airflow_provider_oxen.triggers.events import (
     read_model_event,
 )
 
-GOOD = generation_event("8d1f", End("succeeded"))
-GOOD_MODEL = model_event("klein", ModelEnd("ready"))
-GOOD_BATCH = batch_event(".batch-5e.jsonl", BatchEnd("ended"), 7, 7)
+GOOD = generation_event("8d1f", "succeeded")
+GOOD_MODEL = model_event("klein", "ready")
+GOOD_BATCH = batch_event(".batch-5e.jsonl", 7, "ended", ended=7)
 
 
 def harmed(good: Mapping[str, Any], about: str) -> dict[str, Any]:
@@ -57,14 +57,14 @@ BAD_BATCH = harmed(GOOD_BATCH, "record")
 def test_every_end_of_a_generation_is_understood(status):
     end = End(status, "a reason")
 
-    assert read_event(generation_event("8d1f", end), "8d1f") == end
+    assert read_event(generation_event("8d1f", *end), "8d1f") == end
 
 
 @pytest.mark.parametrize("retryable", [True, False, None])
 def test_verdict_on_a_failure_travels(retryable):
     end = End("failed", "a reason", retryable)
 
-    assert read_event(generation_event("8d1f", end), "8d1f") == end
+    assert read_event(generation_event("8d1f", *end), "8d1f") == end
 
 
 @pytest.mark.parametrize("told", ["false", 0, {}, None])
@@ -76,18 +76,18 @@ def test_odd_verdict_is_none(told):
 def test_every_end_of_a_model_is_understood(status):
     end = ModelEnd(status, "a reason")
 
-    assert read_model_event(model_event("klein", end), "klein") == end
+    assert read_model_event(model_event("klein", *end), "klein") == end
 
 
 @pytest.mark.parametrize("status", get_args(BatchStatus))
 def test_every_end_of_a_batch_is_understood(status):
     end = BatchEnd(status, "a reason")
 
-    assert read_batch_event(batch_event(".batch-5e.jsonl", end, 7, 5), ".batch-5e.jsonl") == end
+    assert read_batch_event(batch_event(".batch-5e.jsonl", 7, *end, ended=5), ".batch-5e.jsonl") == end
 
 
 def test_event_of_a_batch_tells_how_many_ended_and_not_which():
-    assert batch_event(".batch-5e.jsonl", BatchEnd("timed_out", "late"), 10_000, 7_200) == {
+    assert batch_event(".batch-5e.jsonl", 10_000, "timed_out", "late", ended=7_200) == {
         "event": "airflow-provider-oxen/batch/1",
         "record": ".batch-5e.jsonl",
         "status": "timed_out",
@@ -168,6 +168,6 @@ def test_event_of_an_asset_tells_no_secret_in_any_of_its_fields():
 
 def test_message_of_an_event_that_an_earlier_version_sent_is_redacted():
     Settings(api_key=KEY)
-    sent = generation_event("g-1", End("failed", DIRTY))
+    sent = generation_event("g-1", "failed", DIRTY)
 
     assert read_event(sent, "g-1").message == CLEAN
