@@ -49,11 +49,12 @@ class Client(Sender):
     ) -> None:
         super().__init__(settings, transport is None)
         self._sleep = sleep
-        self.http = httpx.Client(transport=transport or self._way(), **_options(settings))
-        self._paid_transport = self._way(**_FRESH) if transport is None else None
+        self.http = httpx.Client(transport=transport or self._transport(), **_options(settings))
+        self._paid_transport = self._transport(**_FRESH) if transport is None else None
 
-    def _way(self, **options: Any) -> Transport:
-        return Transport(self.reach.proxies, ssl_context(self.settings.verify), self.reach.admit, **options)
+    def _transport(self, **options: Any) -> Transport:
+        policy = self.link_policy
+        return Transport(policy.proxies, ssl_context(self.settings.verify), policy.admit, **options)
 
     async def pause(self, seconds: float) -> None:
         self._sleep(seconds)
@@ -101,13 +102,13 @@ class AsyncClient(Sender):
     ) -> None:
         super().__init__(settings, transport is None)
         self._sleep = sleep
-        self.http = httpx.AsyncClient(transport=transport or self._way(), **_options(settings))
-        self._paid_transport = self._way(**_FRESH) if transport is None else None
+        self.http = httpx.AsyncClient(transport=transport or self._transport(), **_options(settings))
+        self._paid_transport = self._transport(**_FRESH) if transport is None else None
 
-    def _way(self, **options: Any) -> AsyncTransport:
-        reach = self.reach
+    def _transport(self, **options: Any) -> AsyncTransport:
+        policy = self.link_policy
         context = ssl_context(self.settings.verify)
-        return AsyncTransport(reach.proxies, context, reach.admit, reach.is_home, **options)
+        return AsyncTransport(policy.proxies, context, policy.admit, policy.is_hub, **options)
 
     async def pause(self, seconds: float) -> None:
         await self._sleep(seconds)

@@ -32,7 +32,7 @@ LIFETIME = 3600.0
 """Seconds after which a stream ends in any case; the listener opens another."""
 
 _ENDED = "media_generation_completed"
-_MOST = 64 * 1024
+_MOST = 1024 * 1024
 """Bytes read of an answer that is not a stream, to find the reason in it."""
 
 _CALL: Call[None] = Call(

@@ -23,8 +23,8 @@ from airflow_provider_oxen.api.deadline import Deadline
 from airflow_provider_oxen.api.errors import OxenError, OxenModelNotFound, OxenRouteNotFound
 from airflow_provider_oxen.api.http_logs import suppress_http_logs
 from airflow_provider_oxen.api.keyless import names_with_key, refuse_key
+from airflow_provider_oxen.api.link_policy import LinkPolicy
 from airflow_provider_oxen.api.proxies import Proxies, read_proxies
-from airflow_provider_oxen.api.reach import Reach
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.transports import AsyncTransport, Transport
 
@@ -43,7 +43,7 @@ class Sender:
     :param networked: whether requests go to the network, and not to a test's transport with its own hub.
     :ivar http: sends what costs nothing.
     :ivar clock: the hub's clock, as estimated from its answers.
-    :ivar reach: where images may be fetched from.
+    :ivar link_policy: where images may be fetched from.
     """
 
     http: httpx.Client | httpx.AsyncClient
@@ -58,7 +58,7 @@ class Sender:
     def __init__(self, settings: Settings, networked: bool) -> None:
         self.settings = settings
         self.clock = Clock()
-        self.reach = Reach(settings, read_proxies(settings.proxy) if networked else Proxies())
+        self.link_policy = LinkPolicy(settings, read_proxies(settings.proxy) if networked else Proxies())
         self._layouts = _layouts if networked else {}
 
     @property

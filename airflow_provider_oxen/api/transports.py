@@ -73,14 +73,14 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         proxies: Proxies,
         context: ssl.SSLContext,
         admit: Admit,
-        is_home: Callable[[str], bool],
+        is_hub: Callable[[str], bool],
         **options: Any,
     ) -> None:
         self._proxies = proxies
         limits = options.setdefault("limits", _MANY)
         self._transports = _by_proxy(httpx.AsyncHTTPTransport, proxies, context, options)
         # httpx has no argument for its pool; tests check that it uses this one.
-        pool: Any = Connections(_AsyncBackend(admit, is_home), context, limits)
+        pool: Any = Connections(_AsyncBackend(admit, is_hub), context, limits)
         self._transports[None]._pool = pool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -183,12 +183,12 @@ class _Backend(httpcore.NetworkBackend):
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
     """The async twin of :class:`_Backend`; threads resolve names and judge their addresses.
 
-    :param is_home: whether a host is the hub's own, which needs no judgement.
+    :param is_hub: whether a host is the hub's own, which needs no judgement.
     """
 
-    def __init__(self, admit: Admit, is_home: Callable[[str], bool]) -> None:
+    def __init__(self, admit: Admit, is_hub: Callable[[str], bool]) -> None:
         self._admit = admit
-        self._is_home = is_home
+        self._is_hub = is_hub
 
     async def connect_tcp(
         self,
@@ -211,7 +211,7 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
     async def _addresses(self, host: str, port: int, timeout: float | None) -> Sequence[Address]:
         written = _written(host)
-        if written and self._is_home(host):
+        if written and self._is_hub(host):
             return written
 
         def judged() -> Sequence[Address]:

@@ -50,7 +50,7 @@ def from_url(client: Client, url: str, max_bytes: int = MAX_BYTES) -> Fetched:
     """Download a result, and retry where that may help. A large one goes to an unlinked temporary file.
 
     The key is sent only after a 401 or 403, and only to the hub's own origin.
-    :mod:`~airflow_provider_oxen.api.reach` decides where images may be fetched from.
+    :mod:`~airflow_provider_oxen.api.link_policy` decides where images may be fetched from.
 
     :raises OxenExpiredURL: if the link does not work.
     :raises OxenDownloadError: if the bytes did not arrive, not completely, or are too many.

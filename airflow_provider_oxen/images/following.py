@@ -1,7 +1,7 @@
 """Follow the link of a result, redirect by redirect, to an open response with the bytes.
 
-:mod:`~airflow_provider_oxen.api.reach` decides where images may be fetched from. The key is sent only after a
-401 or 403, and only to the hub's own origin.
+:mod:`~airflow_provider_oxen.api.link_policy` decides where images may be fetched from. The key is sent only
+after a 401 or 403, and only to the hub's own origin.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ async def follow(client: Client | AsyncClient, url: str) -> httpx.Response:
         # httpx reads a link letter by letter: once is enough for a long one.
         link = httpx.URL(url)
         if isinstance(client, Client):
-            client.reach.may_ask(link)
+            client.link_policy.check(link)
         else:
-            await client.reach.amay_ask(link)
+            await client.link_policy.acheck(link)
         encrypted = link.scheme == "https"
         response = await _request(client, link)
         if response.next_request is None:

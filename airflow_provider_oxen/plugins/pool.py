@@ -87,8 +87,9 @@ async def _wait(work: Future[Original], receive: Receive) -> Original:
 
 
 async def _leave(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    said = await receive()
+    while said["type"] != "http.disconnect":
+        said = await receive()
 
 
 def _close(work: Future[Original]) -> None:

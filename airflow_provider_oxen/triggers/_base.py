@@ -48,7 +48,7 @@ async def loaded() -> None:
 
 
 def serialized(trigger: BaseTrigger) -> tuple[str, dict[str, Any]]:
-    """Return a trigger's class and its arguments, each of which is an attribute."""
+    """Return a trigger's class and its arguments: plain JSON, and each an attribute."""
     kind = type(trigger)
     return (
         f"{kind.__module__}.{kind.__qualname__}",
@@ -75,9 +75,7 @@ class OxenTrigger(BaseTrigger):
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own is untyped
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and the arguments, which are plain JSON."""
-        return serialized(self)
+    serialize = serialized
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the event that says how the wait ended."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +117,12 @@ class OxenBatchTrigger(OxenTrigger):
 class _ProgressLog:
     """Logs the progress of a batch for people, and so not at each step."""
 
-    def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Any) -> None:
         self._log = log
-        self._clock = clock
-        self._logged, self._at = 0, clock()
+        self._logged, self._at = 0, time.monotonic()
 
     def __call__(self, tally: Tally) -> None:
-        now, more = self._clock(), tally.ended - self._logged
+        now, more = time.monotonic(), tally.ended - self._logged
         if more * _SHARE >= tally.jobs or (more and now - self._at >= _SILENCE):
             self._logged, self._at = tally.ended, now
             self._log.info(

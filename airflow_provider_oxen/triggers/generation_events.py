@@ -90,9 +90,7 @@ class OxenGenerationEventTrigger(BaseEventTrigger):
         if unknown:
             raise _WrongArgument(f"statuses may hold {', '.join(STATUSES)}, not {', '.join(unknown)}")
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and its arguments as plain JSON."""
-        return serialized(self)
+    serialize = serialized
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow a stream of its own, without a stored position, where Airflow shares no stream."""

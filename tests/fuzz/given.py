@@ -39,8 +39,11 @@ PARAMETERS = {
     "input_images": ["https://a.example/a.png"] * 4,
     "tags": ["a"] * 300,
 }
-_DOUBLE = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(60)} | {
-    "s60": {"type": "string"}
+_DOUBLE: dict[str, Any] = {
+    **{f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(60)},
+    "s60": {"type": "string"},
+    **{f"t{n}": {"oneOf": [{}, {"allOf": [{"$ref": f"#/$defs/t{n + 1}/oneOf/-1"}] * 2}]} for n in range(60)},
+    "value": {"const": {"pattern": "^(a+)+$"}},
 }
 DEAR: tuple[dict[str, Any], ...] = (
     {"pattern": "^(a+)+$"},
@@ -59,6 +62,8 @@ DEAR: tuple[dict[str, Any], ...] = (
     {"$ref": "https://elsewhere.example/schema.json"},
     {"$ref": 1},
     {"$ref": "#/$defs/s0"},
+    {"$ref": "#/$defs/t0/oneOf/-1"},
+    {"$ref": "#/$defs/value/const"},
     {"$dynamicRef": "#x"},
     {"anyOf": [{"$ref": "#"}] * 8},
     {"allOf": []},

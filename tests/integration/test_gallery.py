@@ -199,6 +199,16 @@ def test_the_browser_is_told_to_load_nothing_else_and_to_run_nothing_else(ask):
     assert ask("gallery_policy").headers["cache-control"] == "no-store"
 
 
+def test_a_page_is_packed_where_the_browser_takes_that(ask, app, cookies):
+    from starlette.testclient import TestClient
+
+    plain = TestClient(app, cookies=cookies(), headers={"Accept-Encoding": "identity"})
+    told, packed = plain.get("/oxen/images/gallery_nothing"), ask("gallery_nothing")
+
+    assert told.text == packed.text
+    assert [got.headers.get("content-encoding") for got in (told, packed)] == [None, "gzip"]
+
+
 def test_a_dag_without_images_says_so(ask):
     assert "No image was made" in Page(ask("gallery_nothing").text).text
 
@@ -271,6 +281,28 @@ def test_failures_of_a_run_come_first(generated, ask, connected):
     shown = ask("gallery_first_failed", run_id=run.dag_run.run_id).text
 
     assert shown.index("A broken cube") < shown.index("<img ")
+
+
+def test_failures_come_before_all_images_wherever_their_tasks_stand(generated, ask, monkeypatch):
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    from airflow_provider_oxen.plugins import view
+
+    run = generated("gallery_last", "a", "b", "c")
+    with create_session() as session:
+        for ti in session.query(TaskInstance).filter_by(dag_id="gallery_last"):
+            ti.state = "success" if ti.task_id == "a" else "failed"
+
+    def tiles() -> list[Any]:
+        page = Page(ask("gallery_last", run_id=run.dag_run.run_id).text)
+        return [(tile["data-task"], tile["data-state"]) for tile in page.all("li") if "data-tile" in tile]
+
+    images = [("b", "Generated"), ("c", "Generated"), ("a", "Generated")]
+    assert tiles() == [("b", "Failed"), ("c", "Failed"), *images]
+    # Each of the two has a tile for itself and one for its image.
+    monkeypatch.setattr(view, "PAGE", 4)
+    assert tiles() == [("b", "Failed"), ("c", "Failed"), *images[:2]]
 
 
 def test_only_so_many_tasks_are_looked_at(generated, ask, monkeypatch):

@@ -234,9 +234,10 @@ class TestAnswers:
         assert "with something else (application/json)" in str(error)
 
     async def test_an_endless_answer_is_not_read_to_its_end(self):
-        error = await failure(Pieces(*[b"x" * 2**16] * 3, AssertionError()), kind="")
+        error = await failure(Pieces(*[b"x" * 2**19] * 3, AssertionError()), kind="")
 
         assert isinstance(error, errors.OxenServerError)
+        assert "it is longer than the 1 MB that are read" in str(error)
 
     async def test_an_error_that_is_cut_off(self):
         error = await failure(Pieces(httpx.ReadError(f"see {LINK}")), kind="text/html", status=502)

@@ -58,9 +58,14 @@ async def stays() -> dict[str, Any]:
     return {}
 
 
-async def leaves() -> dict[str, Any]:
-    """Be a client that has gone away."""
-    return {"type": "http.disconnect"}
+def leaves() -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Return a client that goes away when it has asked."""
+    messages = iter([{"type": "http.request"}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    return receive
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -119,7 +124,7 @@ def test_a_client_that_goes_away_frees_its_place(store):
         pool = OriginalPool()
         for _ in range(module.PLACES + 1):
             with pytest.raises(Busy):
-                await open_one(pool, leaves)
+                await open_one(pool, leaves())
         assert len(store.begun) <= module.THREADS
         store.answers.set()
         assert (await open_one(pool)).size == 6

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -552,7 +553,7 @@ class TestProgress:
         return []
 
     @pytest.fixture
-    def tell(self, lines: list[str]) -> Callable[[float, int], None]:
+    def tell(self, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[float, int], None]:
         """Look at a batch of 10,000 at so many seconds, when so many have ended."""
 
         class Log:
@@ -560,7 +561,8 @@ class TestProgress:
                 lines.append(message % given)
 
         now = [0.0]
-        voice = batches._ProgressLog(Log(), lambda: now[0])
+        monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        voice = batches._ProgressLog(Log())
 
         class Tally:
             jobs = 10_000

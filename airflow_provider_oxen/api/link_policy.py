@@ -21,7 +21,7 @@ from airflow_provider_oxen.api.proxies import Proxies
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.api.transports import RESOLVERS, resolve
 
-__all__ = ["Reach"]
+__all__ = ["LinkPolicy"]
 
 _HERE = ipaddress.IPv4Address("127.0.0.1")
 
@@ -30,7 +30,7 @@ _SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Reach:
+class LinkPolicy:
     """Judges the addresses of links.
 
     :ivar proxies: behind a proxy, neither the names of links nor the hub's can be judged.
@@ -39,7 +39,7 @@ class Reach:
     settings: Settings
     proxies: Proxies
 
-    def may_ask(self, url: httpx.URL) -> None:
+    def check(self, url: httpx.URL) -> None:
         """Judge a link by its text: an address, or a name of this machine.
 
         :raises OxenDownloadError: if the link must not be requested.
@@ -49,18 +49,18 @@ class Reach:
         if address is not None:
             self.admit(host, [address])
 
-    async def amay_ask(self, url: httpx.URL) -> None:
-        """Judge a link as :meth:`may_ask` does; if that needs to look up the hub, do it in a thread."""
+    async def acheck(self, url: httpx.URL) -> None:
+        """Judge a link as :meth:`check` does; if that needs to look up the hub, do it in a thread."""
         host = _host(url)
-        if not self.is_home(host) and _written(host) is not None:
-            await asyncio.wrap_future(RESOLVERS.submit(self.may_ask, url))
+        if not self.is_hub(host) and _written(host) is not None:
+            await asyncio.wrap_future(RESOLVERS.submit(self.check, url))
 
     def admit(self, host: str, addresses: Sequence[Address]) -> Sequence[Address]:
         """Return the addresses of a host that may be connected to.
 
         :raises OxenDownloadError: if there are none.
         """
-        if self.settings.allow_private_links or self.is_home(host):
+        if self.settings.allow_private_links or self.is_hub(host):
             return addresses
         kinds = [kind(address) for address in addresses]
         if not set(kinds) - {"public"}:
@@ -71,7 +71,7 @@ class Reach:
             raise self._refused(host, next(found for found in kinds if found != "public"))
         return admitted
 
-    def is_home(self, host: str) -> bool:
+    def is_hub(self, host: str) -> bool:
         """Return whether a host is the hub's own."""
         return host == _host(self._hub)
 
