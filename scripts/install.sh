@@ -8,6 +8,9 @@ python=$1 venv=$2 pins=$3
 log=$venv.log
 total=$(grep -c '^[A-Za-z0-9]' "$pins")
 began=$SECONDS
+# Seconds between two lines of progress: in a terminal, they overwrite each other.
+every=10
+[ ! -t 1 ] || every=1
 trap 'kill "${child:-}" 2>/dev/null || true' EXIT
 
 say() { # what is done now: in a terminal always on one line
@@ -22,8 +25,7 @@ run() { # what is said, then the command; its output goes into the log, which is
   child=$!
   while kill -0 "$child" 2>/dev/null; do
     sleep 0.3
-    # In a terminal each second; in a log each ten.
-    if [ $((SECONDS - last)) -ge "$([ -t 1 ] && echo 1 || echo 10)" ]; then
+    if [ $((SECONDS - last)) -ge $every ]; then
       last=$SECONDS
       say "$words$(counted)"
     fi

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from airflow_provider_oxen.plugins.facts import Facts, read, read_facts
 from airflow_provider_oxen.tasks.xcoms import MAX_IMAGES
 
-__all__ = ["LONGEST", "Image", "Pushed", "Row", "read_images"]
+__all__ = ["LONGEST", "Image", "Pushed", "Row", "order_of", "read_images"]
 
 LONGEST = 4 * 1024 * 1024
 """Bytes of an XCom that is read: ten times what the largest of ours has."""
@@ -39,7 +39,6 @@ _STATES = {
 """What is shown of a task instance without images, as :class:`.tiles.Tile` has it, and its state in words."""
 
 _ORDER = {"failed": 0, "open": 1}
-"""What a page shows first."""
 
 _Text = Annotated[str, StringConstraints(max_length=4000)]
 _Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
@@ -117,11 +116,11 @@ class Row:
 
     @property
     def order(self) -> int:
-        """Where it stands in its run: failures first, then what is under way."""
+        """Where it stands in its run; see :func:`order_of`."""
         facts = self.facts
         if self.kind == "none" and facts and (facts.failed or facts.unknown):
-            return 0
-        return _ORDER.get(self.kind, 2)
+            return order_of("failed")
+        return order_of(self.kind)
 
     @property
     def task(self) -> str:
@@ -134,6 +133,11 @@ class Row:
         run, task = quote(self.run_id, safe=""), quote(self.task_id, safe="")
         mapped = "" if self.map_index < 0 else f"/mapped/{self.map_index}"
         return f"runs/{run}/tasks/{task}{mapped}"
+
+
+def order_of(kind: str) -> int:
+    """Return where a kind of task or tile stands in its run: failures first, then what is under way."""
+    return _ORDER.get(kind, len(_ORDER))
 
 
 def read_images(value: Any) -> Pushed | None:

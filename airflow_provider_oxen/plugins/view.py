@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from airflow_provider_oxen.plugins.facts import Totals
 from airflow_provider_oxen.plugins.query import MOST, pushed, rows
-from airflow_provider_oxen.plugins.rows import Row
+from airflow_provider_oxen.plugins.rows import Row, order_of
 from airflow_provider_oxen.plugins.tiles import Tile, tiles_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ __all__ = ["PAGE", "Group", "View", "look"]
 
 PAGE = 200
 """Tiles of a page at most."""
-
-_ORDER = {"failed": 0, "open": 1}
-"""Kinds of tiles that come first in their run."""
 
 _AT_ONCE = 50
 """Task instances whose previews are fetched at once: those of a batch take half a megabyte."""
@@ -90,7 +87,7 @@ def look(
         room -= len(new)
         taken += 1
     for group in groups:
-        group.tiles.sort(key=lambda tile: _ORDER.get(tile.kind, len(_ORDER)))
+        group.tiles.sort(key=lambda tile: order_of(tile.kind))
     return View(totals, len(found), cut, groups, taken if taken < len(found) else None)
 
 

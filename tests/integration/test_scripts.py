@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -184,12 +185,25 @@ def is_api_server(process: psutil.Process) -> bool:
 
 
 OFFER = f"""
-import sys
+import fcntl, sys, termios
+if sys.stdin.isatty():
+    # Its own terminal: Ctrl-C reaches it.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 sys.path.insert(0, {str(SCRIPTS)!r})
 from pathlib import Path
 import demo
 demo.offer(Path("/tmp/page.html"))
 """
+
+
+def read(terminal: Any, until: bytes | None = None) -> bytes:
+    """Return what is printed on a terminal, up to some text or the end."""
+    said = b""
+    # How Linux says that nobody is at the other end any more.
+    with contextlib.suppress(OSError):
+        while (until is None or until not in said) and (more := terminal.read(1000)):
+            said += more
+    return said
 
 
 def offered(tmp_path: Path, answer: str, *, terminal: bool = True, browser: bool = True) -> tuple[str, str]:
@@ -212,21 +226,28 @@ def offered(tmp_path: Path, answer: str, *, terminal: bool = True, browser: bool
         return done.stdout, opened.read_text() if opened.exists() else ""
     own, its = pty.openpty()
     with os.fdopen(own, "r+b", buffering=0) as person:
-        process = subprocess.Popen([sys.executable, "-c", OFFER], env=env, stdin=its, stdout=its, stderr=its)
+        process = subprocess.Popen(
+            [sys.executable, "-c", OFFER],
+            env=env,
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+        )
         os.close(its)
-        person.write(answer.encode())
-        said = b""
-        try:
-            while more := person.read(1000):
-                said += more
-        except OSError:
-            # How Linux says that nobody is at the other end any more.
-            pass
+        said = read(person, until=b"[Y/n] ")
+        if said:
+            person.write(answer.encode())
+        said += read(person)
         assert process.wait(60) == 0, said
     return said.decode(), opened.read_text() if opened.exists() else ""
 
 
-@pytest.mark.parametrize(("answer", "opens"), [("\n", True), ("y\n", True), ("n\n", False), ("\x04", False)])
+# Enter, words, the end of the input, Ctrl-C.
+@pytest.mark.parametrize(
+    ("answer", "opens"),
+    [("\n", True), ("y\n", True), ("n\n", False), ("\x04", False), ("\x03", False)],
+)
 def test_the_demo_offers_to_open_its_page(tmp_path, answer, opens):
     said, opened = offered(tmp_path, answer)
 
@@ -261,3 +282,20 @@ def test_an_installation_says_what_it_does_and_why_it_fails(tmp_path):
     assert "Installing 1 packages" in done.stdout
     assert "no-such-package" in done.stderr
     assert f"The whole of it is in {tmp_path / 'venv'}.log" in done.stderr
+
+
+def test_an_installation_counts_the_seconds_in_a_terminal(tmp_path):
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nsleep 3\nexit 7\n")
+    slow.chmod(0o755)
+    (tmp_path / "pins.txt").write_text("airflow==1\n")
+    own, its = pty.openpty()
+    with os.fdopen(own, "r+b", buffering=0) as person:
+        command = [str(SCRIPTS / "install.sh"), str(slow), str(tmp_path / "venv"), str(tmp_path / "pins.txt")]
+        process = subprocess.Popen(command, env=environment(), stdin=its, stdout=its, stderr=its)
+        os.close(its)
+        said = read(person)
+
+    assert process.wait(60) == 7
+    told = re.findall(rb"\r\x1b\[K +(\d+)s  Making the virtual environment", said)
+    assert len(set(told)) > 1, said

@@ -85,18 +85,31 @@ def test_what_the_task_has_waited_for_may_have_been_paid_for():
     )
 
 
-def fails(error: OxenError) -> None:
+def test_what_the_error_itself_says_of_money_stays():
+    error = OxenPollError("No answer.", money="The generation may have been paid for.")
+
+    assert line(error, OxenPollError, "What this task has waited for") == (
+        "The generation may have been paid for. Airflow's retries decide. No answer."
+    )
+
+
+def fails(error: OxenError, chained: bool = True) -> None:
     try:
         raise KeyError("https://store.example/cube.png?sig=0123456789")
     except KeyError as why:
-        raise error from why
+        if chained:
+            raise error from why
+        raise error  # noqa: B904 (as where nobody thought of it)
 
 
-@pytest.mark.parametrize("error", [OxenInvalidRequest("Wrong."), OxenRateLimited("Too many requests.")])
-def test_airflow_prints_no_frame_of_ours_and_says_it_once(error):
+@pytest.mark.parametrize("chained", [True, False])
+@pytest.mark.parametrize("kind", [OxenInvalidRequest, OxenRateLimited])
+def test_airflow_prints_no_frame_of_ours_and_says_it_once(kind, chained):
+    error = kind("Too many requests.")
+
     def execute() -> None:
         with for_airflow():
-            fails(error)
+            fails(error, chained)
 
     with pytest.raises(type(error)) as caught:
         execute()
@@ -107,6 +120,7 @@ def test_airflow_prints_no_frame_of_ours_and_says_it_once(error):
     assert "failures.py" not in printed.replace(__file__, "")
     assert "in fails" not in printed
     assert "KeyError" not in printed
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])

@@ -147,12 +147,30 @@ def test_output_of_another_request_that_names_nobody_is_refused_all_the_same(fol
     assert "describes the image of another request (its sidecar does not say whose)." in refusal(folder, "f2")
 
 
-def test_output_of_another_request_is_refused_and_named(folder):
+def test_names_in_a_strangers_sidecar_stay_on_one_line(folder):
     write_answer(folder)
+    path = folder.path / "hero.json"
+    link = "https://store.example/a?sig=0123456789"
+    odd = {"dag_id": f"shop\n{'x' * 1000}", "task_id": ["hero"], "run_id": link}
+    path.write_text(json.dumps(json.loads(path.read_text()) | odd))
 
     refused = refusal(folder, "f2")
-    assert "hero.json describes the image of another request (" in refused
-    assert "run 'run 1', model 'z-image-turbo')" in refused
+
+    assert "(Dag 'shop xxx" in refused
+    assert "task" not in refused
+    assert "0123456789" not in refused
+    assert "\n" not in refused
+    assert len(refused) < 600
+
+
+def test_output_of_another_request_is_refused_and_named(folder):
+    write_answer(folder)
+    path = folder.path / "hero.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dag_id": "shop", "task_id": "banner"}))
+
+    refused = refusal(folder, "f2")
+    writer = "Dag 'shop', task 'banner', run 'run 1', model 'z-image-turbo'"
+    assert f"hero.json describes the image of another request ({writer})." in refused
     assert "overwrite=True" in refused
 
 

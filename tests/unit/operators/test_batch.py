@@ -11,6 +11,8 @@ import pytest
 
 from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import identity_of
+from airflow_provider_oxen.hooks import triggerer
+from airflow_provider_oxen.hooks.triggerer import Triggerer
 from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.tasks.running import Running
@@ -37,6 +39,16 @@ def test_every_prompt_is_paid_for_once_and_kept(batch, mode):
     assert len({line["seed"] for line in batch.manifest}) == 6
     assert all("generation_id" in line for line in batch.manifest) is (mode != "synchronous")
     assert played.result["cost"] == (0 if mode == "synchronous" else 0.06)
+
+
+@pytest.mark.parametrize("mode", ["deferred"])
+@pytest.mark.parametrize("runs", [True, False])
+def test_batch_says_that_no_triggerer_runs(batch, monkeypatch, runs):
+    monkeypatch.setattr(triggerer, "find_triggerer", lambda ti: Triggerer(runs))
+
+    assert all_kept(batch, batch.play())
+
+    assert ("No triggerer is running" in batch.logged) is not runs
 
 
 @by_call

@@ -21,6 +21,8 @@ from airflow_provider_oxen.api import deadline
 from airflow_provider_oxen.api.errors import OxenPollError
 from airflow_provider_oxen.api.settings import Settings
 from airflow_provider_oxen.catalogue.readiness import Readiness
+from airflow_provider_oxen.hooks import triggerer
+from airflow_provider_oxen.hooks.triggerer import Triggerer
 from airflow_provider_oxen.localhub import Fault, HubSettings, LocalHub
 from airflow_provider_oxen.sensors.generations import OxenGenerationSensor
 from airflow_provider_oxen.sensors.models import OxenModelSensor
@@ -119,6 +121,18 @@ def test_second_wait_goes_on_counting_from_the_first(sensor):
     assert caught.value.method_name == "execute_complete"
     assert caught.value.kwargs == {"deadline": deadline, "arguments": {"oxen_conn_id": "another"}}
     assert 90 < caught.value.timeout.total_seconds() <= 100
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_sensor_says_that_no_triggerer_runs(sensor, monkeypatch, capfd, caplog, runs):
+    monkeypatch.setattr(triggerer, "find_triggerer", lambda ti: Triggerer(runs))
+
+    with pytest.raises(TaskDeferred):
+        sensor().defer_to("a trigger", time.time() + 100, {})
+
+    # Airflow 3 writes what operators log to stdout, older ones to ``logging``.
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert ("No triggerer is running" in said) is not runs
 
 
 def test_airflow_waits_a_little_longer_than_the_trigger_holds_its_end(sensor, monkeypatch):
