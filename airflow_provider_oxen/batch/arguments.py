@@ -23,7 +23,6 @@ from airflow_provider_oxen.jobs.arguments import (
     whole,
 )
 from airflow_provider_oxen.jobs.plain import plain
-from airflow_provider_oxen.jobs.record import Endpoint
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.tasks.arguments import TaskArguments
 
@@ -113,11 +112,6 @@ class BatchArguments(TaskArguments):
                 "max_failures is for on_error='continue': with 'fail' the first one ends it."
             )
         return self
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where the requests go."""
-        return "queue" if self.use_queue else "generate"
 
     @property
     def source_conn_id(self) -> str | None:

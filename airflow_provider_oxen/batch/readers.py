@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from airflow_provider_oxen.batch.rows import RawRow, from_value
-from airflow_provider_oxen.jobs.arguments import shown
+from airflow_provider_oxen.jobs.plain import shown
 
 __all__ = ["MAX_LINE", "NotJSON", "column_problem", "parse", "read_csv", "read_jsonl", "read_text"]
 

@@ -34,7 +34,7 @@ from airflow_provider_oxen.batch.outcome import BatchOutcome, read_outcome
 from airflow_provider_oxen.batch.rowstore import DONE, RowStore
 from airflow_provider_oxen.images.names import is_plain
 from airflow_provider_oxen.images.storage import Folder
-from airflow_provider_oxen.jobs.arguments import shown
+from airflow_provider_oxen.jobs.plain import shown
 from airflow_provider_oxen.triggers.batch_record import FORMAT
 
 __all__ = ["BatchRecord", "check_row"]

@@ -24,7 +24,7 @@ from airflow_provider_oxen.images.storage import LocalFolder
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import refused_change
 from airflow_provider_oxen.jobs.task import Task
-from airflow_provider_oxen.tasks.attempt import ImageAttempt, Looked, is_open
+from airflow_provider_oxen.tasks.attempt import Existing, ImageAttempt, is_open
 from airflow_provider_oxen.tasks.effects import WorkerEffects
 from airflow_provider_oxen.tasks.generations import candidates
 from airflow_provider_oxen.tasks.runtime import LoopRuntime
@@ -166,7 +166,7 @@ class RowWorker:
 
     def _before(
         self, row: Row, task: Task, store: RowRecordStore, work: ImageAttempt
-    ) -> tuple[Record | None, bool, Looked]:
+    ) -> tuple[Record | None, bool, Existing]:
         """Return the row's record, whether this very task has kept its image, and what is there."""
         prior = store.read()
         if prior is None and row.waited and not self.setup.listing.has(f"{row.stem}.json"):
@@ -177,7 +177,7 @@ class RowWorker:
     async def _begin(
         self,
         work: ImageAttempt,
-        looked: Looked | None,
+        looked: Existing | None,
         effects: WorkerEffects,
         paced: PacedEffects,
         budgeted: BudgetedEffects,

@@ -11,8 +11,8 @@ from airflow_provider_oxen.api.errors import OxenInvalidRequest
 from airflow_provider_oxen.api.models import GenerateRequest
 from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.catalogue.schema import did_you_mean
-from airflow_provider_oxen.jobs.arguments import given, mapping, shown
-from airflow_provider_oxen.jobs.plain import plain
+from airflow_provider_oxen.jobs.arguments import given, mapping
+from airflow_provider_oxen.jobs.plain import plain, shown
 from airflow_provider_oxen.jobs.request import RequestArguments, fingerprint
 
 __all__ = ["MAX_PROMPT", "OWN", "CheckedRow", "RawRow", "check", "from_value"]

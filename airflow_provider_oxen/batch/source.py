@@ -17,7 +17,7 @@ from airflow_provider_oxen.batch.rows import RawRow, from_value
 from airflow_provider_oxen.images.names import locate
 from airflow_provider_oxen.images.paths import as_text
 from airflow_provider_oxen.images.storage import Folder, LocalFolder, open_folder
-from airflow_provider_oxen.jobs.arguments import shown
+from airflow_provider_oxen.jobs.plain import shown
 
 __all__ = ["Source", "open_source"]
 

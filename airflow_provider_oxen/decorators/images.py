@@ -26,13 +26,10 @@ except ImportError:
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from airflow.providers.common.compat.sdk import Context
 
     # The compat provider has no name for it.
     from airflow.sdk.bases.decorator import Task
-    from airflow.triggers.base import BaseTrigger
 
 __all__ = ["oxen_image_task"]
 
@@ -184,19 +181,12 @@ class _OxenImageDecoratedOperator(DecoratedOperator, ImageGenerateOperator):
             self.prompts = GoneRows()
             return resume_batch(self, context, event, batch)
 
-    def defer(
-        self,
-        *,
-        trigger: BaseTrigger,
-        method_name: str,
-        kwargs: dict[str, Any] | None = None,
-        timeout: timedelta | int | float | None = None,
-    ) -> NoReturn:
+    def defer(self, *, kwargs: dict[str, Any] | None = None, **how: Any) -> NoReturn:
         """Defer, and keep what the function returned; the rows of a batch are in its record."""
         kept = dict(kwargs or {})
         _deferred.clear()
         _deferred[self._key] = kept
-        super().defer(trigger=trigger, method_name=method_name, kwargs=kept, timeout=timeout)
+        super().defer(kwargs=kept, **how)
 
     def _ask_for(self, asked: Mapping[str, Any]) -> None:
         from airflow_provider_oxen.jobs.request import RequestArguments

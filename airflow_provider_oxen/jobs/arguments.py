@@ -38,7 +38,6 @@ __all__ = [
     "mapping",
     "one_of",
     "or_default",
-    "shown",
     "text",
     "whole",
 ]

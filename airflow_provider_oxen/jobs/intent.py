@@ -5,12 +5,12 @@ from __future__ import annotations
 from airflow_provider_oxen.api.errors import OxenBudgetError
 from airflow_provider_oxen.jobs.effects import Effects
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.task import Task, marks, nonce_of
+from airflow_provider_oxen.jobs.task import Task, nonce_of, try_facts
 
-__all__ = ["afford", "anew", "blank", "intend", "past_of"]
+__all__ = ["check_budget", "intend", "nothing_sent", "past_of", "repeat"]
 
 
-def blank(task: Task, now: float, kept: Record | None = None) -> Record:
+def nothing_sent(task: Task, now: float, kept: Record | None = None) -> Record:
     """Return the first record of a task, which says that nothing was sent.
 
     :param kept: the job whose image is to be replaced.
@@ -28,7 +28,7 @@ def blank(task: Task, now: float, kept: Record | None = None) -> Record:
         submissions=0,
         counter=(kept.counter or 0) + 1 if kept else 0,
         past=past_of(kept) if kept else [],
-        **marks(task),
+        **try_facts(task),
     )
 
 
@@ -73,20 +73,20 @@ async def intend(
         unique=prepared.unique,
         counter=counter,
         price=prepared.price,
-        **marks(task),
+        **try_facts(task),
     )
 
 
-def anew(task: Task, intent: Record, now: float, *, after: int, sent: int) -> Record:
+def repeat(task: Task, intent: Record, now: float, *, after: int, sent: int) -> Record:
     """Return the intent to send the same body once more.
 
     :param after: number of the last intent.
     """
     facts = {"number": after + 1, "nonce": nonce_of(task, after + 1), "time": now, "submissions": sent + 1}
-    return intent.to("intent", **facts, **marks(task))
+    return intent.to("intent", **facts, **try_facts(task))
 
 
-def afford(task: Task, intent: Record) -> None:
+def check_budget(task: Task, intent: Record) -> None:
     if task.max_cost is None:
         return
     if intent.price is None:

@@ -16,9 +16,9 @@ from airflow_provider_oxen.jobs.evidence import Matches, is_another, look
 from airflow_provider_oxen.jobs.fitting import is_other_job, is_same
 from airflow_provider_oxen.jobs.intent import intend, past_of
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.task import Task, is_identifiable, marks
+from airflow_provider_oxen.jobs.task import Task, is_identifiable, try_facts
 
-__all__ = ["Again", "find_again", "look_again", "look_up", "must_answer", "row_of", "seek"]
+__all__ = ["Resend", "find_again", "look_again", "look_further", "look_up", "must_answer", "row_of"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _AHEAD = 8
 failure and each replaced image had one."""
 
 
-class Again(NamedTuple):
+class Resend(NamedTuple):
     """A request to send once more: it was not accepted, or the user accepts paying twice.
 
     :ivar now: unix seconds.
@@ -77,7 +77,7 @@ async def row_of(do: Effects, record: Record) -> Generation | None:
     return row
 
 
-async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -> Record | Again:
+async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -> Record | Resend:
     """Look for what earlier tries may have sent without leaving a record.
 
     :param kept: the job whose image is to be replaced.
@@ -97,7 +97,7 @@ async def find_again(do: Effects, task: Task, now: float, kept: Record | None) -
     return await look_up(do, task, intent, now, since, later)
 
 
-async def look_again(do: Effects, task: Task, record: Record, now: float) -> Record | Again:
+async def look_again(do: Effects, task: Task, record: Record, now: float) -> Record | Resend:
     """Look up an intent that an earlier try has left.
 
     Whoever may write there may have altered it. So the request is also made again from the arguments, and
@@ -142,7 +142,7 @@ async def look_up(
     later: Sequence[Record] = (),
     *,
     refusal: OxenError | None = None,
-) -> Record | Again:
+) -> Record | Resend:
     """Look for a request that may have been accepted; send it again only if it provably was not.
 
     :param since: unix seconds before which it was not sent.
@@ -169,7 +169,7 @@ async def look_up(
         ours = record.unique and certain is not None
         # Another deployment with the same names derives the same seeds.
         derived = ours and record.counter is not None
-        adopted = record.to("submitted", found=not ours, looked_up=derived, **facts, **marks(task))
+        adopted = record.to("submitted", found=not ours, looked_up=derived, **facts, **try_facts(task))
         await do.write(adopted)
         return adopted
     if refusal is not None:
@@ -179,9 +179,9 @@ async def look_up(
     if absent:
         # It was never accepted, so it is not counted.
         unbilled = record.to("intent", number=record.order, submissions=max(record.submissions - 1, 0))
-        return Again(unbilled, now)
+        return Resend(unbilled, now)
     if task.on_unknown_outcome == "resubmit":
-        return Again(record, now)
+        return Resend(record, now)
     raise _cannot_tell(record, found)
 
 
@@ -208,7 +208,7 @@ def _taken(task: Task, found: Matches) -> Generation | None:
     return row
 
 
-async def seek(do: Effects, task: Task, record: Record, now: float) -> Record | Again:
+async def look_further(do: Effects, task: Task, record: Record, now: float) -> Record | Resend:
     """Look further after a found generation has failed: it may have been somebody else's."""
     sought = record.to("intent", generation_id=None, found=False, past=past_of(record))
     return await look_again(do, task, sought, now)

@@ -16,10 +16,10 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.jobs.effects import Effects, is_about_credits
 from airflow_provider_oxen.jobs.fitting import misfits
-from airflow_provider_oxen.jobs.lookups import find_again, look_again, look_up, row_of, seek
+from airflow_provider_oxen.jobs.lookups import find_again, look_again, look_further, look_up, row_of
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.submit import first, once_more, submit
-from airflow_provider_oxen.jobs.task import Task, changed, cleared, marks
+from airflow_provider_oxen.jobs.submit import continue_or_resend, first, submit
+from airflow_provider_oxen.jobs.task import Task, changed, cleared, try_facts
 
 __all__ = ["NOT_BILLED", "refused_change", "refused_oddity", "resolve", "stopped"]
 
@@ -39,13 +39,13 @@ async def resolve(
     if record is None:
         if not task.unsure:
             return await first(do, task, now)
-        return await once_more(do, task, await find_again(do, task, now, kept))
+        return await continue_or_resend(do, task, await find_again(do, task, now, kept))
     if odd := refused_oddity(task, record):
         raise odd
     if record.phase == "not_sent":
         return await submit(do, task, now, replaced=record)
     if record.phase == "ended" and record.found and not changed(task, record):
-        return await once_more(do, task, await seek(do, task, record, now))
+        return await continue_or_resend(do, task, await look_further(do, task, record, now))
     if record.phase == "ended" and (changed(task, record) or cleared(task, record)):
         # Nothing is running and nothing was kept, and the request was changed or the task cleared.
         return await submit(do, task, now, replaced=record)
@@ -56,7 +56,7 @@ async def resolve(
     if changed(task, record):
         return await submit(do, task, now, replaced=record)
     if record.phase == "intent":
-        return await once_more(do, task, await look_again(do, task, record, now))
+        return await continue_or_resend(do, task, await look_again(do, task, record, now))
     if record.phase == "ended":
         if record.final or record.status == "cancelled":
             raise stopped(record)
@@ -65,8 +65,8 @@ async def resolve(
         return await _attach(do, task, record, now)
     if not record.can_be_fetched:
         # The images came with the answer itself, and are not in their place, or never were.
-        return await once_more(do, task, await look_up(do, task, record, now, record.time))
-    return record.to(record.phase, **marks(task))
+        return await continue_or_resend(do, task, await look_up(do, task, record, now, record.time))
+    return record.to(record.phase, **try_facts(task))
 
 
 def stopped(record: Record) -> OxenGenerationError:
@@ -107,12 +107,12 @@ async def _attach(do: Effects, task: Task, record: Record, now: float) -> Record
     if row.status in ("failed", "cancelled") and (stopped_by_us or cleared(task, record)):
         # This task cancelled it, or somebody has cleared the task since: submit another on purpose.
         if record.found:
-            return await once_more(do, task, await seek(do, task, record, now))
+            return await continue_or_resend(do, task, await look_further(do, task, record, now))
         return await submit(do, task, now, replaced=record)
     if not cleared(task, record):
-        return record.to("submitted", **marks(task))
+        return record.to("submitted", **try_facts(task))
     # A task that timed out and was then cleared should wait again.
-    waiting = record.to("submitted", waits_from=now, **marks(task))
+    waiting = record.to("submitted", waits_from=now, **try_facts(task))
     await do.write(waiting)
     return waiting
 

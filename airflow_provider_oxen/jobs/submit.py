@@ -16,12 +16,12 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.retries import backoff, may_repeat
 from airflow_provider_oxen.jobs.effects import Accepted, Effects
-from airflow_provider_oxen.jobs.intent import afford, anew, intend
-from airflow_provider_oxen.jobs.lookups import Again, look_up
+from airflow_provider_oxen.jobs.intent import check_budget, intend, repeat
+from airflow_provider_oxen.jobs.lookups import Resend, look_up
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.task import Task, cleared, is_recoverable
 
-__all__ = ["first", "once_more", "submit"]
+__all__ = ["continue_or_resend", "first", "submit"]
 
 
 async def first(do: Effects, task: Task, now: float) -> Record:
@@ -38,7 +38,7 @@ async def first(do: Effects, task: Task, now: float) -> Record:
         raise
 
 
-async def once_more(do: Effects, task: Task, found: Record | Again) -> Record:
+async def continue_or_resend(do: Effects, task: Task, found: Record | Resend) -> Record:
     """Continue with the job that was looked for; if it was not accepted, send its request again."""
     return found if isinstance(found, Record) else await submit(do, task, found.now, again=found.intent)
 
@@ -77,7 +77,7 @@ async def _learnt(
     if answer.unread:
         intent = intent.to("intent", reason=answer.message)
     try:
-        return await once_more(do, task, await look_up(do, task, intent, intent.time, intent.time))
+        return await continue_or_resend(do, task, await look_up(do, task, intent, intent.time, intent.time))
     except OxenError as refused:
         if refused.spent != "no":
             raise
@@ -104,7 +104,7 @@ async def _send(
     """
     attempt = 0
     while True:
-        afford(task, intent)
+        check_budget(task, intent)
         await _write_down(do, intent, sent)
         try:
             return intent, await do.send(intent)
@@ -120,7 +120,7 @@ async def _send(
                 # The task was told to stop meanwhile.
                 raise error from None
         attempt += 1
-        intent = anew(task, intent, now, after=intent.order, sent=sent)
+        intent = repeat(task, intent, now, after=intent.order, sent=sent)
 
 
 async def _write_down(do: Effects, intent: Record, sent: int) -> None:

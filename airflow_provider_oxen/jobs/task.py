@@ -17,8 +17,8 @@ __all__ = [
     "cleared",
     "is_identifiable",
     "is_recoverable",
-    "marks",
     "nonce_of",
+    "try_facts",
 ]
 
 OnUnknown = Literal["fail", "adopt", "resubmit"]
@@ -93,7 +93,7 @@ class Task:
     asked: Mapping[str, Any] | None = None
 
 
-def marks(task: Task) -> dict[str, Any]:
+def try_facts(task: Task) -> dict[str, Any]:
     """Return the fields of a record that describe the try that writes it."""
     return {
         "clear_count": task.clear_count,

@@ -29,6 +29,7 @@ from airflow_provider_oxen.jobs.arguments import (
     text,
     whole,
 )
+from airflow_provider_oxen.jobs.record import Endpoint
 from airflow_provider_oxen.jobs.request import RequestArguments
 from airflow_provider_oxen.jobs.task import OnChanged, OnUnknown
 
@@ -61,6 +62,11 @@ class TaskArguments(PlaceArguments):
     lookup_grace: Seconds = 60.0
     previews: Boolean = Field(default_factory=configuration.previews)
     oxen_conn_id: Name = "oxen_default"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the requests go."""
+        return "queue" if self.use_queue else "generate"
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:

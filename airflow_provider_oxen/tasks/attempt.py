@@ -17,7 +17,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.api.redact import without_query
 from airflow_provider_oxen.jobs.complete import complete
 from airflow_provider_oxen.jobs.effects import Effects, End
-from airflow_provider_oxen.jobs.intent import blank
+from airflow_provider_oxen.jobs.intent import nothing_sent
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve
 from airflow_provider_oxen.jobs.stores import RecordStore
@@ -25,10 +25,10 @@ from airflow_provider_oxen.jobs.task import Task, nonce_of
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.runtime import Runtime
 
-__all__ = ["ImageAttempt", "Looked", "is_open", "told_of"]
+__all__ = ["Existing", "ImageAttempt", "describe_result", "is_open"]
 
 
-class Looked(NamedTuple):
+class Existing(NamedTuple):
     """What exists before anything is spent.
 
     :ivar found: the result that is kept in the output's place.
@@ -51,7 +51,7 @@ class ImageAttempt:
     runtime: Runtime
     log: Any
 
-    async def begin(self, looked: Looked | None = None) -> dict[str, Any] | Record:
+    async def begin(self, looked: Existing | None = None) -> dict[str, Any] | Record:
         """Find a kept image or a job under way, or submit one.
 
         :param looked: the result of :meth:`look`; None calls it.
@@ -71,7 +71,7 @@ class ImageAttempt:
         again = job.to("submitted", items=[]) if job.generation_id else job.to("answered")
         return {**await self.finish(again), "reused": True}
 
-    def look(self) -> Looked:
+    def look(self) -> Existing:
         """Find out what exists; this blocks."""
         record = self.store.read()
         if record is None and not self.task.unsure and self.task.begins:
@@ -86,8 +86,8 @@ class ImageAttempt:
         found = self.find(record)
         # Another task's output must not make this one forget what it may have paid for.
         if found is not None and (not is_open(record) or self.output.is_of(record)):
-            return Looked(found, record)
-        return Looked(None, *(self._left() if record is None else (record, None)))
+            return Existing(found, record)
+        return Existing(None, *(self._left() if record is None else (record, None)))
 
     async def _reused(self, found: dict[str, Any], record: Record | None) -> dict[str, Any]:
         if is_open(record) and record.fingerprint == self.task.fingerprint:
@@ -108,7 +108,7 @@ class ImageAttempt:
         if not self.task.has_store:
             return None
         self.output.check()
-        self.store.create(blank(self.task, time.time(), kept))
+        self.store.create(nothing_sent(self.task, time.time(), kept))
         record = self.store.read()
         if record is None:
             raise OxenStoreUnavailable(
@@ -131,7 +131,7 @@ class ImageAttempt:
         next_one = left.try_number is not None and self.task.try_number == left.try_number + 1
         if self.task.unsure and not next_one:
             return None, left
-        return self._first(left) if self.task.begins else blank(self.task, time.time(), left), None
+        return self._first(left) if self.task.begins else nothing_sent(self.task, time.time(), left), None
 
     async def finish(self, record: Record, end: End | None = None) -> dict[str, Any]:
         """Wait for a job, keep its images and return the result.
@@ -140,7 +140,7 @@ class ImageAttempt:
         :raises OxenError: see the protocol.
         """
         result: dict[str, Any] = await complete(self.do, self.task, record, end=end)
-        self.log.info("%s", told_of(result))
+        self.log.info("%s", describe_result(result))
         return result
 
     def find(self, record: Record | None) -> dict[str, Any] | None:
@@ -172,7 +172,7 @@ def is_open(record: Record | None) -> TypeGuard[Record]:
     return record is not None and record.phase not in ("kept", "ended", "not_sent")
 
 
-def told_of(result: Mapping[str, Any]) -> str:
+def describe_result(result: Mapping[str, Any]) -> str:
     """Return where a result is and what it cost, for the log; of a link only the part that is not signed."""
     cost = result.get("cost")
     bill = "The hub gave no cost." if cost is None else f"It cost ${cost:g}."

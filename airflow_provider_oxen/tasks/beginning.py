@@ -52,7 +52,7 @@ def _write(operator: Any, context: Context, *, in_files: bool) -> None:
     ti = context["ti"]
     if ti.try_number != 1:
         return
-    from airflow_provider_oxen.jobs.intent import blank
+    from airflow_provider_oxen.jobs.intent import nothing_sent
     from airflow_provider_oxen.jobs.task import Task
 
     try:
@@ -69,7 +69,7 @@ def _write(operator: Any, context: Context, *, in_files: bool) -> None:
         )
         # Write the same record in both places: two records with one number would be two jobs.
         there = store.read() if in_files and not _has_no_store(context) else None
-        store.create(there or blank(task, time.time()))
+        store.create(there or nothing_sent(task, time.time()))
     except Exception as error:
         operator.log.debug("The start of the task could not be recorded: %s", type(error).__name__)
 

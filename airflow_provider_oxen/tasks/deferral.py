@@ -50,13 +50,11 @@ class TaskOperator(Protocol):
     lineage: Callable[[], OperatorLineage[Any, Any]] | None
 
     @property
-    def log(self) -> Any:
-        """The log of the task."""
+    def log(self) -> Any: ...
 
     def defer(
         self, *, trigger: BaseTrigger, method_name: str, kwargs: dict[str, Any], timeout: timedelta | None
-    ) -> NoReturn:
-        """Defer the task."""
+    ) -> NoReturn: ...
 
 
 def with_arguments(kept: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

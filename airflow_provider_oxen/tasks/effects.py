@@ -90,11 +90,6 @@ class WorkerEffects:
         self.recorder = JobRecorder(self.store, self.running, self.log)
         self.sender = Sender(self.runtime, self.log, self.output, self.recorder)
 
-    @property
-    def record(self) -> Record | None:
-        """The record that was written last, or is in use."""
-        return self.recorder.record
-
     def drive(self, protocol: Coroutine[Any, Any, T]) -> T:
         """Run a protocol; afterwards do what a kill has asked for meanwhile."""
         self.driving = True
@@ -223,7 +218,7 @@ class WorkerEffects:
         exactly that.
         """
         self.stopping = True
-        record = self.record
+        record = self.recorder.record
         if self.driving or record is None or record.phase in ("kept", "ended", "not_sent"):
             return
         if record.generation_id is None:

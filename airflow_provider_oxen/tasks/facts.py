@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_oxen.api.errors import OxenError, OxenOutcomeUnknown, OxenOvertaken
 from airflow_provider_oxen.api.redact import redacted_line
 from airflow_provider_oxen.tasks.assets import plain
-from airflow_provider_oxen.tasks.xcoms import has_views, unharmed
+from airflow_provider_oxen.tasks.xcoms import has_views, warn_on_failure
 
 __all__ = ["ERROR", "FACTS", "BatchFacts", "TaskFacts"]
 
@@ -72,7 +72,7 @@ class TaskFacts:
     def _push(self, facts: dict[str, Any]) -> None:
         self._last = facts
         if has_views():
-            with unharmed(self._log, FACTS):
+            with warn_on_failure(self._log, FACTS):
                 self._ti.xcom_push(key=FACTS, value=facts)
 
 

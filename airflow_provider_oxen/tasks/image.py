@@ -100,7 +100,7 @@ class ImageTask(ImageAttempt):
         ended = isinstance(error, OxenGenerationFailed | OxenGenerationCancelled)
         if self.do.stopping or not (ended or error.spent == "yes"):
             return
-        record = self.do.record
+        record = self.do.recorder.record
         if record is None:
             with suppress(OxenError):
                 record = self.store.read()
@@ -121,7 +121,7 @@ class ImageTask(ImageAttempt):
 
     def _done(self, result: dict[str, Any]) -> dict[str, Any]:
         """Report the result to metrics, assets, lineage and the web interface."""
-        record = self.do.record
+        record = self.do.recorder.record
         asked_at, counted = (record.time, record.counted) if record else (None, 0.0)
         metrics.image(result, self.task.endpoint, asked_at, counted)
         files = of_images(result)
@@ -238,7 +238,7 @@ def open_task(operator: TaskOperator, context: Context, *, resumed: bool = False
                 fingerprint=output.fingerprint,
                 origin=client.settings.base_url,
                 namespace=asked.target_namespace or client.settings.target_namespace,
-                endpoint="queue" if arguments.use_queue else "generate",
+                endpoint=arguments.endpoint,
                 nonce=secrets.token_hex(16),
                 try_number=output.try_number,
                 clear_count=ti.max_tries or 0,

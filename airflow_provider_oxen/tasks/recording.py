@@ -25,7 +25,7 @@ _CHECKS = 3
 class JobRecorder:
     """Writes the record of one try.
 
-    :ivar record: the record that was written last.
+    :ivar record: the record that was written last, or is in use.
     """
 
     def __init__(self, store: RecordStore, running: Running, log: Any) -> None:

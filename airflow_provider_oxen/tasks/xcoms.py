@@ -26,7 +26,7 @@ from airflow_provider_oxen.links import (
 )
 from airflow_provider_oxen.tasks.assets import plain
 
-__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result", "unharmed"]
+__all__ = ["KEY", "MAX_IMAGES", "TaskXComs", "has_views", "of_manifest", "of_result", "warn_on_failure"]
 
 KEY = "oxen_images"
 """Key of the XCom with the previews."""
@@ -77,7 +77,7 @@ class TaskXComs:
         :param total: number of images, if known.
         """
         if model:
-            with unharmed(self.log, OxenModelLink.key):
+            with warn_on_failure(self.log, OxenModelLink.key):
                 self.push(OxenModelLink.key, model_page(hub, model))
         asked = [_known(prompt=_short(prompt), model=model)] if prompt else []
         self._images(asked, total)
@@ -93,7 +93,7 @@ class TaskXComs:
     def push_page(self, path: str | None) -> None:
         """Link to the output if its store has web pages."""
         if self.is_public and (page := console(path)):
-            with unharmed(self.log, OxenImageLink.key):
+            with warn_on_failure(self.log, OxenImageLink.key):
                 self.push(OxenImageLink.key, page)
 
     def push_generation(self, generation_id: str, link: str) -> None:
@@ -101,7 +101,7 @@ class TaskXComs:
 
         :param link: to the hub's JSON.
         """
-        with unharmed(self.log, "The generation's id"):
+        with warn_on_failure(self.log, "The generation's id"):
             self.push("generation_id", generation_id)
             self.push("generation_link", link)
             if has_views():
@@ -118,7 +118,7 @@ class TaskXComs:
 
     def _images(self, images: Sequence[Mapping[str, Any]], total: int) -> None:
         if self.wanted:
-            with unharmed(self.log, KEY):
+            with warn_on_failure(self.log, KEY):
                 elsewhere = {} if self.is_public else {"console": False}
                 self.ti.xcom_push(key=KEY, value={"total": total, "images": images, **elsewhere})
 
@@ -204,7 +204,7 @@ def has_views() -> bool:
 
 
 @contextmanager
-def unharmed(log: Any, what: str) -> Iterator[None]:
+def warn_on_failure(log: Any, what: str) -> Iterator[None]:
     """Only warn if Airflow does not accept an XCom."""
     try:
         yield

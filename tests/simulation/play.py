@@ -22,7 +22,7 @@ from airflow_provider_oxen.api.errors import (
 from airflow_provider_oxen.jobs import lookups
 from airflow_provider_oxen.jobs.complete import complete
 from airflow_provider_oxen.jobs.effects import End
-from airflow_provider_oxen.jobs.intent import blank
+from airflow_provider_oxen.jobs.intent import nothing_sent
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve
 
@@ -41,7 +41,7 @@ class Try(Hands):
         """Return the id of the job whose image the task ends with."""
         record = await self.read()
         if record is None and self.home.keeps and not self.task.unsure:
-            record = await self.first(blank(self.task, self.world.now))
+            record = await self.first(nothing_sent(self.task, self.world.now))
         is_open = record is not None and record.phase not in ("kept", "ended", "not_sent")
         if (found := self.finished(is_open)) and (not is_open or self.is_ours()):
             if record and is_open and record.fingerprint == self.task.fingerprint:
@@ -53,7 +53,7 @@ class Try(Hands):
             kept = self.life.output.sidecar[1]
             if kept.try_number == self.task.try_number - 1:
                 # The sidecar is a mark, too: no other try was between.
-                record = await self.first(blank(self.task, self.world.now, kept))
+                record = await self.first(nothing_sent(self.task, self.world.now, kept))
         record = await resolve(self, self.task, record, self.world.now, kept)
         if record.phase == "kept":
             record = record.to("submitted" if record.generation_id else "answered")

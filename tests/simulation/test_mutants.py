@@ -62,7 +62,7 @@ def test_believing_what_a_record_tells_of_its_request_pays_twice(monkeypatch):
     altered = Scenario(alters=True)
     assert found_out(altered, 2) == ""
 
-    async def trusting(do: Effects, task: Any, record: Record, now: float) -> Record | lookups.Again:
+    async def trusting(do: Effects, task: Any, record: Record, now: float) -> Record | lookups.Resend:
         return await lookups.look_up(do, task, record, now, record.time)
 
     monkeypatch.setattr(resolve, "look_again", trusting)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_oxen.api import errors
+from airflow_provider_oxen.api.clock import MAX_RETRY_AFTER
 from airflow_provider_oxen.batch.limits import NotSent
-from airflow_provider_oxen.batch.outcome import MOST_LOST, StopRule, is_unknown
+from airflow_provider_oxen.batch.outcome import MOST_LOST, StopRule, is_unknown, read_outcome
 
 FAILED = errors.OxenGenerationFailed("The generation failed: out of memory.")
 LOST = errors.OxenOutcomeUnknown("The answer was lost.")
@@ -89,3 +90,11 @@ def test_what_may_have_been_paid_for_is_unknown_unless_the_hub_has_told_its_end(
     assert not is_unknown(errors.OxenGenerationCancelled("It was cancelled."))
     assert not is_unknown(FAILED)
     assert is_unknown(ValueError("of ours"))
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [(-5.0, 0.0), (7.0, 7.0), (1e9, MAX_RETRY_AFTER), (float("inf"), None), (None, None)],
+)
+def test_wait_in_a_record_is_one_that_a_hub_may_ask_for(stored, read):
+    assert read_outcome({"retry_after": stored}).retry_after == read

@@ -24,9 +24,9 @@ from airflow_provider_oxen.jobs.arguments import (
     Timeout,
     one_of,
     or_default,
-    shown,
     whole,
 )
+from airflow_provider_oxen.jobs.plain import shown
 
 CHOICE = Annotated[Literal["a", "b"], one_of(Literal["a", "b"])]
 POSITIVE = Annotated[int, or_default(whole(1))]

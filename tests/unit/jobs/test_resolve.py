@@ -31,7 +31,7 @@ from airflow_provider_oxen.api.errors import (
 )
 from airflow_provider_oxen.api.models import Generation
 from airflow_provider_oxen.jobs.effects import Accepted, Prepared, Remade
-from airflow_provider_oxen.jobs.intent import blank
+from airflow_provider_oxen.jobs.intent import nothing_sent
 from airflow_provider_oxen.jobs.record import Record
 from airflow_provider_oxen.jobs.resolve import resolve, stopped
 from airflow_provider_oxen.jobs.task import Task, changed, is_recoverable, nonce_of
@@ -227,7 +227,7 @@ class TestNothingIsKnown:
         assert error.spent == "no"
 
     def test_task_that_has_sent_nothing_sends(self):
-        begun = blank(TASK, NOW)
+        begun = nothing_sent(TASK, NOW)
         asked, record = carry_out(resolving(TASK, begun, NOW), PREPARED, None, ACCEPTED, None)
 
         assert kinds(asked) == [Prepare, Write, Send, Write]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_oxen.jobs.record import _is_item
-from airflow_provider_oxen.jobs.sealed import seal, unseal
+from airflow_provider_oxen.jobs.sealed import _fernet, seal, unseal
 
 LINK = "https://hub.example/images/ünï.png?signature=word"
 
@@ -44,6 +44,7 @@ def test_what_is_paid_for_is_on_record_although_it_cannot_be_sealed(monkeypatch,
         raise ImportError("cryptography is broken")
 
     monkeypatch.setattr("cryptography.fernet.Fernet", broken)
+    _fernet.cache_clear()
 
     assert seal(link, "a key") == {"url": link}
     assert unseal({"url": link}, "a key") == link

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_oxen.jobs.record import Record
-from airflow_provider_oxen.jobs.task import Task, cleared, marks
+from airflow_provider_oxen.jobs.task import Task, cleared, try_facts
 
 TASK = Task(
     identity="mine",
@@ -34,7 +34,7 @@ def left(phase: Any, **facts: Any) -> Record:
         body={"model": "m", "prompt": "p"},
         origin="https://hub.example",
         fingerprint="f",
-        **{**marks(TASK), **facts},
+        **{**try_facts(TASK), **facts},
     )
 
 
@@ -74,5 +74,5 @@ def test_each_of_three_clears_asks_anew_where_max_tries_stays_as_it_is():
     for number in (1, 2, 3):
         task = replace(TASK, try_number=1 + number, clear_number=number)
         assert cleared(task, record)
-        record = left("kept", **marks(task))
+        record = left("kept", **try_facts(task))
         assert not cleared(task, record)

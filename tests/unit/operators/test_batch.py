@@ -13,10 +13,12 @@ from airflow_provider_oxen.batch.row import RowWorker
 from airflow_provider_oxen.batch.rowstore import identity_of
 from airflow_provider_oxen.hooks import triggerer
 from airflow_provider_oxen.hooks.triggerer import Triggerer
+from airflow_provider_oxen.jobs.effects import End
 from airflow_provider_oxen.jobs.filestore import file_name
 from airflow_provider_oxen.localhub import Fault
 from airflow_provider_oxen.tasks.running import Running
 from airflow_provider_oxen.tasks.runtime import LoopRuntime
+from airflow_provider_oxen.waiting.polling import Poll
 
 from .batch_scene import PROMPTS, Batch, all_kept
 from .scene import all_modes, by_call, by_queue
@@ -249,6 +251,20 @@ def test_empty_list_is_refused(batch):
 )
 def test_argument_that_makes_no_sense_is_refused(batch, arguments, told):
     assert told in refused(batch, **arguments)
+
+
+@by_queue
+def test_unfinished_job_of_another_request_is_not_given_up_unasked(batch, monkeypatch):
+    batch.retries = batch.max_tries = 0
+    monkeypatch.setattr(Poll, "seen", lambda self, row, now: End("unreachable", "no answer"))
+    batch.play(prompts=[{"prompt": "A red cube", "id": "hero"}, "A ball"], on_error="continue")
+    sent = batch.posts()
+
+    played = batch.clear(prompts=[{"prompt": "A blue cube", "id": "hero"}, "A ball"])
+
+    assert "line 1: This task already has a request" in played.error
+    assert "its request changed since" in played.error
+    assert batch.posts() == sent
 
 
 def test_place_that_holds_another_request_is_refused_and_not_touched(batch):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_oxen.api.errors import OxenRecordError
 from airflow_provider_oxen.batch.account import KEY, MARK
 from airflow_provider_oxen.batch.deferral import Deferral, read_deferral
 from airflow_provider_oxen.images.storage import LocalFolder
@@ -305,6 +306,13 @@ def test_deferral_that_names_a_file_elsewhere_is_refused(batch):
 def test_deferral_that_is_damaged_is_refused(wrong):
     with pytest.raises(Exception, match=f"cannot be used \\({next(iter(wrong))}\\)"):
         read_deferral({"record": ".batch-0123456789abcdef.jsonl", **wrong}, None, "0123456789abcdef" * 4)
+
+
+def test_deferral_that_is_no_mapping_is_refused():
+    kept: Any = ["a list"]
+
+    with pytest.raises(OxenRecordError, match="it is no mapping"):
+        read_deferral(kept, None, "0123456789abcdef" * 4)
 
 
 def test_deferral_survives_airflows_way():

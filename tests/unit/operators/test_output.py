@@ -16,7 +16,7 @@ from airflow_provider_oxen.images.keep import Keeper
 from airflow_provider_oxen.images.local import LocalFolder
 from airflow_provider_oxen.images.sidecar import FORMAT
 from airflow_provider_oxen.localhub import Fault
-from airflow_provider_oxen.tasks.attempt import told_of
+from airflow_provider_oxen.tasks.attempt import describe_result
 from airflow_provider_oxen.tasks.output import Output
 from airflow_provider_oxen.tasks.places import open_output
 
@@ -376,13 +376,13 @@ def test_result_is_told_in_words_without_a_signature():
     link = {"url": "https://hub.example/a.png?signature=x"}
     facts = {"media_type": "image/png", "width": 4, "height": 5, "bytes": 1234}
 
-    assert told_of({"cost": 0.014, "images": [link]}) == (
+    assert describe_result({"cost": 0.014, "images": [link]}) == (
         "Not downloaded: XCom has only a link, which expires (https://hub.example/a.png). It cost $0.014."
     )
-    assert told_of({"images": [{"path": "/a.png", **facts}, facts]}) == (
+    assert describe_result({"images": [{"path": "/a.png", **facts}, facts]}) == (
         "Kept /a.png, image/png 4x5, 1,234 bytes, image/png 4x5, 1,234 bytes. The hub gave no cost."
     )
-    assert told_of({"cost": 0, "images": [facts]}) == (
+    assert describe_result({"cost": 0, "images": [facts]}) == (
         "Kept in XCom: image/png 4x5, 1,234 bytes. It cost $0."
     )
 
