@@ -185,10 +185,11 @@ def is_api_server(process: psutil.Process) -> bool:
 
 
 OFFER = f"""
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 if sys.stdin.isatty():
-    # Its own terminal: Ctrl-C reaches it.
+    # Its own terminal: Ctrl-C reaches it, also where the tests run in the background, which ignores it.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(SCRIPTS)!r})
 from pathlib import Path
 import demo
