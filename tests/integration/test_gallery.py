@@ -390,14 +390,16 @@ def test_a_file_that_is_no_image_is_not_shown_and_not_told_of(generated, ask, tm
 
 
 def test_many_viewers_of_a_slow_store_hold_nothing_up(generated, app, cookies, tmp_path, monkeypatch):
-    from airflow_provider_oxen.plugins import originals
+    from airflow_provider_oxen.plugins import originals, pool
 
+    # However long the server takes until it has looked at all of them.
+    monkeypatch.setattr(pool, "PATIENCE", 600)
     monkeypatch.setenv("AIRFLOW__OXEN__VIEW_ORIGINALS", f"{tmp_path}/")
     answers = Event()
 
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
-        yield SimpleNamespace(read=lambda size: answers.wait(60) and b"")
+        yield SimpleNamespace(read=lambda size: answers.wait(600) and b"")
 
     monkeypatch.setattr(originals, "_opened", opened)
     run = generated("gallery_slow")
@@ -414,6 +416,8 @@ def test_many_viewers_of_a_slow_store_hold_nothing_up(generated, app, cookies, t
                 async with asyncio.timeout(10):
                     page = await http.get("/oxen/images/gallery_slow")
                     health = await http.get("/api/v2/version")
+                while sum(viewer.done() for viewer in viewers) < len(viewers) - PLACES:
+                    await asyncio.sleep(0.05)
             finally:
                 answers.set()
             assert (page.status_code, health.status_code) == (200, 200)

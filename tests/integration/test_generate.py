@@ -278,7 +278,10 @@ BAD = {
         {"storage_path": "gs://bucket/x/"},
         "pip install 'apache-airflow-providers-google'",
     ),
-    "unknown scheme": ({"storage_path": "foo://bucket/x/"}, "registers the scheme 'foo'"),
+    "unknown scheme": (
+        {"storage_path": "foo://bucket/x/"},
+        "Another scheme needs an Airflow provider that registers it.",
+    ),
     "relative path": ({"storage_path": "x/"}, "must be an absolute path"),
     "climbing path": ({"storage_path": "/tmp/{{ '../etc' }}/"}, "must not contain '.' or '..'"),
     "unwritable folder": ({"storage_path": "/proc/oxen/"}, "cannot be written to"),
