@@ -43,6 +43,7 @@ def test_batch_links_its_model(web, runs, hub):
 def test_links_open_pages_that_a_person_can_read(web, runs, hub):
     web.task("postcards", runs, "town", 0)
     web.page.set_viewport_size({"width": 1440, "height": 460})
+    expect(web.link(GENERATION)).to_be_visible()
     take(web.page, "links")
 
     with web.page.expect_popup() as opened:
