@@ -135,7 +135,8 @@ endef
 # What is of this Airflow alone the smaller tests reach; the others, most of the work, run without a tracer.
 test-2.11.2: .venv-2.11.2/installed
 	$(call run-tests,.coverage-airflow-2.11.2,tests/fuzz tests/unit --ignore=tests/unit/operators)
-	env -u OXEN_API_KEY $(<D)/bin/python -m pytest $(PYTEST_ARGS) tests/integration tests/unit/operators
+	env -u OXEN_API_KEY $(<D)/bin/python -m pytest $(PYTEST_ARGS) tests/unit/operators
+	env -u OXEN_API_KEY $(<D)/bin/python -m pytest $(PYTEST_ARGS) tests/integration
 
 # Into this data file, where lines are measured, these tests. None may find a real key.
 define run-tests

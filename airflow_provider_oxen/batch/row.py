@@ -198,14 +198,16 @@ class RowWorker:
                 budgeted.let_go()
 
     async def _billed(
-        self, store: RowRecordStore, costs: RowCosts, record: Record | None, error: Exception, log: RowLog
+        self, store: RowRecordStore, costs: RowCosts, record: Record | None, end: Exception, log: RowLog
     ) -> Bill:
         """Return what the row has cost. A failure here must not replace the row's own error."""
         try:
-            return await self._bill(store, costs, record, error)
-        except Exception as problem:
-            log.warning("The cost of this row could not be read: %s", describe_error(problem))
-            return Bill()
+            return await self._bill(store, costs, record, end)
+        except Exception as error:
+            problem = describe_error(error)
+        # Outside the except: where a log handler fails, logging prints what is being handled, as it is.
+        log.warning("The cost of this row could not be read: %s", problem)
+        return Bill()
 
     async def _bill(
         self, store: RowRecordStore, costs: RowCosts, last: Record | None, error: Exception

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import io
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -834,6 +836,17 @@ def test_generation_that_another_row_has_is_not_taken(batch, monkeypatch):
     assert "belongs to another row" in next(line["error"] for line in batch.manifest if "error" in line)
 
 
+@pytest.fixture
+def broken_log() -> Iterator[None]:
+    """A log handler that fails: then ``logging`` prints the errors that are being handled, as they are."""
+    handler = logging.StreamHandler(io.StringIO())
+    handler.stream.close()
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.mark.usefixtures("broken_log")
 @pytest.mark.parametrize("mode", ["polled"])
 def test_books_that_cannot_be_kept_do_not_hide_what_went_wrong(batch, monkeypatch):
     def broken(*arguments: Any) -> None:
