@@ -151,8 +151,10 @@ class PacedEffects(EffectsWrapper):
 
     async def _enter(self) -> None:
         if self._entered is None:
-            self._entered = await self._gate.enter(is_at_hub=self._is_at_hub)
-            self._is_at_hub = True
+            if not self._is_at_hub:
+                await self._gate.admit()
+                self._is_at_hub = True
+            self._entered = await self._gate.enter()
 
 
 class SharedEffects(EffectsWrapper):

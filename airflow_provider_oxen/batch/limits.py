@@ -144,29 +144,42 @@ class Gate:
         self._warn = warn
         self._clock = clock
         self._under_way = self._at_hub = 0
-        self._turn = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._turn, self._admission = asyncio.Lock(), asyncio.Lock()
+        self._changed, self._departed = asyncio.Event(), asyncio.Event()
         self.why: str | None = None
 
     def close(self, why: str) -> None:
         """Let nothing through from now on."""
         self.why = self.why or why
         self._changed.set()
+        self._departed.set()
 
-    async def enter(self, *, is_at_hub: bool = False) -> float:
+    async def admit(self) -> None:
+        """Wait until the hub may work on one more row, and count it until it departs.
+
+        Apart from :meth:`enter`, so that rows that wait here keep none at the hub from sending again.
+
+        :raises NotSent: if nothing is let through any more.
+        """
+        async with self._admission:
+            while not self.why and self._at_hub >= self._pace.most:
+                self._departed.clear()
+                await self._departed.wait()
+            if self.why:
+                raise NotSent(f"Not sent: {self.why}.")
+            self._at_hub += 1
+
+    async def enter(self) -> float:
         """Wait until a request may be sent; return the time, for :meth:`leave`.
 
-        :param is_at_hub: whether the row was counted before, and has not departed.
         :raises NotSent: if nothing is let through any more.
         """
         async with self._turn:
             while not self.why:
                 now = self._clock()
-                is_full = not is_at_hub and self._at_hub >= self._pace.most
-                wait = None if is_full else self._pace.wait(now, self._under_way)
+                wait = self._pace.wait(now, self._under_way)
                 if wait == 0:
                     self._under_way += 1
-                    self._at_hub += not is_at_hub
                     self._pace.sent(now)
                     return now
                 self._changed.clear()
@@ -181,7 +194,7 @@ class Gate:
     def depart(self) -> None:
         """Count a row no more: its image is ready, or its work is over."""
         self._at_hub -= 1
-        self._changed.set()
+        self._departed.set()
 
     def leave(self, sent: float, outcome: Outcome | None, retry_after: float | None = None) -> None:
         """Record the outcome of a request that was let through; None: it was not sent after all."""

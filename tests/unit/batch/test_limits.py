@@ -203,34 +203,42 @@ class TestGate:
 
         assert not entered.done()
         gate.leave(first, "accepted")
-        gate.depart()
         assert await entered == 0
 
-    async def test_row_whose_job_runs_keeps_the_next_waiting_until_it_departs(self, gate):
+    @pytest.mark.parametrize("counted", [Gate.admit, Gate.arrive])
+    async def test_hub_works_on_no_more_rows_until_one_departs(self, gate, counted):
+        await gate.admit()
+        if counted is Gate.admit:
+            await gate.admit()
+        else:
+            # Its job was sent by an earlier try.
+            gate.arrive()
+        admitted = asyncio.create_task(gate.admit())
+        await asyncio.sleep(0.01)
+
+        assert not admitted.done()
+        gate.depart()
+        await asyncio.wait_for(admitted, 10)
+
+    async def test_row_at_the_hub_sends_again_although_others_wait_for_its_place(self, gate):
         for _ in range(2):
-            gate.leave(await gate.enter(), "accepted")
-        entered = asyncio.create_task(gate.enter())
+            await gate.admit()
+            gate.leave(await gate.enter(), "failed")
+        waiting = asyncio.create_task(gate.admit())
         await asyncio.sleep(0.01)
 
-        assert not entered.done()
-        gate.depart()
-        assert await entered == 0
+        assert await asyncio.wait_for(gate.enter(), 10) == 0
+        waiting.cancel()
 
-    async def test_row_at_the_hub_needs_no_second_place_to_send_again(self, gate):
-        gate.leave(await gate.enter(), "accepted")
-        gate.leave(await gate.enter(), "failed")
-
-        assert await gate.enter(is_at_hub=True) == 0
-
-    async def test_jobs_of_an_earlier_try_count_as_well(self, gate):
-        gate.arrive()
-        gate.leave(await gate.enter(), "accepted")
-        entered = asyncio.create_task(gate.enter())
+    async def test_all_who_wait_for_a_place_are_told_that_it_closes(self, gate):
+        for _ in range(2):
+            await gate.admit()
+        waiting = [asyncio.create_task(gate.admit()) for _ in range(2)]
         await asyncio.sleep(0.01)
 
-        assert not entered.done()
-        gate.depart()
-        assert await entered == 0
+        gate.close("the task is stopped")
+
+        assert all(isinstance(one, NotSent) for one in await asyncio.gather(*waiting, return_exceptions=True))
 
     async def test_rows_go_through_in_the_order_in_which_they_came(self, gate):
         under_way = [await gate.enter(), await gate.enter()]
@@ -244,7 +252,6 @@ class TestGate:
         for moment in under_way:
             await asyncio.sleep(0)
             gate.leave(moment, "accepted")
-            gate.depart()
         await asyncio.gather(*waiting)
 
         assert order == [0, 1]
@@ -258,7 +265,6 @@ class TestGate:
     async def test_what_was_not_sent_after_all_gives_its_place_back(self, gate):
         await gate.enter()
         gate.leave(await gate.enter(), None)
-        gate.depart()
 
         assert await gate.enter() == 0
 
@@ -292,7 +298,6 @@ class TestGate:
     async def test_people_are_told_of_a_hub_that_is_broken(self, gate, told):
         for _ in range(RUN):
             gate.leave(await gate.enter(), "failed")
-            gate.depart()
 
         assert told == ["The hub keeps failing: the batch waits 5 s, then continues with 1 at once."]
 

@@ -55,6 +55,17 @@ def test_rate_limit_of_a_hub_is_kept_to(batch, hasty):
     assert posts(batch).count(200) == 6
 
 
+@by_queue
+def test_rows_that_are_told_to_wait_go_before_those_that_come_after_them(batch, hasty):
+    batch.hub.fail(Fault("status", on="enqueue", status=429, headers={"Retry-After": "0"}, times=4))
+
+    # A fifth row waits for a place at the hub while all four there are told to send again.
+    played = batch.play(max_in_flight=4)
+
+    assert all_kept(batch, played)
+    assert posts(batch).count(429) == 4
+
+
 def test_hub_that_asks_for_an_hour_gives_the_worker_back(batch):
     batch.hub.fail(Fault("status", on="enqueue", status=429, times=None, headers={"Retry-After": "3600"}))
 

@@ -683,13 +683,13 @@ def at_the_gate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]]
         real = Gate.enter
         happened: list[Any] = []
 
-        def enter(self: Any, **how: Any) -> Any:
+        def enter(self: Any) -> Any:
             if not happened:
                 happened.append(None)
                 # Not on the loop's own thread: what happens may have a loop for itself.
                 with ThreadPoolExecutor(1) as beside:
                     happened[0] = beside.submit(happen).result()
-            return real(self, **how)
+            return real(self)
 
         monkeypatch.setattr(Gate, "enter", enter)
         return happened
